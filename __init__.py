@@ -1,0 +1,46 @@
+"""StyleAtlas: edit StyleGAN images with words, by look-up.
+
+The names below are resolved when first used, so that `import styleatlas` and `Atlas` stay free of
+torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.editor import Editor, EditResult
+    from .engine.load import load_encoder, load_generator
+    from .store.atlas import Atlas
+    from .store.errors import StyleAtlasError
+
+__version__ = "0.1.0"
+__all__ = [
+    "Atlas",
+    "EditResult",
+    "Editor",
+    "StyleAtlasError",
+    "load_encoder",
+    "load_generator",
+]
+
+_HOMES = {
+    "Atlas": ".store.atlas",
+    "EditResult": ".engine.editor",
+    "Editor": ".engine.editor",
+    "StyleAtlasError": ".store.errors",
+    "load_encoder": ".engine.load",
+    "load_generator": ".engine.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'styleatlas' has no attribute {name!r}")
+    return getattr(import_module(home, __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

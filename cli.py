@@ -1,0 +1,398 @@
+"""The command line: one command a verb, no logic. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__, zoo
+from .store.errors import AtlasCorruptError, OptionError, StyleAtlasError
+
+if TYPE_CHECKING:
+    from .engine.protocols import JointEncoder
+    from .store.atlas import Atlas
+
+
+class Command(click.Command):
+    """A command that explains a failure in one line on stderr and then exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StyleAtlasError as error:
+            click.echo(f"styleatlas {self.name}: {error}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:
+            sys.exit(1)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples keep their line breaks."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.strip().splitlines():
+                    formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+class Group(click.Group):
+    command_class = Command
+
+
+Group.group_class = Group
+
+
+@click.group(cls=Group)
+@click.version_option(__version__, prog_name="styleatlas")
+def main() -> None:
+    """Edit StyleGAN images with words, by look-up.
+
+    Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path,
+    or the name `avatars` for the models and the atlas that ship with StyleAtlas.
+    """
+
+
+class Numbers(click.ParamType):
+    """Numbers separated by commas: 0,2,4.5."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a number, or numbers separated by commas", param, ctx)
+
+
+class Seeds(click.ParamType):
+    """Seeds and ranges of seeds: 3 or 1-8 or 1-4,17."""
+
+    name = "seeds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        seeds: list[int] = []
+        for part in str(value).split(","):
+            first, _, last = part.strip().partition("-")
+            if not first.isdecimal() or not (last or first).isdecimal():
+                self.fail(f"{value!r} is not a seed or a range such as 1-8 or 1-4,17", param, ctx)
+            low, high = int(first), int(last or first)
+            if not low <= high < low + 10_000:
+                self.fail(f"{part.strip()!r} is not a range of up to 10,000 seeds", param, ctx)
+            seeds += range(low, high + 1)
+        return tuple(seeds)
+
+
+def device_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--device", metavar="D", help="cpu, cuda, cuda:1, mps; the best there is if not given."
+    )(command)
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--clip", metavar="CLIP", help="The atlas's CLIP, for prompts not in its bank."),
+        click.option("--target", required=True, metavar="TEXT", help='Where to: "a sad face".'),
+        click.option("--neutral", required=True, metavar="TEXT", help='Where from: "a face".'),
+    ):
+        command = option(command)
+    return command
+
+
+def open_atlas(source: str) -> Atlas:
+    from .store.atlas import Atlas
+
+    return Atlas.open(zoo.ATLAS if source == zoo.NAME else source)
+
+
+def encoder_loader(atlas: Atlas, clip: str | None, device: str | None) -> Callable[[], JointEncoder]:
+    """Loads the CLIP named, or else the one whose name the atlas knows, when it is called."""
+
+    def load() -> JointEncoder:
+        from .engine.load import load_encoder
+
+        return load_encoder(clip or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
+
+    return load
+
+
+def _known(what: str, option: str, name: str) -> str:
+    if name != zoo.NAME:
+        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
+    return name
+
+
+@main.command(
+    epilog="""
+    styleatlas precompute avatars --clip avatars -o my.h5 --images 16
+    """
+)
+@click.argument("generator")
+@click.option("--clip", required=True, metavar="CLIP", help="A folder in open_clip's layout.")
+@click.option("-o", "--output", required=True, metavar="ATLAS", type=click.Path(path_type=Path))
+@click.option("--images", default=100, show_default=True, help="Images each channel is swept over.")
+@click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
+@click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
+@click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@device_option
+def precompute(
+    generator: str,
+    clip: str,
+    output: Path,
+    images: int,
+    strength: float,
+    truncation: float,
+    samples: int,
+    seed: int,
+    device: str | None,
+) -> None:
+    """Draw the atlas of a generator: sweep every style channel through CLIP.
+
+    Once per generator and CLIP. Every convolution and toRGB channel is moved to both sides of its
+    mean on each of the images, rendered and encoded.
+    """
+    from .engine.load import load_encoder, load_generator
+    from .precompute.build import Settings
+    from .precompute.build import precompute as build
+    from .prompts.sets import prompt_set
+    from .store.output import require_writable
+
+    settings = Settings(images, strength, truncation, samples, seed)
+    require_writable(output)
+    model, encoder = load_generator(generator, device), load_encoder(clip, device)
+    atlas = build(model, encoder, prompt_set(encoder.identity.name), settings, progress_bar())
+    atlas.write(output)
+    click.echo(
+        f"{output}: {len(atlas.channels)} channels over {images} images, "
+        f"{len(atlas.prompts)} prompts"
+    )
+
+
+def progress_bar() -> Callable[[int, int], None]:
+    """Rate and remaining time, on a terminal only."""
+    start = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        seconds = time.monotonic() - start
+        rate = done / seconds
+        left = (total - done) / rate
+        width = 24 * done // total
+        bar = "#" * width + "-" * (24 - width)
+        end = "\n" if done == total else ""
+        text = f"\rsweep [{bar}] {done / total:4.0%}  {2 * rate:.0f} renders/s  {left:.0f} s left "
+        click.echo(text + end, nl=False, err=True)
+
+    return show
+
+
+@main.command(
+    epilog="""
+    styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1 -o one.png
+    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,2,4 -o sheet.png
+    """
+)
+@click.argument("atlas")
+@prompt_options
+@click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
+@click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
+@click.option("--alpha", "alphas", type=Numbers(), metavar="A", help="Strength, or several: 0,2,4.")
+@click.option("--beta", type=float, metavar="B", help="Least relevance of a channel that moves.")
+@click.option("--channels", type=int, metavar="K", help="Move the K most relevant channels instead.")
+@click.option(
+    "--kinds",
+    type=click.Choice(["all", "conv", "rgb"]),
+    default="all",
+    show_default=True,
+    help="Which layers may move: shapes live in conv, colours in toRGB.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@click.option("-o", "--output", required=True, metavar="PATH", type=click.Path(path_type=Path))
+@device_option
+@json_option
+def edit(
+    atlas: str,
+    neutral: str,
+    target: str,
+    clip: str | None,
+    generator: str | None,
+    seeds: tuple[int, ...],
+    alphas: tuple[float, ...] | None,
+    beta: float | None,
+    channels: int | None,
+    kinds: str,
+    truncation: float,
+    output: Path,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Edit images by a pair of prompts and write them as one PNG.
+
+    A sheet has a row a seed and a column an alpha; alpha 0 is the image as it was, a negative
+    alpha goes the other way.
+    """
+    from .engine.direction import DEFAULT_KINDS
+    from .engine.editor import DEFAULT_ALPHA, Editor
+    from .engine.load import load_generator
+    from .engine.pictures import require_png, save_png, sheet
+    from .engine.reports import edit_record
+    from .engine.sampling import styles_from_seeds
+
+    if beta is not None and channels is not None:
+        raise click.UsageError("--beta and --channels exclude each other; give one of them")
+    require_png(output)
+    table = open_atlas(atlas)
+    known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
+    model = load_generator(known, device)
+    editor = Editor(table, model, encoder_loader(table, clip, device))
+    chosen = DEFAULT_KINDS if kinds == "all" else (kinds,)
+    direction = editor.direction(neutral, target, beta=beta, channels=channels, kinds=chosen)
+    styles = styles_from_seeds(model, seeds, truncation)
+    alphas = alphas or (DEFAULT_ALPHA,)
+    results = [editor.apply(styles, direction, alpha) for alpha in alphas]
+    rows = [[result.images[i] for result in results] for i in range(len(seeds))]
+    save_png(sheet(rows), output)
+    if as_json:
+        shifts = [editor.measure(result) for result in results]
+        record = edit_record(table, direction, results, shifts, seeds)
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        count = len(direction.channels)
+        click.echo(f"{output}: {len(seeds)} x {len(alphas)} images, {count} channels moved")
+
+
+@main.group()
+def query() -> None:
+    """Ask an atlas questions."""
+
+
+@query.command(
+    "channels",
+    epilog="""
+    styleatlas query channels avatars --neutral "a face" --target "a face with a beard" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@click.option("--top", default=20, show_default=True, help="How many.")
+@json_option
+def query_channels(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, as_json: bool
+) -> None:
+    """Which channels a pair of prompts moves.
+
+    The score is the cosine of a channel's row with the text direction; consistency says how alike
+    the images are in it, strength how far the channel moves CLIP's embedding.
+    """
+    from .engine.reports import channel_records, table
+    from .engine.texts import TextEmbedder
+
+    opened = open_atlas(atlas)
+    texts = TextEmbedder(opened, encoder_loader(opened, clip, None))
+    records = channel_records(opened, texts.direction(neutral, target), top)
+    click.echo(json.dumps(records, indent=2) if as_json else table(records))
+
+
+@query.command(
+    "prompts",
+    epilog="""
+    styleatlas query prompts avatars b16.conv1:20 --top 5
+    """,
+)
+@click.argument("atlas")
+@click.argument("channel")
+@click.option("--top", default=20, show_default=True, help="How many to either side.")
+@json_option
+def query_prompts(atlas: str, channel: str, top: int, as_json: bool) -> None:
+    """What a CHANNEL, written layer:number, means in the words of the prompt bank."""
+    from .engine.reports import prompt_records, table
+
+    record = prompt_records(open_atlas(atlas), channel, top)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    head = {key: value for key, value in record.items() if key not in ("towards", "away")}
+    click.echo(table([head]))
+    for side in ("towards", "away"):
+        click.echo(f"\n{side}\n{table(record[side])}")
+
+
+@main.command(
+    epilog="""
+    styleatlas info avatars
+    """
+)
+@click.argument("atlas")
+@json_option
+def info(atlas: str, as_json: bool) -> None:
+    """What an atlas is, where it comes from and what it holds."""
+    from .engine.reports import atlas_record, table
+
+    record = atlas_record(open_atlas(atlas))
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    layers = record.pop("layers")
+    for key, value in record.items():
+        text = json.dumps(value) if isinstance(value, dict) else value
+        click.echo(f"{key:<16}{text}")
+    click.echo("\n" + table(layers))
+
+
+@main.command(
+    epilog="""
+    styleatlas verify avatars
+    """
+)
+@click.argument("atlas")
+@json_option
+def verify(atlas: str, as_json: bool) -> None:
+    """Prove every checksum of an atlas; exit 1 if one fails."""
+    from .store.file import verify as prove
+
+    checks = prove(zoo.ATLAS if atlas == zoo.NAME else atlas)
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in checks], indent=2))
+    else:
+        for check in checks:
+            click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}  {check.detail}")
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        raise AtlasCorruptError(f"{atlas}: {failed[0].detail}")
+
+
+@main.command(
+    epilog="""
+    styleatlas demo --out demo
+    """
+)
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The folder for the atlas and the pictures.",
+)
+@device_option
+def demo(out: Path, device: str | None) -> None:
+    """The whole trip on the embedded models: precompute, edit, query."""
+    from .zoo.demo import run
+
+    run(out, device, progress_bar())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""CLIP's image preprocessing as tensor operations: on the device, differentiable, no 8-bit step."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def preprocess(images: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
+    """What CLIP's PIL pipeline does: shorter side to `size` by antialiased bicubic, centre crop,
+    CLIP's mean and standard deviation.
+
+    images (n, 1 or 3, H, W) in [-1, 1], clipped to that range as an 8-bit picture would be;
+    mean and std (3,) of values in [0, 1]. Returns (n, 3, size, size).
+    """
+    if images.shape[1] == 1:
+        images = images.expand(-1, 3, -1, -1)
+    x = (images.clamp(-1, 1) + 1) / 2
+    height, width = x.shape[2:]
+    if min(height, width) != size:
+        short = min(height, width)
+        shape = [size * height // short, size * width // short]
+        x = F.interpolate(x, shape, mode="bicubic", antialias=True, align_corners=False)
+        x = x.clamp(0, 1)  # bicubic overshoots
+    top, left = (round((side - size) / 2) for side in x.shape[2:])
+    x = x[:, :, top : top + size, left : left + size]
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images (n, c, H, W) in [-1, 1] -> uint8 (n, H, W, c), rounded, out-of-range values clipped."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)

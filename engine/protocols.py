@@ -1,0 +1,60 @@
+"""What the rest of the program asks of a generator and of a CLIP."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ..store.fingerprint import ModelIdentity
+from ..store.layout import StyleLayout
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+class Generator(Protocol):
+    """A StyleGAN generator opened at its style space.
+
+    All tensors live on `device`; every method is differentiable and takes any batch size n.
+    """
+
+    layout: StyleLayout
+    identity: ModelIdentity
+    device: torch.device
+    z_dim: int
+
+    def map(
+        self, z: Tensor, *, truncation: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """Latents z (n, z_dim) -> w (n, num_ws, w_dim), pulled towards the average w by the
+        truncation psi, on the first `truncation_cutoff` rows or on all."""
+        ...
+
+    def styles(self, w: Tensor) -> Tensor:
+        """w (n, num_ws, w_dim) -> raw affine outputs (n, C) in the order of `layout`."""
+        ...
+
+    def render(self, styles: Tensor, noise: NoiseMode = "const") -> Tensor:
+        """styles (n, C) -> images (n, channels, H, W), nominally in [-1, 1]."""
+        ...
+
+
+class JointEncoder(Protocol):
+    """A CLIP: images and texts as unit vectors in one space of `width` dimensions."""
+
+    identity: ModelIdentity
+    device: torch.device
+    width: int
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images (n, 1 or 3, H, W) in [-1, 1], any size -> (n, width); differentiable."""
+        ...
+
+    def texts(self, texts: list[str]) -> Tensor:
+        """Texts -> (n, width).
+
+        Raises:
+            PromptError: a text is longer than the context; the message names the limit.
+        """
+        ...

@@ -1,0 +1,83 @@
+"""The embedding of a prompt: from the atlas's bank, the user's cache, or CLIP. Without torch
+unless CLIP has to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..prompts.embed import EncodeTexts, embed_prompts
+from ..store.atlas import Atlas
+from ..store.bank import normalise_prompt
+from ..store.cache import TextCache
+from ..store.errors import PromptError
+from .direction import text_direction
+
+if TYPE_CHECKING:
+    from .protocols import JointEncoder
+
+
+class TextEmbedder:
+    """Embeds prompts as the atlas does, with the templates its bank was made with.
+
+    `load_encoder` is called, once, when a prompt is neither in the bank nor in the cache.
+    """
+
+    def __init__(self, atlas: Atlas, load_encoder: Callable[[], JointEncoder]) -> None:
+        self._atlas = atlas
+        self._load_encoder = load_encoder
+        self._encoder: JointEncoder | None = None
+        self._templates = tuple(atlas.fingerprint.settings.get("templates", ["{}"]))
+        clip = atlas.fingerprint.clip
+        self._cache = TextCache(clip.sha256, self._templates, atlas.prompts.width)
+
+    @property
+    def encoder(self) -> JointEncoder:
+        """The CLIP the atlas was drawn with, loaded when first used.
+
+        Raises:
+            FingerprintError: it is another one.
+        """
+        if self._encoder is None:
+            encoder = self._load_encoder()
+            self._atlas.fingerprint.require_clip(encoder.identity)
+            self._encoder = encoder
+        return self._encoder
+
+    def embed(self, text: str) -> NDArray[np.float32]:
+        """The unit embedding (D,) of a prompt.
+
+        Raises:
+            PromptError: an empty prompt, or one that is longer than CLIP's context.
+        """
+        known = self._atlas.prompts.find(text)
+        if known is None:
+            known = self._cache.find(text)
+        if known is None:
+            prompt = " ".join(text.split())
+            known = embed_prompts([prompt], self._templates, encode_with(self.encoder))[0]
+            self._cache.remember(text, known)
+        return known
+
+    def direction(self, neutral: str, target: str) -> NDArray[np.float32]:
+        """The unit direction (D,) from one prompt to another.
+
+        Raises:
+            PromptError: a prompt that cannot be embedded, or two that mean the same.
+        """
+        if normalise_prompt(neutral) == normalise_prompt(target):
+            raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
+        return text_direction(self.embed(neutral), self.embed(target))
+
+
+def encode_with(encoder: JointEncoder) -> EncodeTexts:
+    """The encoder's text tower as a function to numpy."""
+
+    def encode(sentences: list[str]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = encoder.texts(sentences).float().cpu().numpy()
+        return embeddings
+
+    return encode

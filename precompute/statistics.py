@@ -1,0 +1,62 @@
+"""Mean and standard deviation of every style channel, streamed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..engine.protocols import Generator
+from ..engine.sampling import require_truncation
+from ..store.errors import OptionError
+
+_BATCH = 1000
+# Separate streams of random numbers, so that one count never changes the other's latents.
+_STATISTICS, _IMAGES = 0, 1
+
+
+def style_statistics(
+    generator: Generator, samples: int, truncation: float, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of the styles of `samples` random latents, each (C,).
+
+    Batches are folded into float64 running moments (Chan et al. 1983), so memory does not grow
+    with the number of samples.
+
+    Raises:
+        OptionError: fewer than two samples, or a truncation out of its range.
+    """
+    if samples < 2:
+        raise OptionError(f"samples {samples}: must be at least 2")
+    mean = torch.zeros(generator.layout.size, dtype=torch.float64)
+    squares = torch.zeros_like(mean)
+    seen = 0
+    random = np.random.default_rng([seed, _STATISTICS])
+    while seen < samples:
+        count = min(_BATCH, samples - seen)
+        styles = _sample(generator, random, count, truncation).double().cpu()
+        batch_mean = styles.mean(0)
+        difference = batch_mean - mean
+        total = seen + count
+        squares += (styles - batch_mean).square().sum(0)
+        squares += difference.square() * (seen * count / total)
+        mean += difference * (count / total)
+        seen = total
+    std = (squares / seen).sqrt()
+    return mean.float().numpy(), std.float().numpy()
+
+
+def image_styles(generator: Generator, images: int, truncation: float, seed: int) -> Tensor:
+    """The styles (images, C) that the sweep perturbs, on the generator's device."""
+    random = np.random.default_rng([seed, _IMAGES])
+    return _sample(generator, random, images, truncation)
+
+
+@torch.inference_mode()
+def _sample(
+    generator: Generator, random: np.random.Generator, count: int, truncation: float
+) -> Tensor:
+    require_truncation(truncation)
+    z = torch.from_numpy(random.standard_normal((count, generator.z_dim), np.float32))
+    return generator.styles(generator.map(z.to(generator.device), truncation=truncation))

@@ -1,0 +1,142 @@
+"""The atlas: what every style channel of one generator does in CLIP's space."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bank import PromptBank
+from .checks import TOLERANCE, as_array, require_range, require_unit, row_norms
+from .errors import AtlasCorruptError, AtlasFormatError, LayoutError
+from .fingerprint import Fingerprint
+from .layout import StyleLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """One generator's map, with C style channels of which R were swept, in D dimensions.
+
+    Args:
+        layout: the generator's layers.
+        style_mean: mean of every style channel, float32 (C,).
+        style_std: standard deviation of every style channel, at least 0, float32 (C,).
+        channels: flat indices of the channels swept, ascending, int64 (R,).
+        rows: where each of them moves the embedding, float32 unit rows (R, D); a row of zeros
+            for a channel that never moved it.
+        consistency: length of the mean of the unit deltas, 0 to 1, float32 (R,); 0 for zero rows.
+        strength: mean length of the deltas, at least 0, float32 (R,).
+        images: number of images each row was measured on, at least 1, int32 (R,).
+        prompts: prompts with known embeddings, of the same width D; may be empty.
+        fingerprint: the generator, CLIP and settings it was drawn with.
+        created: when, ISO 8601 in UTC, such as ``2026-11-22T05:40:00+00:00``.
+        library: what drew it, such as ``styleatlas 0.1.0``.
+
+    Raises:
+        AtlasFormatError: a wrong shape, type or range; names the dataset it would be in the file.
+        AtlasCorruptError: NaN, infinity, or rows that are not unit vectors.
+    """
+
+    layout: StyleLayout
+    style_mean: NDArray[np.float32]
+    style_std: NDArray[np.float32]
+    channels: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    consistency: NDArray[np.float32]
+    strength: NDArray[np.float32]
+    images: NDArray[np.int32]
+    prompts: PromptBank
+    fingerprint: Fingerprint
+    created: str
+    library: str
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Atlas:
+        """Read an atlas file, all checksums proven; the file is closed again.
+
+        Raises:
+            AtlasFormatError, AtlasCorruptError: the file is missing or not sound.
+        """
+        from .file import read_atlas  # h5py is not needed to build an atlas
+
+        return read_atlas(path)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the atlas file; an existing one is replaced at once or not at all.
+
+        Raises:
+            OutputError: the file cannot be written; nothing is left behind.
+            AtlasFormatError: the atlas is larger than the format allows.
+        """
+        from .file import write_atlas
+
+        write_atlas(self, path)
+
+    def __post_init__(self) -> None:
+        c, r, d = self.layout.size, len(self.channels), self.prompts.width
+        self._set("style_mean", as_array("/style/mean", self.style_mean, np.float32, (c,)))
+        self._set("style_std", as_array("/style/std", self.style_std, np.float32, (c,)))
+        self._set("channels", as_array("/relevance/channel", self.channels, np.int64, (r,)))
+        self._set("rows", as_array("/relevance/rows", self.rows, np.float32, (r, d)))
+        for name, dtype in (("consistency", "f4"), ("strength", "f4"), ("images", "i4")):
+            self._set(name, as_array(f"/relevance/{name}", getattr(self, name), dtype, (r,)))
+        require_range("/style/std", self.style_std, 0, np.inf)
+        require_range("/relevance/channel", self.channels, 0, c - 1)
+        require_range("/relevance/consistency", self.consistency, 0, 1 + TOLERANCE)
+        require_range("/relevance/strength", self.strength, 0, np.inf)
+        require_range("/relevance/images", self.images, 1, np.inf)
+        if not (np.diff(self.channels) > 0).all():
+            raise AtlasFormatError("/relevance/channel: must ascend without repeats; sort it")
+        self._check_rows()
+        self._check_origin()
+
+    @property
+    def kinds(self) -> NDArray[np.str_]:
+        """The kind of the layer of every row, (R,): conv, rgb or input."""
+        return self.layout.kinds[self.channels]
+
+    def row_of(self, flat: int) -> int:
+        """The position in ``rows`` of the channel with flat index ``flat``.
+
+        Raises:
+            LayoutError: the generator has no such channel, or it was not swept.
+        """
+        label = self.layout.label(flat)
+        row = int(np.searchsorted(self.channels, flat))
+        if row == len(self.channels) or self.channels[row] != flat:
+            raise LayoutError(
+                f"channel {label}: is not in this atlas, which holds {len(self.channels)} of "
+                f"{self.layout.size} channels; draw it with `styleatlas precompute`"
+            )
+        return row
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_rows(self) -> None:
+        norms = row_norms(self.rows)
+        still = norms == 0
+        require_unit("/relevance/rows", np.where(still, np.float32(1), norms))
+        if self.consistency[still].any():
+            row = int(np.flatnonzero(still & (self.consistency != 0))[0])
+            raise AtlasCorruptError(
+                f"/relevance/consistency: row {row} is all zeros, so its consistency must be 0, "
+                f"not {self.consistency[row]:g}"
+            )
+
+    def _check_origin(self) -> None:
+        if not self.library or not self.library.isprintable():
+            raise AtlasFormatError(f"attribute library: {self.library!r} must be a printable text")
+        try:
+            # Python 3.10 does not read the Z that ISO 8601 allows for UTC.
+            offset = datetime.fromisoformat(self.created.replace("Z", "+00:00")).utcoffset()
+        except ValueError:
+            offset = None
+        if offset != timedelta(0):
+            raise AtlasFormatError(
+                f"attribute created: {self.created!r} must be ISO 8601 in UTC, "
+                "such as 2026-11-22T05:40:00+00:00"
+            )

@@ -1,0 +1,98 @@
+"""Prompts whose CLIP embeddings are known in advance."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import as_array, require_unit, row_norms
+from .errors import AtlasFormatError, PromptError
+from .schema import MAX_TEXT_BYTES
+
+
+def normalise_prompt(text: str) -> str:
+    """The form in which prompts are compared: white space collapsed, case folded.
+
+    Raises:
+        PromptError: the text is empty, too long to store, or holds control characters.
+    """
+    collapsed = " ".join(text.split())
+    if not collapsed:
+        raise PromptError("prompt: is empty; write what the picture should show")
+    if not collapsed.isprintable() and any(
+        unicodedata.category(character) in ("Cc", "Cs") for character in collapsed
+    ):
+        raise PromptError(f"prompt {collapsed[:40]!r}: holds control characters; remove them")
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise PromptError(
+            f"prompt {collapsed[:40]!r}...: is longer than {MAX_TEXT_BYTES} bytes; shorten it"
+        )
+    return collapsed.casefold()
+
+
+@dataclass(frozen=True, eq=False)
+class PromptBank:
+    """Texts and their embeddings; may be empty.
+
+    Args:
+        texts: n prompts, different after :func:`normalise_prompt`.
+        embeddings: their CLIP embeddings, float32 unit rows (n, D).
+
+    Raises:
+        PromptError: a text that is no prompt, or occurs twice.
+        AtlasFormatError: embeddings of another shape or type.
+        AtlasCorruptError: embeddings that are not finite or not of unit length.
+    """
+
+    texts: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", tuple(self.texts))
+        shape = (len(self.texts), None)
+        embeddings = as_array("/prompts/embedding", self.embeddings, np.float32, shape)
+        if embeddings.shape[1] == 0:
+            raise AtlasFormatError("/prompts/embedding: has width 0; give it CLIP's width, (n, D)")
+        require_unit("/prompts/embedding", row_norms(embeddings))
+        object.__setattr__(self, "embeddings", embeddings)
+        if len(self._row_by_text) < len(self.texts):
+            raise PromptError(f"prompt {self._first_repeated()!r}: occurs twice; remove one")
+
+    @property
+    def width(self) -> int:
+        """The number of dimensions of an embedding, D."""
+        return int(self.embeddings.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __contains__(self, text: str) -> bool:
+        return normalise_prompt(text) in self._row_by_text
+
+    def find(self, text: str) -> NDArray[np.float32] | None:
+        """The embedding (D,) of ``text``, or None when the bank does not hold it."""
+        row = self._row_by_text.get(normalise_prompt(text))
+        return None if row is None else self.embeddings[row]
+
+    def centred(self) -> PromptBank:
+        """The same texts as unit directions from the bank's mean: what sets each apart.
+
+        Embeddings of texts share a large common part, which says nothing about any of them.
+        """
+        moved = self.embeddings - self.embeddings.mean(0, keepdims=True)
+        norms = row_norms(moved)[:, None]
+        apart = norms > 1e-6
+        return PromptBank(self.texts, np.where(apart, moved / norms.clip(1e-6), self.embeddings))
+
+    @cached_property
+    def _row_by_text(self) -> dict[str, int]:
+        return {normalise_prompt(text): row for row, text in enumerate(self.texts)}
+
+    def _first_repeated(self) -> str:
+        # Of several rows the dictionary keeps the last, so a row it does not name is a repeat.
+        rows = self._row_by_text
+        return next(t for row, t in enumerate(self.texts) if rows[normalise_prompt(t)] != row)

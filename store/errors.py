@@ -1,0 +1,62 @@
+"""Every error StyleAtlas raises on purpose.
+
+A message is one line that names the thing, the place and the mend.
+
+    StyleAtlasError
+    ├── AtlasError
+    │   ├── AtlasFormatError    the file or its contents do not follow the format
+    │   └── AtlasCorruptError   the format holds, the numbers do not
+    ├── FingerprintError        the atlas belongs to another generator or CLIP
+    ├── LayoutError             no such layer or channel
+    ├── PromptError             a text that cannot serve as a prompt
+    ├── DirectionError          no channel passes beta
+    ├── CheckpointError         a checkpoint that cannot be read
+    ├── OptionError             a value out of its range
+    └── OutputError             a result that cannot be written
+"""
+
+from __future__ import annotations
+
+
+class StyleAtlasError(Exception):
+    """The root: catch this to catch everything StyleAtlas raises on purpose."""
+
+
+class AtlasError(StyleAtlasError):
+    """An atlas that cannot be used."""
+
+
+class AtlasFormatError(AtlasError):
+    """Unreadable, truncated, foreign or newer, or a dataset missing or of the wrong shape."""
+
+
+class AtlasCorruptError(AtlasError):
+    """A checksum that does not match, or a table with NaN or rows that are not unit vectors."""
+
+
+class FingerprintError(StyleAtlasError):
+    """The generator or CLIP at hand is not the one the atlas was drawn with."""
+
+
+class LayoutError(StyleAtlasError):
+    """An unknown layer or channel; the message names the nearest valid one."""
+
+
+class PromptError(StyleAtlasError):
+    """A prompt that is empty, overlong, equal to the neutral one, or unknown."""
+
+
+class DirectionError(StyleAtlasError):
+    """A pair of prompts for which no channel passes beta."""
+
+
+class CheckpointError(StyleAtlasError):
+    """A checkpoint that is unreadable, unsafe or of an unknown dialect."""
+
+
+class OptionError(StyleAtlasError):
+    """A value out of its range: a seed, alpha, beta, truncation, a count."""
+
+
+class OutputError(StyleAtlasError):
+    """A file that cannot be written; nothing half-written is left behind."""

@@ -1,0 +1,119 @@
+"""Atlas files: format 1, as docs/atlas-format.md states it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from .atlas import Atlas
+from .bank import PromptBank
+from .errors import AtlasError, StyleAtlasError
+from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json
+from .hdf5 import Reader, decode_texts, encode_texts, reading, write_contents
+from .layout import StyleLayout
+from .schema import FIELDS
+
+
+def read_atlas(path: str | os.PathLike[str]) -> Atlas:
+    """Read an atlas; every error is an AtlasError that names the file and the place in it."""
+    with reading(path) as reader:
+        return _build(reader)
+
+
+def write_atlas(atlas: Atlas, path: str | os.PathLike[str]) -> None:
+    """Write ``atlas``; the same atlas always gives the same bytes."""
+    layers = atlas.layout.layers
+    attributes = {
+        "created": atlas.created,
+        "library": atlas.library,
+        "settings": to_json("attribute settings", dict(atlas.fingerprint.settings)),
+        "generator": atlas.fingerprint.generator.to_json(),
+        "clip": atlas.fingerprint.clip.to_json(),
+    }
+    arrays = {
+        "/layout/name": encode_texts([layer.name for layer in layers]),
+        "/layout/kind": encode_texts([layer.kind for layer in layers]),
+        "/layout/resolution": np.array([layer.resolution for layer in layers], dtype="<i4"),
+        "/layout/size": np.array([layer.size for layer in layers], dtype="<i4"),
+        "/style/mean": atlas.style_mean,
+        "/style/std": atlas.style_std,
+        "/relevance/channel": atlas.channels,
+        "/relevance/rows": atlas.rows,
+        "/relevance/consistency": atlas.consistency,
+        "/relevance/strength": atlas.strength,
+        "/relevance/images": atlas.images,
+        "/prompts/text": encode_texts(atlas.prompts.texts),
+        "/prompts/embedding": atlas.prompts.embeddings,
+    }
+    write_contents(path, attributes, arrays)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing :func:`verify` proved, or failed to, and why."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def verify(path: str | os.PathLike[str]) -> list[Check]:
+    """Prove every dataset's presence, type and checksum, and that together they are an atlas.
+
+    An atlas that is not sound gives failing checks, never an exception.
+    """
+    try:
+        with reading(path) as reader:
+            checks = [_check("attributes", reader.attributes, "format, version and texts")]
+            for field in FIELDS:
+                prove = partial(reader.array, field)
+                checks.append(_check(field.path, prove, f"{field}, sha256 matches"))
+            checks.append(_check("contents", partial(_build, reader), "shapes, ranges, unit rows"))
+            return checks
+    except AtlasError as error:
+        return [Check("file", False, str(error))]
+
+
+def _check(name: str, prove: Callable[[], object], detail: str) -> Check:
+    try:
+        prove()
+    except StyleAtlasError as error:
+        return Check(name, False, str(error))
+    return Check(name, True, detail)
+
+
+def _build(reader: Reader) -> Atlas:
+    attributes = reader.attributes()
+    arrays = reader.arrays()
+    layout = StyleLayout.of(
+        zip(
+            decode_texts("/layout/name", arrays["/layout/name"]),
+            decode_texts("/layout/kind", arrays["/layout/kind"]),
+            arrays["/layout/resolution"].tolist(),
+            arrays["/layout/size"].tolist(),
+            strict=True,
+        )
+    )
+    texts = decode_texts("/prompts/text", arrays["/prompts/text"])
+    return Atlas(
+        layout=layout,
+        style_mean=arrays["/style/mean"],
+        style_std=arrays["/style/std"],
+        channels=arrays["/relevance/channel"],
+        rows=arrays["/relevance/rows"],
+        consistency=arrays["/relevance/consistency"],
+        strength=arrays["/relevance/strength"],
+        images=arrays["/relevance/images"],
+        prompts=PromptBank(tuple(texts), arrays["/prompts/embedding"]),
+        fingerprint=Fingerprint(
+            generator=ModelIdentity.from_json(attributes["generator"]),
+            clip=ModelIdentity.from_json(attributes["clip"]),
+            settings=from_json("attribute settings", attributes["settings"]),
+        ),
+        created=attributes["created"],
+        library=attributes["library"],
+    )

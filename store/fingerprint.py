@@ -1,0 +1,149 @@
+"""Who drew an atlas: the identity of a model's weights, and the check that it is still that one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import AtlasFormatError, CheckpointError, FingerprintError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def weights_sha256(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
+    """The identity of a model's weights: 64 hex digits.
+
+    Each tensor is hashed over its name, shape and values as little-endian float32; the digests
+    are hashed in the order of the names. So neither the order of a checkpoint nor a storage type
+    that float32 holds exactly (float16, for one) changes the identity, and tensors may be
+    streamed: only one is held at a time.
+
+    Raises:
+        CheckpointError: no tensors, or a name twice.
+    """
+    digests: dict[str, bytes] = {}
+    for name, tensor in tensors:
+        if name in digests:
+            raise CheckpointError(f"tensor {name}: occurs twice in the checkpoint; name it once")
+        values = np.asarray(tensor)
+        head = json.dumps([name, list(values.shape)]).encode()
+        body = np.ascontiguousarray(values, dtype="<f4")
+        digests[name] = hashlib.sha256(head + b"\n" + hashlib.sha256(body.data).digest()).digest()
+    if not digests:
+        raise CheckpointError("checkpoint: holds no tensors; check that it is a generator or CLIP")
+    return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """A model's name for people, the hash of its weights, and the sizes that matter.
+
+    Raises:
+        AtlasFormatError: an empty name, a hash that is not 64 lower-case hex digits, or sizes
+            that are not integers.
+    """
+
+    name: str
+    sha256: str
+    sizes: dict[str, int]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise AtlasFormatError(f"model identity: name {self.name!r} must be a text, not empty")
+        if not isinstance(self.sha256, str) or not _SHA256.fullmatch(self.sha256):
+            raise AtlasFormatError(
+                f"model identity {self.name!r}: sha256 must be 64 lower-case hex digits; "
+                "compute it with weights_sha256"
+            )
+        if not isinstance(self.sizes, dict) or not all(
+            isinstance(key, str) and type(size) is int for key, size in self.sizes.items()
+        ):
+            raise AtlasFormatError(
+                f"model identity {self.name!r}: sizes must map names to whole numbers"
+            )
+
+    def __str__(self) -> str:
+        return f'"{self.name}" ({self.sha256[:12]})'
+
+    def to_json(self) -> str:
+        """One JSON object: name, sha256, sizes."""
+        return to_json(
+            "model identity", {"name": self.name, "sha256": self.sha256, "sizes": self.sizes}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelIdentity:
+        """Read what :meth:`to_json` wrote; AtlasFormatError if it is anything else."""
+        fields = from_json("model identity", text)
+        if fields.keys() != {"name", "sha256", "sizes"}:
+            raise AtlasFormatError("model identity: must hold exactly name, sha256 and sizes")
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The generator and CLIP an atlas was drawn with, and the settings it was drawn by.
+
+    Args:
+        settings: method, strength, images, truncation, seed, ...: JSON values only.
+
+    Raises:
+        AtlasFormatError: settings that JSON cannot hold.
+    """
+
+    generator: ModelIdentity
+    clip: ModelIdentity
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        # Through JSON and back, so that an atlas in memory equals the same atlas read again.
+        settings = from_json("settings", to_json("settings", dict(self.settings)))
+        object.__setattr__(self, "settings", settings)
+
+    def require_generator(self, identity: ModelIdentity) -> None:
+        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with."""
+        if identity.sha256 != self.generator.sha256:
+            raise FingerprintError(
+                f"atlas and generator do not belong together: the atlas was drawn with "
+                f"{self.generator}, this generator is {identity}; load the atlas's generator or "
+                f"draw an atlas for this one with `styleatlas precompute`"
+            )
+
+    def require_clip(self, identity: ModelIdentity) -> None:
+        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with."""
+        if identity.sha256 != self.clip.sha256:
+            raise FingerprintError(
+                f"atlas and CLIP do not belong together: the atlas was drawn with {self.clip}, "
+                f"this CLIP is {identity}; load the atlas's CLIP or draw an atlas with this one "
+                f"by `styleatlas precompute --clip`"
+            )
+
+
+def to_json(place: str, value: dict[str, Any]) -> str:
+    """``value`` as canonical JSON; AtlasFormatError naming ``place`` if JSON cannot hold it."""
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AtlasFormatError(f"{place}: {error}; use JSON values only") from error
+
+
+def from_json(place: str, text: str) -> dict[str, Any]:
+    """The JSON object in ``text``; AtlasFormatError naming ``place`` if it is anything else."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise AtlasFormatError(f"{place}: is not valid JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise AtlasFormatError(f"{place}: must be a JSON object, not a {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")

@@ -1,0 +1,272 @@
+"""The boundary to HDF5: everything read from an untrusted file passes here or is refused.
+
+Format 1 allows plain contiguous datasets of fixed-size elements only. Then what a dataset
+declares is what the file holds, so a reader never needs more memory than the file is long, and
+no filter, link or second file is ever followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import AtlasCorruptError, AtlasError, AtlasFormatError, StyleAtlasError
+from .output import replacing
+from .schema import (
+    FIELDS,
+    FORMAT,
+    FORMAT_VERSION,
+    MAX_ATTRIBUTE_BYTES,
+    MAX_TEXT_BYTES,
+    TEXT_ATTRIBUTES,
+    Field,
+    check_shapes,
+)
+
+# Object headers of HDF5 1.10 and later carry checksums of their own: a flipped byte in the
+# metadata is found by HDF5, one in the data by our sha256.
+_LIBVER = ("v110", "v110")
+
+# What h5py raises, depending on where a damaged file hurts it.
+_H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError,
+                MemoryError)  # fmt: skip
+
+_MEND = "copy the file again or draw it with `styleatlas precompute`"
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[Reader]:
+    """Open the atlas file at ``path``; every StyleAtlasError inside leaves as an AtlasError.
+
+    The errors name ``path`` first and then the place inside the file.
+    """
+    name = os.fspath(path)
+    try:
+        with _open(name) as file:
+            yield Reader(file, os.path.getsize(name))
+    except StyleAtlasError as error:
+        kind = type(error) if isinstance(error, AtlasError) else AtlasFormatError
+        raise kind(f"{name}: {error}") from error
+
+
+def _open(name: str) -> h5py.File:
+    if os.path.isdir(name):
+        raise AtlasFormatError("is a directory; name the atlas file in it")
+    if not os.path.exists(name):
+        raise AtlasFormatError("no such file; check the path, or draw it: `styleatlas precompute`")
+    if not os.path.isfile(name):  # opening a pipe would wait for ever
+        raise AtlasFormatError("is not a regular file; copy the atlas to a file first")
+    if not os.access(name, os.R_OK):
+        raise AtlasFormatError("may not be read; check its permissions")
+    if not h5py.is_hdf5(name):
+        raise AtlasFormatError("is not an HDF5 file, so it is not an atlas; check the path")
+    with _translated("file"):
+        return h5py.File(name, "r", locking="best-effort")
+
+
+class Reader:
+    """Checked access to an open atlas file of ``file_size`` bytes."""
+
+    def __init__(self, file: h5py.File, file_size: int) -> None:
+        self._file = file
+        self._file_size = file_size
+
+    def attributes(self) -> dict[str, str]:
+        """The text attributes of the root, once format and version are known to be ours."""
+        if _text_attribute(self._file, "/", "format") != FORMAT:
+            raise AtlasFormatError(f"attribute format: is not {FORMAT!r}, so this is no atlas")
+        version = self._version()
+        if version > FORMAT_VERSION:
+            raise AtlasFormatError(
+                f"attribute format_version: is {version}, this StyleAtlas reads up to "
+                f"{FORMAT_VERSION}; upgrade styleatlas"
+            )
+        if version != FORMAT_VERSION:
+            raise AtlasFormatError(f"attribute format_version: {version} never existed; {_MEND}")
+        return {name: _text_attribute(self._file, "/", name) for name in TEXT_ATTRIBUTES}
+
+    def array(self, field: Field) -> NDArray[Any]:
+        """One dataset, its checksum proven; text comes as fixed-length bytes."""
+        return _read(field, self._dataset(field))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All datasets by path; nothing is read before all their shapes are known to be sound."""
+        datasets = {field: self._dataset(field) for field in FIELDS}
+        check_shapes({field.path: dataset.shape for field, dataset in datasets.items()})
+        if sum(map(_size, datasets.values())) > self._file_size:
+            raise AtlasFormatError(
+                f"datasets: together declare more bytes than the file holds; {_MEND}"
+            )
+        return {field.path: _read(field, dataset) for field, dataset in datasets.items()}
+
+    def _version(self) -> int:
+        place = "attribute format_version"
+        with _translated(place):
+            if "format_version" not in self._file.attrs:
+                raise AtlasFormatError(f"{place}: is missing; {_MEND}")
+            attribute = self._file.attrs.get_id("format_version")
+            if attribute.dtype.kind not in "iu" or attribute.shape != ():
+                raise AtlasFormatError(f"{place}: must be one integer; {_MEND}")
+            return int(self._file.attrs["format_version"])
+
+    def _dataset(self, field: Field) -> h5py.Dataset:
+        with _translated(field.path):
+            dataset = _follow(self._file, field.path)
+            _check_dtype(field, dataset.dtype)
+            self._check_storage(field.path, dataset)
+            return dataset
+
+    def _check_storage(self, place: str, dataset: h5py.Dataset) -> None:
+        properties = dataset.id.get_create_plist()
+        if properties.get_layout() != h5py.h5d.CONTIGUOUS or properties.get_external_count():
+            raise AtlasFormatError(
+                f"{place}: must be stored contiguously in this file, not chunked, compressed, "
+                "virtual or external; write it with Atlas.write"
+            )
+        if dataset.shape is None:
+            raise AtlasFormatError(f"{place}: has no shape; {_MEND}")
+        size, offset = _size(dataset), dataset.id.get_offset() or 0
+        if dataset.id.get_storage_size() != size or offset + size > self._file_size:
+            raise AtlasFormatError(
+                f"{place}: declares {size} bytes, but the file does not hold them; {_MEND}"
+            )
+
+
+def write_contents(
+    path: str | os.PathLike[str], attributes: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write an atlas file in one step: afterwards ``path`` is the old file or the whole new one.
+
+    Args:
+        attributes: every name of ``TEXT_ATTRIBUTES``.
+        arrays: one of the right type for every field, by path; text by :func:`encode_texts`.
+
+    Raises:
+        AtlasFormatError: contents beyond the limits of the format.
+        OutputError: the file cannot be written.
+    """
+    check_shapes({field.path: arrays[field.path].shape for field in FIELDS})
+    for field in FIELDS:
+        _check_dtype(field, arrays[field.path].dtype)
+    # HDF5 crashes the process when the disk fills up under it, so it writes to memory.
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=_LIBVER) as file:
+        _put_text_attribute(file, "format", FORMAT)
+        file.attrs.create("format_version", FORMAT_VERSION, dtype="<i4")
+        for name in TEXT_ATTRIBUTES:
+            _put_text_attribute(file, name, attributes[name])
+        for field in FIELDS:
+            dataset = file.create_dataset(field.path, data=arrays[field.path])
+            _put_text_attribute(dataset, "sha256", _sha256(arrays[field.path]))
+    with replacing(path) as output:
+        output.write(image.getbuffer())
+
+
+def encode_texts(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    """Texts as UTF-8, padded with NUL to the length of the longest, at least one byte: (n,)."""
+    encoded = [text.encode() for text in texts]
+    length = max(map(len, encoded), default=1)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", length))
+
+
+def decode_texts(place: str, array: NDArray[np.bytes_]) -> list[str]:
+    """The inverse of :func:`encode_texts`; AtlasFormatError if ``array`` is not UTF-8."""
+    try:
+        return [encoded.decode() for encoded in array.tolist()]
+    except UnicodeDecodeError as error:
+        raise AtlasFormatError(f"{place}: is not UTF-8 ({error}); {_MEND}") from error
+
+
+@contextmanager
+def _translated(place: str) -> Iterator[None]:
+    try:
+        yield
+    except _H5PY_ERRORS as error:
+        raise AtlasFormatError(
+            f"{place}: cannot be read ({_first_line(error)}); {_MEND}"
+        ) from error
+
+
+def _follow(file: h5py.File, path: str) -> h5py.Dataset:
+    node = file
+    for part in path.strip("/").split("/"):
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            raise AtlasFormatError(f"{path}: is missing; {_MEND}")
+        if not isinstance(link, h5py.HardLink):
+            raise AtlasFormatError(f"{path}: is a link; an atlas must hold its data itself")
+        node = node[part]
+    if not isinstance(node, h5py.Dataset):
+        raise AtlasFormatError(f"{path}: is not a dataset; {_MEND}")
+    return node
+
+
+def _read(field: Field, dataset: h5py.Dataset) -> NDArray[Any]:
+    stated = _text_attribute(dataset, field.path, "sha256")
+    with _translated(field.path):
+        array: NDArray[Any] = dataset[()]
+    if _sha256(array) != stated:
+        raise AtlasCorruptError(f"{field.path}: does not match its sha256; {_MEND}")
+    return array
+
+
+def _sha256(array: NDArray[Any]) -> str:
+    return hashlib.sha256(array.data).hexdigest()
+
+
+def _size(dataset: h5py.Dataset) -> int:
+    count: int = math.prod(dataset.shape)
+    return count * int(dataset.dtype.itemsize)
+
+
+def _check_dtype(field: Field, dtype: np.dtype[Any]) -> None:
+    if field.dtype == "text":
+        if not _is_text(dtype) or dtype.itemsize > MAX_TEXT_BYTES:
+            raise AtlasFormatError(
+                f"{field.path}: must be fixed-length UTF-8 of at most {MAX_TEXT_BYTES} bytes"
+            )
+    elif dtype != np.dtype(field.dtype):
+        raise AtlasFormatError(f"{field.path}: is {dtype}, must be {np.dtype(field.dtype)}")
+
+
+def _is_text(dtype: np.dtype[Any]) -> bool:
+    info = h5py.check_string_dtype(dtype)
+    return info is not None and info.length is not None and info.encoding == "utf-8"
+
+
+def _text_attribute(owner: h5py.Group | h5py.Dataset, path: str, name: str) -> str:
+    place = f"attribute {name}" if path == "/" else f"{path}, attribute {name}"
+    with _translated(place):
+        if name not in owner.attrs:
+            raise AtlasFormatError(f"{place}: is missing; {_MEND}")
+        attribute = owner.attrs.get_id(name)
+        small = attribute.dtype.itemsize <= MAX_ATTRIBUTE_BYTES
+        if not (_is_text(attribute.dtype) and attribute.shape == () and small):
+            raise AtlasFormatError(
+                f"{place}: must be one fixed-length UTF-8 text of at most "
+                f"{MAX_ATTRIBUTE_BYTES} bytes"
+            )
+        return bytes(owner.attrs[name]).decode()
+
+
+def _put_text_attribute(owner: h5py.Group | h5py.Dataset, name: str, text: str) -> None:
+    encoded = text.encode()
+    if len(encoded) > MAX_ATTRIBUTE_BYTES:
+        raise AtlasFormatError(
+            f"attribute {name}: has {len(encoded)} bytes, more than {MAX_ATTRIBUTE_BYTES}; "
+            "shorten it"
+        )
+    owner.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,70 @@
+"""Writing a file so that a reader sees the old one or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import OutputError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a temporary file beside ``path``, open for writing.
+
+    When the block ends the file is forced to disk and takes the place of ``path``; when it
+    raises, Ctrl-C included, the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        OutputError: ``path`` is no place for a file, or an OSError while writing.
+    """
+    target = require_writable(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_directory(target.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f"{path}: cannot be written ({reason}); check permissions and free space, "
+            "or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | os.PathLike[str]) -> Path:
+    """Where a file written to ``path`` will lie; asked before long work, so that none is lost.
+
+    Raises:
+        OutputError: ``path`` is no place for a file.
+    """
+    # A link is followed, so that a link to a large disk stays one.
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        what = "a directory" if target.is_dir() else "not a regular file"
+        raise OutputError(f"{path}: is {what}; name a file to write")
+    if not target.parent.is_dir():
+        raise OutputError(f"{path}: the directory {target.parent} does not exist; create it first")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{path}: the directory {target.parent} is not writable; choose another")
+    return target
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":  # elsewhere a directory cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

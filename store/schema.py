@@ -1,0 +1,83 @@
+"""What format 1 of the atlas file holds: names, types, shapes and limits (docs/atlas-format.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import AtlasFormatError
+
+FORMAT = "styleatlas"
+FORMAT_VERSION = 1
+
+TEXT_ATTRIBUTES = ("created", "library", "settings", "generator", "clip")
+MAX_ATTRIBUTE_BYTES = 2**20
+MAX_TEXT_BYTES = 1024
+
+Axis = Literal["layers", "channels", "rows", "prompts", "width"]
+
+# Far above any generator or vocabulary known, far below what would harm a machine.
+MAX_LENGTHS: dict[Axis, int] = {
+    "layers": 10_000,
+    "channels": 1_000_000,
+    "rows": 1_000_000,
+    "prompts": 4_000_000,
+    "width": 16_384,
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset: its path, its element type and the axes it spans.
+
+    ``dtype`` is a numpy type string, or ``text`` for UTF-8 of a fixed number of bytes.
+    """
+
+    path: str
+    dtype: Literal["<f4", "<i4", "<i8", "text"]
+    axes: tuple[Axis, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype.lstrip('<')} ({', '.join(self.axes)})"
+
+
+FIELDS = (
+    Field("/layout/name", "text", ("layers",)),
+    Field("/layout/kind", "text", ("layers",)),
+    Field("/layout/resolution", "<i4", ("layers",)),
+    Field("/layout/size", "<i4", ("layers",)),
+    Field("/style/mean", "<f4", ("channels",)),
+    Field("/style/std", "<f4", ("channels",)),
+    Field("/relevance/channel", "<i8", ("rows",)),
+    Field("/relevance/rows", "<f4", ("rows", "width")),
+    Field("/relevance/consistency", "<f4", ("rows",)),
+    Field("/relevance/strength", "<f4", ("rows",)),
+    Field("/relevance/images", "<i4", ("rows",)),
+    Field("/prompts/text", "text", ("prompts",)),
+    Field("/prompts/embedding", "<f4", ("prompts", "width")),
+)
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise AtlasFormatError unless every axis has one length wherever it appears, in its limit.
+
+    Args:
+        shapes: the shape of every field, by its path.
+    """
+    lengths: dict[Axis, tuple[int, str]] = {}
+    for field in FIELDS:
+        shape = shapes[field.path]
+        if len(shape) != len(field.axes):
+            raise AtlasFormatError(f"{field.path}: has shape {shape}, must be {field}")
+        for axis, length in zip(field.axes, shape, strict=True):
+            known, place = lengths.setdefault(axis, (length, field.path))
+            if length != known:
+                raise AtlasFormatError(
+                    f"{field.path}: has {length} {axis}, but {place} has {known}; write it again"
+                )
+            if length > MAX_LENGTHS[axis]:
+                raise AtlasFormatError(
+                    f"{field.path}: declares {length} {axis}, more than format "
+                    f"{FORMAT_VERSION}'s {MAX_LENGTHS[axis]}"
+                )

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleatlas.store.errors import AtlasFormatError, CheckpointError, FingerprintError
+from styleatlas.store.fingerprint import Fingerprint, ModelIdentity, weights_sha256
+
+AVATARS = ModelIdentity("avatars", "a1" * 32, {"z": 32, "channels": 512})
+FFHQ = ModelIdentity("ffhq", "f0" * 32, {"z": 512})
+GOLDEN = "3cea65d2f63659eef3794deda56c6de0784007cef1b336ce3b3a76d700c31113"
+
+
+def tensors() -> list[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [
+        (f"b{i}.weight", rng.normal(size=(2, i + 1)).astype(np.float16)) for i in range(5)
+    ]  # fmt: skip
+
+
+@given(st.permutations(range(5)))
+def test_weights_hash_does_not_depend_on_order(order):
+    listed = tensors()
+    assert weights_sha256(listed[i] for i in order) == weights_sha256(listed)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f8"])
+def test_weights_hash_does_not_depend_on_storage_type(dtype):
+    stored = [(name, tensor.astype(dtype)) for name, tensor in tensors()]
+    assert weights_sha256(stored) == weights_sha256(tensors())
+
+
+def test_weights_hash_does_not_depend_on_memory_order():
+    assert weights_sha256([("w", np.asfortranarray(np.eye(3)[:2]))]) == weights_sha256(
+        [("w", np.ascontiguousarray(np.eye(3)[:2]))]
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [("w", np.zeros((2, 3)))],
+        [("v", np.zeros((3, 2)))],
+        [("w", np.full((3, 2), 1e-30))],
+        [("w", np.zeros((3, 2))), ("b", np.zeros(0))],
+    ],
+)
+def test_weights_hash_depends_on_names_shapes_and_values(changed):
+    assert weights_sha256(changed) != weights_sha256([("w", np.zeros((3, 2)))])
+
+
+def test_weights_hash_is_the_documented_one():
+    # Golden: changing it would orphan every atlas in the world.
+    assert weights_sha256([("b", np.arange(3)), ("a", np.ones((1, 2)))]) == GOLDEN
+
+
+def test_weights_hash_refuses_nothing_and_repeats():
+    with pytest.raises(CheckpointError, match="holds no tensors"):
+        weights_sha256([])
+    with pytest.raises(CheckpointError, match="tensor w: occurs twice"):
+        weights_sha256([("w", np.ones(1)), ("w", np.ones(1))])
+
+
+def test_identity_survives_json():
+    assert ModelIdentity.from_json(AVATARS.to_json()) == AVATARS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"name": "a", "sha256": "00", "sizes": {}}',
+        '{"name": "", "sha256": "%s", "sizes": {}}' % ("0" * 64),
+        '{"name": 1, "sha256": "%s", "sizes": {}}' % ("0" * 64),
+        '{"name": "a", "sha256": 1, "sizes": {}}',
+        '{"name": "a", "sha256": "%s", "sizes": {"z": 1.5}}' % ("0" * 64),
+        '{"name": "a", "sha256": "%s", "sizes": {"z": NaN}}' % ("0" * 64),
+        '{"name": "a", "sha256": "%s", "sizes": {}, "more": 1}' % ("0" * 64),
+    ],
+)  # fmt: skip
+def test_identity_refuses_other_json(text):
+    with pytest.raises(AtlasFormatError, match="model identity"):
+        ModelIdentity.from_json(text)
+
+
+def test_matching_models_are_accepted_whatever_their_name():
+    fingerprint = Fingerprint(AVATARS, FFHQ, {})
+    fingerprint.require_generator(ModelIdentity("renamed", AVATARS.sha256, {}))
+    fingerprint.require_clip(FFHQ)
+
+
+def test_mismatched_generator_names_both_sides_and_the_mend():
+    with pytest.raises(FingerprintError) as caught:
+        Fingerprint(AVATARS, FFHQ, {}).require_generator(FFHQ)
+    assert str(caught.value) == (
+        'atlas and generator do not belong together: the atlas was drawn with "avatars" '
+        '(a1a1a1a1a1a1), this generator is "ffhq" (f0f0f0f0f0f0); load the atlas\'s generator '
+        "or draw an atlas for this one with `styleatlas precompute`"
+    )
+
+
+def test_mismatched_clip_names_both_sides_and_the_mend():
+    with pytest.raises(FingerprintError) as caught:
+        Fingerprint(AVATARS, FFHQ, {}).require_clip(AVATARS)
+    assert str(caught.value) == (
+        'atlas and CLIP do not belong together: the atlas was drawn with "ffhq" (f0f0f0f0f0f0), '
+        'this CLIP is "avatars" (a1a1a1a1a1a1); load the atlas\'s CLIP or draw an atlas with '
+        "this one by `styleatlas precompute --clip`"
+    )
+
+
+def test_settings_are_what_a_file_would_give_back():
+    settings = Fingerprint(AVATARS, FFHQ, {"shape": (1, 2)}).settings
+    assert settings == {"shape": [1, 2]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), b"bytes"])
+def test_settings_that_json_cannot_hold_are_refused(value):
+    with pytest.raises(AtlasFormatError, match=r"settings: .*use JSON values only"):
+        Fingerprint(AVATARS, FFHQ, {"value": value})

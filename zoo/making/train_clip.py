@@ -1,0 +1,251 @@
+"""Trains the embedded CLIP on rendered avatars: `python zoo/making/train_clip.py`. Resumable.
+
+Two stages, as in locked-image tuning (Zhai et al. 2022). First the image tower learns the
+attributes against one free vector per value, at a batch of images alone. Then the text tower
+learns to reach the image embeddings, which no longer move, from words: a caption should be equally
+close to every avatar it is true of and closer to these than to others, and among one wording of
+each value of an attribute the true one should win, which is the zero-shot question itself.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import click
+import torch
+import torch.nn.functional as F
+from avatars import (
+    ATTRIBUTES,
+    NAMES,
+    SIZES,
+    AvatarRenderer,
+    draw_labels,
+    visible,
+)
+from bpe import learn_merges, write_merges
+from captions import (
+    ATTRIBUTE_WEIGHT,
+    NOUNS,
+    PHRASES,
+    TEMPLATES,
+    Phrase,
+    compose,
+    draw_caption,
+    holds,
+)
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from training import WORK, ZOO, Run, corrupt, cosine
+
+CONTEXT = 32
+BATCH = 64  # images a step of the first stage
+CAPTIONS = 96  # captions a step of the second, against POOL of the CACHE embedded images
+POOL, CACHE = 512, 24_576
+MERGES = 640
+FOLDER = ZOO / "clip"
+SINGLE: dict[tuple[str, str], list[Phrase]] = {
+    (a, v): [p for p in PHRASES if p.attribute == a and p.values == (v,)]
+    for a, values in ATTRIBUTES.items()
+    for v in values
+}
+
+
+def tokenizer() -> SimpleTokenizer:
+    path = FOLDER / "bpe.txt.gz"
+    if not path.exists():
+        random.seed(0)
+        words = [w for _ in range(40_000) for w in re.findall(r"[a-z]+", draw_caption()[0].lower())]
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        write_merges(learn_merges(words, MERGES), path)
+    return SimpleTokenizer(bpe_path=str(path), context_length=CONTEXT)
+
+
+def configuration(vocabulary: int) -> dict[str, object]:
+    return {
+        "embed_dim": 128,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32},
+        "text_cfg": {
+            "context_length": CONTEXT,
+            "vocab_size": vocabulary,
+            "width": 128,
+            "heads": 4,
+            "layers": 2,
+        },
+    }
+
+
+def value_captions(attribute: str) -> list[str]:
+    """One wording of each value, in one frame of words."""
+    noun, template = random.choice(NOUNS), random.choice(TEMPLATES)
+    texts = []
+    for value in ATTRIBUTES[attribute]:
+        phrase = random.choice(SINGLE[attribute, value])
+        bare = random.random() < 0.2
+        texts.append(template.format(phrase.text) if bare else compose([phrase], noun, template))
+    return texts
+
+
+def image_loss(vision: Tensor, prototypes: Tensor, scale: Tensor, labels: Tensor) -> Tensor:
+    """Weighted cross-entropy of each attribute's value. vision (n, D); prototypes (values, D)."""
+    logits = scale.exp().clamp(max=50) * F.normalize(vision, dim=1) @ prototypes.t()
+    loss, seen = logits.new_zeros(()), visible(labels)
+    for i, (name, part) in enumerate(zip(NAMES, logits.split(SIZES, 1), strict=True)):
+        wrong = F.cross_entropy(part[seen[:, i]], labels[seen[:, i], i])
+        loss = loss + wrong * ATTRIBUTE_WEIGHT[name]
+    return loss / len(NAMES)
+
+
+def text_loss(model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Tensor) -> Tensor:
+    """vision (n, D) unit embeddings of avatars with labels (n, attributes)."""
+    captions = [draw_caption() for _ in range(CAPTIONS)]
+    values = [text for name in NAMES for text in value_captions(name)]
+    tokens = tokenize([text for text, _ in captions] + values)
+    texts = encode_text(model, tokens[:, : int((tokens != 0).sum(1).max())])
+    scale = model.logit_scale
+
+    true = torch.stack([holds(phrases, labels) for _, phrases in captions])  # (captions, n)
+    some = true.any(1)
+    target = true[some].float()
+    logits = scale.exp().clamp(max=50) * texts[:CAPTIONS][some] @ vision.t()
+    loss = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
+    # The entropy of the target is a constant; without it the loss reads as distance from optimum.
+    loss = loss - target.sum(1).log().mean()
+    return loss + image_loss(vision, texts[CAPTIONS:], scale, labels)
+
+
+def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
+    """open_clip's text tower on a sequence cut to the batch's longest caption (causal, so equal)."""
+    length = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(x)), tokens.argmax(1)]
+    return F.normalize(x @ model.text_projection, dim=1)
+
+
+@torch.no_grad()
+def embed(model: CLIP, images: Tensor) -> Tensor:
+    """Unit image embeddings by the tower as it will be used (running statistics)."""
+    training = model.visual.training
+    model.visual.eval()
+    vision = torch.cat([model.visual(part) for part in images.split(256)])
+    model.visual.train(training)
+    return F.normalize(vision, dim=1)
+
+
+def by_attribute(right: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy of each attribute where it can be seen; right (n, attributes) bool."""
+    seen = visible(labels)
+    return {name: float(right[seen[:, i], i].float().mean()) for i, name in enumerate(NAMES)}
+
+
+@torch.no_grad()
+def zero_shot(
+    model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Tensor
+) -> dict[str, float]:
+    """Accuracy of "a face with ..." or "a ... face", by the first wording of each value."""
+    columns = []
+    for name, values in ATTRIBUTES.items():
+        texts = [compose([SINGLE[name, value][0]], "face", "{}") for value in values]
+        columns.append((vision @ encode_text(model, tokenize(texts)).t()).argmax(1))
+    return by_attribute(torch.stack(columns, 1) == labels, labels)
+
+
+def export(model: CLIP, figures: dict[str, float]) -> None:
+    """open_clip's folder layout: a configuration and the weights, which are stored in half."""
+    weights = {k: v.detach().half().contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, FOLDER / "open_clip_model.safetensors")
+    config = {
+        "model_cfg": configuration(model.vocab_size),
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+    (FOLDER / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (FOLDER / "figures.json").write_text(json.dumps({"zero_shot": figures}, indent=2) + "\n")
+
+
+def train_images(model: CLIP, render: AvatarRenderer, steps: int) -> Run:
+    prototypes = nn.Parameter(torch.randn(sum(SIZES), model.visual.output_dim))
+    holder = nn.ParameterDict({"prototypes": prototypes, "scale": nn.Parameter(torch.tensor(2.5))})
+    model.visual.to(memory_format=torch.channels_last)
+    parameters = [*model.visual.parameters(), *holder.parameters()]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=0.02)
+    run = Run("clip-images", {"model": model, "heads": holder, "optimizer": optimizer})
+    held_out = draw_labels(1000, torch.Generator().manual_seed(10_000_019))
+    test = render(held_out)
+    model.visual.train()
+    while run.step < steps:
+        generator = torch.Generator().manual_seed(run.step)
+        labels = draw_labels(BATCH, generator)
+        images = corrupt(render(labels), generator).contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(run.step / steps, 2e-3, 1e-5)
+        vectors = F.normalize(holder["prototypes"], dim=1)
+        loss = image_loss(model.visual(images), vectors, holder["scale"], labels)
+        step(loss, optimizer, parameters)
+        run.advance()
+        if run.step % 250 == 0:
+            right = embed(model, test) @ vectors.detach().t()
+            chosen = torch.stack([part.argmax(1) for part in right.split(SIZES, 1)], 1)
+            figures = by_attribute(chosen == held_out, held_out)
+            report("image tower", run, loss, figures)
+    run.save()
+    return run
+
+
+def train_texts(model: CLIP, tokenize: SimpleTokenizer, render: AvatarRenderer, steps: int) -> Run:
+    parameters = [p for n, p in model.named_parameters() if not n.startswith("visual.")]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.02)
+    run = Run("clip-texts", {"model": model, "optimizer": optimizer})
+    generator = torch.Generator().manual_seed(1)
+    cache_labels = draw_labels(CACHE, generator)
+    parts = cache_labels.split(512)
+    cache = torch.cat([embed(model, corrupt(render(part), generator)) for part in parts])
+    held_out = draw_labels(1000, torch.Generator().manual_seed(10_000_019))
+    test = embed(model, render(held_out))
+    while run.step < steps:
+        random.seed(run.step)
+        chosen = torch.randperm(CACHE, generator=torch.Generator().manual_seed(run.step))[:POOL]
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(run.step / steps, 1e-3, 1e-5)
+        loss = text_loss(model, tokenize, cache[chosen], cache_labels[chosen])
+        step(loss, optimizer, parameters)
+        run.advance()
+        if run.step % 250 == 0:
+            report("text tower", run, loss, zero_shot(model, tokenize, test, held_out))
+    run.save()
+    export(model, zero_shot(model, tokenize, test, held_out))
+    return run
+
+
+def step(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+
+
+def report(stage: str, run: Run, loss: Tensor, figures: dict[str, float]) -> None:
+    words = " ".join(f"{k} {v:.3f}" for k, v in figures.items())
+    print(f"{stage} {run.step} {run.seconds:.0f}s loss {loss.item():.3f} {words}", flush=True)
+
+
+@click.command()
+@click.option("--image-steps", default=1_800, show_default=True)
+@click.option("--text-steps", default=3_000, show_default=True)
+@click.option("--threads", default=1, show_default=True)
+def main(image_steps: int, text_steps: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    tokenize = tokenizer()
+    torch.manual_seed(0)
+    model = CLIP(**configuration(tokenize.vocab_size))  # type: ignore[arg-type]
+    render = AvatarRenderer(WORK / "layers.npz")
+    first = train_images(model, render, image_steps)
+    second = train_texts(model, tokenize, render, text_steps)
+    print(f"minutes: images {first.seconds / 60:.1f}, texts {second.seconds / 60:.1f}")
+
+
+if __name__ == "__main__":
+    main()
