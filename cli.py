@@ -56,7 +56,7 @@ def main() -> None:
     """
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers separated by commas: 0,2,4.5."""
 
     name = "numbers"
@@ -70,7 +70,7 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a number, or numbers separated by commas", param, ctx)
 
 
-class Seeds(click.ParamType):
+class Seeds(click.ParamType[tuple[int, ...]]):
     """Seeds and ranges of seeds: 3 or 1-8 or 1-4,17."""
 
     name = "seeds"
@@ -102,7 +102,9 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
 
 def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--clip", metavar="CLIP", help="The atlas's CLIP, for prompts not in its bank."),
+        click.option(
+            "--clip", metavar="CLIP", help="The atlas's CLIP, for prompts not in its bank."
+        ),
         click.option("--target", required=True, metavar="TEXT", help='Where to: "a sad face".'),
         click.option("--neutral", required=True, metavar="TEXT", help='Where from: "a face".'),
     ):
@@ -116,7 +118,9 @@ def open_atlas(source: str) -> Atlas:
     return Atlas.open(zoo.ATLAS if source == zoo.NAME else source)
 
 
-def encoder_loader(atlas: Atlas, clip: str | None, device: str | None) -> Callable[[], JointEncoder]:
+def encoder_loader(
+    atlas: Atlas, clip: str | None, device: str | None
+) -> Callable[[], JointEncoder]:
     """Loads the CLIP named, or else the one whose name the atlas knows, when it is called."""
 
     def load() -> JointEncoder:
@@ -202,16 +206,18 @@ def progress_bar() -> Callable[[int, int], None]:
 @main.command(
     epilog="""
     styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1 -o one.png
-    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,2,4 -o sheet.png
+    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,4 -o s.png
     """
 )
 @click.argument("atlas")
 @prompt_options
 @click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
 @click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
-@click.option("--alpha", "alphas", type=Numbers(), metavar="A", help="Strength, or several: 0,2,4.")
+@click.option("--alpha", "alphas", type=Numbers(), metavar="A", help="Strength, or some: 0,2,4.")
 @click.option("--beta", type=float, metavar="B", help="Least relevance of a channel that moves.")
-@click.option("--channels", type=int, metavar="K", help="Move the K most relevant channels instead.")
+@click.option(
+    "--channels", type=int, metavar="K", help="Move the K most relevant channels instead."
+)
 @click.option(
     "--kinds",
     type=click.Choice(["all", "conv", "rgb"]),
@@ -244,7 +250,7 @@ def edit(
     A sheet has a row a seed and a column an alpha; alpha 0 is the image as it was, a negative
     alpha goes the other way.
     """
-    from .engine.direction import DEFAULT_KINDS
+    from .engine.direction import KINDS
     from .engine.editor import DEFAULT_ALPHA, Editor
     from .engine.load import load_generator
     from .engine.pictures import require_png, save_png, sheet
@@ -258,7 +264,7 @@ def edit(
     known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
     model = load_generator(known, device)
     editor = Editor(table, model, encoder_loader(table, clip, device))
-    chosen = DEFAULT_KINDS if kinds == "all" else (kinds,)
+    chosen = KINDS[kinds]
     direction = editor.direction(neutral, target, beta=beta, channels=channels, kinds=chosen)
     styles = styles_from_seeds(model, seeds, truncation)
     alphas = alphas or (DEFAULT_ALPHA,)

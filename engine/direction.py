@@ -17,7 +17,13 @@ from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError, PromptError
 from ..store.layout import LayerKind
 
-DEFAULT_KINDS: tuple[LayerKind, ...] = ("conv", "rgb", "input")
+KINDS: dict[str, tuple[LayerKind, ...]] = {
+    "all": ("conv", "rgb", "input"),
+    "conv": ("conv", "input"),
+    "rgb": ("rgb",),
+}
+"""Which layers an edit may move, by name: shapes live in convolutions, colours in toRGB."""
+DEFAULT_KINDS = KINDS["all"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,9 @@ class StyleGAN2Generator:
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             shape = tuple(z.shape)
-            raise OptionError(f"latent z: has shape {shape}; this generator takes (n, {self.z_dim})")
+            raise OptionError(
+                f"latent z: has shape {shape}; this generator takes (n, {self.z_dim})"
+            )
         rows = self.network.num_ws
         if truncation_cutoff is not None and not 0 <= truncation_cutoff <= rows:
             raise OptionError(f"truncation cutoff {truncation_cutoff}: must be 0 to {rows}")

@@ -37,7 +37,9 @@ def load_encoder(source: str | os.PathLike[str], device: str | None = None) -> J
 
     path, name = _resolve(source, zoo.CLIP)
     if not path.is_dir():
-        raise CheckpointError(f"{path}: no such folder; name one in open_clip's layout, or `avatars`")
+        raise CheckpointError(
+            f"{path}: no such folder; name one in open_clip's layout, or `avatars`"
+        )
     return read_encoder(path, name, pick_device(device))
 
 

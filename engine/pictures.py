@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -20,13 +21,13 @@ _MARGIN = 6
 
 
 def sheet(
-    rows: Sequence[Tensor],
+    rows: Sequence[Sequence[Tensor]],
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     scale: int = 1,
 ) -> Image.Image:
-    """A picture of `rows` of images, each (n, 1 or 3, H, W) in [-1, 1] with the same n, H and W,
-    every pixel drawn `scale` x `scale`, with labels to the left and above where given.
+    """A picture of `rows` of images, each (1 or 3, H, W) in [-1, 1] with the same H and W, every
+    pixel drawn `scale` x `scale`, with labels to the left and above where given.
 
     Raises:
         OptionError: the sheet would have more than 400 million pixels.
@@ -64,7 +65,8 @@ def require_png(path: str | os.PathLike[str]) -> None:
     require_writable(path)
 
 
-def _rgb(images: Tensor) -> NDArray[np.uint8]:
+def _rgb(row: Sequence[Tensor]) -> NDArray[np.uint8]:
+    images = torch.stack(list(row))
     if images.shape[1] == 1:
         images = images.expand(-1, 3, -1, -1)
     pixels: NDArray[np.uint8] = to_bytes(images).cpu().numpy()

@@ -29,5 +29,5 @@ def preprocess(images: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images (n, c, H, W) in [-1, 1] -> uint8 (n, H, W, c), rounded, out-of-range values clipped."""
+    """Images (n, c, H, W) in [-1, 1] -> uint8 (n, H, W, c), rounded and clipped."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -25,7 +25,7 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
     for seed in seeds:
         if not 0 <= seed <= MAX_SEED:
             raise OptionError(f"seed {seed}: must lie between 0 and {MAX_SEED}")
-    rows = [np.random.RandomState(seed).randn(z_dim) for seed in seeds]  # noqa: NPY002
+    rows = [np.random.RandomState(seed).randn(z_dim) for seed in seeds]
     return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 

@@ -76,18 +76,17 @@ def precompute(
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
     bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
     blocks = plan_blocks(generator.layout, settings.images)
-    mean, std = style_statistics(
-        generator, settings.samples, settings.truncation, settings.seed
-    )
+    mean, std = style_statistics(generator, settings.samples, settings.truncation, settings.seed)
     styles = image_styles(generator, settings.images, settings.truncation, settings.seed)
-    on_device = [torch.from_numpy(array).to(generator.device) for array in (mean, std)]
+    centre = torch.from_numpy(mean).to(generator.device)
+    step = torch.from_numpy(settings.strength * std).to(generator.device)
 
     channels = np.unique(np.concatenate([block.channels for block in blocks]))
     unit = np.zeros((len(channels), encoder.width))
     length = np.zeros(len(channels))
     done, total = 0, sum(block.pairs for block in blocks)
     for block in blocks:
-        sums = sweep_block(generator, encoder, block, styles, *on_device, settings.strength)
+        sums = sweep_block(generator, encoder, block, styles, centre, step)
         where = np.searchsorted(channels, block.channels)
         unit[where] += sums.unit
         length[where] += sums.length

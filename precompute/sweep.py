@@ -40,13 +40,12 @@ def sweep_block(
     encoder: JointEncoder,
     block: WorkBlock,
     styles: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    strength: float,
+    centre: Tensor,
+    step: Tensor,
 ) -> BlockSums:
-    """Renders and encodes both sides of every pair of a block.
+    """Renders and encodes both sides of every pair of a block: its channel at centre +- step.
 
-    styles (images, C), mean and std (C,), all on the generator's device.
+    styles (images, C), centre and step (C,), all on the generator's device.
     """
     channels = torch.from_numpy(block.channels).to(styles.device)
     images = block.last - block.first
@@ -57,7 +56,7 @@ def sweep_block(
         position = part // images  # in the block's channels
         channel = channels[position]
         base = styles[block.first + part % images]  # (n, C), a copy
-        delta = _delta(generator, encoder, base, channel, mean, strength * std)
+        delta = _delta(generator, encoder, base, channel, centre, step)
         size = delta.norm(dim=1)
         delta = torch.where((size > _STILL)[:, None], delta / size[:, None].clamp(min=_STILL), 0)
         where = position.cpu()
@@ -71,13 +70,13 @@ def _delta(
     encoder: JointEncoder,
     base: Tensor,
     channel: Tensor,
-    mean: Tensor,
+    centre: Tensor,
     step: Tensor,
 ) -> Tensor:
-    """Embedding at mean + step minus embedding at mean - step of each pair's channel: (n, D)."""
+    """Each pair's embedding at centre + step minus that at centre - step: (n, D)."""
     rows = torch.arange(len(base), device=base.device)
     up, down = base.clone(), base
-    up[rows, channel] = mean[channel] + step[channel]
-    down[rows, channel] = mean[channel] - step[channel]
+    up[rows, channel] = centre[channel] + step[channel]
+    down[rows, channel] = centre[channel] - step[channel]
     embeddings = encoder.images(generator.render(torch.cat([up, down]))).float()
     return embeddings[: len(base)] - embeddings[len(base) :]

@@ -55,6 +55,6 @@ def prompt_set(domain: str) -> PromptSet:
 
 def read_vocabulary(name: str) -> tuple[str, ...]:
     """The phrases of a vocabulary that ships with the package, in order."""
-    text = files(__package__).joinpath("vocabularies", f"{name}.txt").read_text("utf-8")
+    text = files(__package__).joinpath(f"vocabularies/{name}.txt").read_text("utf-8")
     lines = (line.strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -30,7 +30,7 @@ class TextCache:
 
     def __init__(self, clip_sha256: str, templates: Sequence[str], width: int) -> None:
         key = hashlib.sha256("\n".join([clip_sha256, *templates]).encode()).hexdigest()
-        self._folder = user_cache_path("styleatlas") / "texts" / key[:32]
+        self._folder: Path = user_cache_path("styleatlas") / "texts" / key[:32]
         self._width = width
 
     def find(self, text: str) -> NDArray[np.float32] | None:

@@ -7,6 +7,7 @@ evaluation and tests; nothing else uses it.
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ class JudgeNetwork(nn.Module):
         super().__init__()
         widths = (3, 24, 48, 96, 96)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, padding=1, stride=2, bias=False),
                 nn.BatchNorm2d(outputs),

@@ -38,7 +38,7 @@ def read_generator(path: Path, name: str, device: torch.device) -> tuple[StyleGA
     sha256 = weights_sha256((key, tensor.numpy()) for key, tensor in state.items())
     network.load_state_dict(state, assign=True)
     network = network.to(device=device)
-    network.synthesis.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.synthesis.to(memory_format=torch.channels_last)
     sizes = {
         "resolution": network.synthesis.resolutions[-1],
         "z_dim": config.z_dim,

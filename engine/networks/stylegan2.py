@@ -38,7 +38,7 @@ class FullyConnected(nn.Module):
 
 
 class Mapping(nn.Module):
-    """z (n, z_dim) -> w (n, w_dim): unit second moment, then `layers` layers at learning rate 0.01."""
+    """z (n, z_dim) -> w (n, w_dim): unit second moment, then layers at learning rate 0.01."""
 
     w_avg: Tensor
 
@@ -95,7 +95,7 @@ def upsample(image: Tensor, filter_2d: Tensor) -> Tensor:
 
 
 class SynthesisLayer(nn.Module):
-    """Affine, modulated 3x3 convolution (optionally x2), noise, bias, leaky ReLU with gain sqrt 2."""
+    """Affine, modulated 3x3 convolution (optionally x2), noise, bias, leaky ReLU x sqrt 2."""
 
     resample_filter: Tensor
     noise_const: Tensor

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 RESOLUTION = 64
-# Square of the 280 x 280 canvas that is kept: x, y, side. Head, bun and hat crown, and a strip of clothes.
+# The square of the 280 x 280 canvas that is kept: x, y, side. The head and a strip of clothes.
 CROP = (36, 2, 208)
 HAT_COLOUR = "#e8505b"
 
@@ -169,7 +169,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
 
 @cache
 def _style(part: str | None) -> Style:
-    """The drawing with one part alone, or whole. Parsing takes a second, so it is done once each."""
+    """The drawing with one part alone, or whole. Parsing takes seconds, so it is done once."""
     definition = dict(_definition())
     elements = definition["canvas"]["elements"]
     if part == "body":

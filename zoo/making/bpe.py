@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -17,7 +18,7 @@ def learn_merges(words: Iterable[str], merges: int) -> list[tuple[str, str]]:
     while len(learned) < merges:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, symbols in split.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in pairwise(symbols):
                 pairs[pair] += counts[word]
         if not pairs:
             break

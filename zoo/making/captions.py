@@ -116,7 +116,17 @@ def _phrases() -> list[Phrase]:
 
 
 PHRASES = _phrases()
-NOUNS = ("face", "person", "avatar", "portrait", "character", "head", "man", "woman", "cartoon face")
+NOUNS = (
+    "face",
+    "person",
+    "avatar",
+    "portrait",
+    "character",
+    "head",
+    "man",
+    "woman",
+    "cartoon face",
+)
 TEMPLATES = (
     "{}",
     "a photo of {}",

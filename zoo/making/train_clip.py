@@ -118,7 +118,7 @@ def text_loss(model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Te
 
 
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
-    """open_clip's text tower on a sequence cut to the batch's longest caption (causal, so equal)."""
+    """open_clip's text tower on captions cut to the batch's longest; causal, so equal."""
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
@@ -234,7 +234,7 @@ def report(stage: str, run: Run, loss: Tensor, figures: dict[str, float]) -> Non
 
 @click.command()
 @click.option("--image-steps", default=1_800, show_default=True)
-@click.option("--text-steps", default=3_000, show_default=True)
+@click.option("--text-steps", default=1_200, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 def main(image_steps: int, text_steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ import math
 import click
 import torch
 import torch.nn.functional as F
-from avatars import ATTRIBUTES, BIAS, NAMES, SIZES, AvatarRenderer
+from avatars import ATTRIBUTES, BIAS, SIZES, AvatarRenderer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from training import WORK, ZOO, Run, cosine
@@ -139,7 +139,10 @@ def image_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     error = image - target
     loss = (error.abs() * weight).mean()
     for axis in (2, 3):
-        loss = loss + (error.diff(dim=axis).abs() * weight.narrow(axis, 1, error.shape[axis] - 1)).mean()
+        loss = (
+            loss
+            + (error.diff(dim=axis).abs() * weight.narrow(axis, 1, error.shape[axis] - 1)).mean()
+        )
     return loss
 
 
@@ -159,9 +162,7 @@ class Painter(nn.Module):
 
     def crowding(self) -> Tensor:
         """Mean absolute effect of a value's code on a style channel."""
-        effects = [
-            (a.weight @ CODES.t() / math.sqrt(W_DIM)).abs().mean() for a in self.affines()
-        ]
+        effects = [(a.weight @ CODES.t() / math.sqrt(W_DIM)).abs().mean() for a in self.affines()]
         return torch.stack(effects).mean()
 
 
@@ -177,9 +178,7 @@ def train_synthesis(images: int, sparsity: float) -> tuple[Synthesis, Run]:
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     run = Run("synthesis", {"net": synthesis, "average": average, "optimizer": optimizer})
     render = AvatarRenderer(WORK / "layers.npz")
-    weights = {
-        r: F.avg_pool2d(drawing_weight(), 64 // r) for r, _ in STAGES
-    }
+    weights = {r: F.avg_pool2d(drawing_weight(), 64 // r) for r, _ in STAGES}
 
     def objective(w: Tensor, target: Tensor, resolution: int) -> Tensor:
         loss = image_loss(painter(w, resolution), target, weights[resolution])
@@ -244,7 +243,7 @@ def export(mapping: Mapping, synthesis: Synthesis, report: dict[str, float]) -> 
 @click.command()
 @click.option("--images", default=400_000, show_default=True, help="Images synthesis learns from.")
 @click.option("--mapping-steps", default=12_000, show_default=True)
-@click.option("--sparsity", default=0.02, show_default=True)
+@click.option("--sparsity", default=0.1, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 def main(images: int, mapping_steps: int, sparsity: float, threads: int) -> None:
     torch.set_num_threads(threads)
