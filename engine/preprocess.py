@@ -21,8 +21,10 @@ def preprocess(images: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
     if min(height, width) != size:
         short = min(height, width)
         shape = [size * height // short, size * width // short]
-        x = F.interpolate(x, shape, mode="bicubic", antialias=True, align_corners=False)
-        x = x.clamp(0, 1)  # bicubic overshoots
+        # PIL resizes rows, then columns; its 8-bit result of each clips bicubic's overshoot.
+        for step in ([height, shape[1]], shape):
+            x = F.interpolate(x, step, mode="bicubic", antialias=True, align_corners=False)
+            x = x.clamp(0, 1)
     top, left = (round((side - size) / 2) for side in x.shape[2:])
     x = x[:, :, top : top + size, left : left + size]
     return (x - mean[:, None, None]) / std[:, None, None]

@@ -11,7 +11,7 @@ import torch
 
 from .. import __version__
 from ..engine.protocols import Generator, JointEncoder
-from ..engine.sampling import MAX_SEED
+from ..engine.sampling import MAX_SEED, require_truncation
 from ..engine.texts import encode_with
 from ..prompts.embed import build_bank
 from ..prompts.sets import PromptSet
@@ -19,7 +19,7 @@ from ..store.atlas import Atlas
 from ..store.errors import OptionError
 from ..store.fingerprint import Fingerprint
 from .plan import plan_blocks
-from .statistics import image_styles, style_statistics
+from .statistics import image_styles, require_samples, style_statistics
 from .sweep import sweep_block
 
 MAX_IMAGES = 100_000
@@ -54,6 +54,8 @@ class Settings:
             raise OptionError(
                 f"strength {self.strength:g}: must lie above 0 and up to {MAX_STRENGTH:g} sigma"
             )
+        require_truncation(self.truncation)
+        require_samples(self.samples)
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
 

@@ -27,8 +27,7 @@ def style_statistics(
     Raises:
         OptionError: fewer than two samples, or a truncation out of its range.
     """
-    if samples < 2:
-        raise OptionError(f"samples {samples}: must be at least 2")
+    require_samples(samples)
     mean = torch.zeros(generator.layout.size, dtype=torch.float64)
     squares = torch.zeros_like(mean)
     seen = 0
@@ -45,6 +44,12 @@ def style_statistics(
         seen = total
     std = (squares / seen).sqrt()
     return mean.float().numpy(), std.float().numpy()
+
+
+def require_samples(samples: int) -> None:
+    """Raise OptionError unless there are at least two samples."""
+    if samples < 2:
+        raise OptionError(f"samples {samples}: must be at least 2")
 
 
 def image_styles(generator: Generator, images: int, truncation: float, seed: int) -> Tensor:

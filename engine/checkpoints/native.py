@@ -102,7 +102,8 @@ def _config(path: Path, metadata: dict[str, str]) -> StyleGAN2Config:
         sane = family == "stylegan2" and all(
             type(size) is int and 0 < size <= 8192 for size in [*sizes, *channels.values()]
         )
-        steps = sorted(channels) == [4 * 2**i for i in range(len(channels))] and len(channels) < 12
+        steps = sorted(channels) == [4 * 2**i for i in range(len(channels))]
+        steps = steps and 0 < len(channels) < 12
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         sane = steps = False
     if not sane or not steps or config.mapping_layers > 32:

@@ -57,22 +57,17 @@ class Mapping(nn.Module):
         return x
 
 
-def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool) -> Tensor:
-    """3x3 or 1x1 convolution whose weight is scaled by `style` (n, in) per sample and, where
-    demodulated, divided by its L2 norm per sample and output channel (equations 1-3 of the paper).
-
-    x (n, in, h, w); weight (out, in, k, k); returns (n, out, h, w).
-    """
-    y = F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[-1] // 2)
-    return y * demodulation(weight, style)[:, :, None, None] if demodulate else y
+def scaled_conv(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
+    """3x3 or 1x1 convolution whose weight is scaled by `style` (n, in) per sample (equation 1 of
+    the paper). x (n, in, h, w); weight (out, in, k, k); returns (n, out, h, w)."""
+    return F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[-1] // 2)
 
 
-def modulated_up_conv(x: Tensor, weight: Tensor, style: Tensor, filter_2d: Tensor) -> Tensor:
-    """Demodulated 3x3 transposed convolution of stride 2 followed by the low-pass `filter_2d`
+def scaled_up_conv(x: Tensor, weight: Tensor, style: Tensor, filter_2d: Tensor) -> Tensor:
+    """The same as a transposed 3x3 convolution of stride 2 followed by the low-pass `filter_2d`
     (4 taps a side, gain 4): (n, in, h, w) -> (n, out, 2h, 2w)."""
     y = F.conv_transpose2d(x * style[:, :, None, None], weight.transpose(0, 1), stride=2)
-    y = depthwise(y, filter_2d * 4, padding=1)
-    return y * demodulation(weight, style)[:, :, None, None]
+    return depthwise(y, filter_2d * 4, padding=1)
 
 
 def depthwise(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
@@ -112,15 +107,19 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: NoiseMode) -> Tensor:
         if self.up:
-            x = modulated_up_conv(x, self.weight, style, self.resample_filter)
+            y = scaled_up_conv(x, self.weight, style, self.resample_filter)
         else:
-            x = modulated_conv(x, self.weight, style, demodulate=True)
+            y = scaled_conv(x, self.weight, style)
+        shift = self.bias[:, None, None]
         if noise == "const":
-            x = x + self.noise_const * self.noise_strength
+            shift = shift + self.noise_const * self.noise_strength
         elif noise == "random":
             shape = (len(x), 1, self.resolution, self.resolution)
-            x = x + torch.randn(shape, dtype=x.dtype, device=x.device) * self.noise_strength
-        return F.leaky_relu(x + self.bias[:, None, None], 0.2) * math.sqrt(2)
+            shift = shift + torch.randn(shape, dtype=x.dtype, device=x.device) * self.noise_strength
+        # The gain of the activation passes through it, since leaky ReLU is homogeneous.
+        gain = math.sqrt(2)
+        scale = demodulation(self.weight, style)[:, :, None, None] * gain
+        return F.leaky_relu(torch.addcmul(shift * gain, y, scale), 0.2)
 
 
 class ToRGB(nn.Module):
@@ -134,8 +133,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         gain = 1 / math.sqrt(self.weight.shape[1])
-        y = modulated_conv(x, self.weight, style * gain, demodulate=False)
-        return y + self.bias[:, None, None]
+        return scaled_conv(x, self.weight, style * gain) + self.bias[:, None, None]
 
 
 class SynthesisBlock(nn.Module):

@@ -154,7 +154,7 @@ def zero_shot(
     return by_attribute(torch.stack(columns, 1) == labels, labels)
 
 
-def export(model: CLIP, figures: dict[str, float]) -> None:
+def export(model: CLIP) -> None:
     """open_clip's folder layout: a configuration and the weights, which are stored in half."""
     weights = {k: v.detach().half().contiguous() for k, v in model.state_dict().items()}
     save_file(weights, FOLDER / "open_clip_model.safetensors")
@@ -163,7 +163,6 @@ def export(model: CLIP, figures: dict[str, float]) -> None:
         "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
     }
     (FOLDER / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (FOLDER / "figures.json").write_text(json.dumps({"zero_shot": figures}, indent=2) + "\n")
 
 
 def train_images(model: CLIP, render: AvatarRenderer, steps: int) -> Run:
@@ -216,7 +215,7 @@ def train_texts(model: CLIP, tokenize: SimpleTokenizer, render: AvatarRenderer, 
         if run.step % 250 == 0:
             report("text tower", run, loss, zero_shot(model, tokenize, test, held_out))
     run.save()
-    export(model, zero_shot(model, tokenize, test, held_out))
+    export(model)
     return run
 
 

@@ -42,7 +42,7 @@ def accuracy(network: JudgeNetwork, images: Tensor, labels: Tensor) -> dict[str,
 
 
 @click.command()
-@click.option("--steps", default=5_000, show_default=True)
+@click.option("--steps", default=1_500, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

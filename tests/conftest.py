@@ -1,0 +1,287 @@
+"""Models that can be computed by hand, and the smallest real ones, shared by all tests.
+
+The countable pair: `CountableGenerator` shows style channel k as pixel k of the red channel, and
+`CountableEncoder` reads pixel k as an angle in a plane of its own. So a channel at mean +- step
+moves the unit embedding by exactly `effect(channel, mean)`, whatever the other channels do.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from styleatlas.engine.generator import StyleGAN2Generator
+from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleatlas.precompute.build import Settings, precompute
+from styleatlas.prompts.sets import PromptSet
+from styleatlas.store.atlas import Atlas
+from styleatlas.store.errors import PromptError
+from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.layout import StyleLayout
+
+LAYERS = [
+    ("input", "input", 4, 2),
+    ("b4.conv1", "conv", 4, 3),
+    ("b4.torgb", "rgb", 4, 2),
+    ("b8.conv0", "conv", 8, 4),
+    ("b8.torgb", "rgb", 8, 3),
+]
+STRENGTH = 5.0
+IMAGES = 24
+BANK = ("a picture", "a picture channel7", "a picture channel12", "something else")
+
+
+def sha256_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class CountableGenerator:
+    """A `Generator` whose styles are an affine map of z and whose pixels are its styles.
+
+    Pixel k of the red channel of an 8 x 8 image is style channel k, but for two: channel `DEAD`
+    is not painted, and channel `GATED` is painted with the sign of channel `gate`, so that its
+    effect depends on the image. The gate is an input channel unless told otherwise.
+
+    Args:
+        images_rendered: how many so far.
+    """
+
+    DEAD, GATED = 6, 9
+    SIDE = 8
+
+    def __init__(self, seed: int = 0, gate: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.layout = StyleLayout.of(LAYERS)
+        self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
+        self.device = torch.device("cpu")
+        self.z_dim = 5
+        self.gate = gate
+        self.images_rendered = 0
+        columns = random.normal(size=(self.z_dim, self.layout.size))
+        columns *= random.uniform(0.1, 0.25, self.layout.size) / np.linalg.norm(columns, axis=0)
+        offset = random.uniform(-0.3, 0.3, self.layout.size)
+        offset[0] = 0.02  # the gate opens to both sides
+        self.matrix = torch.tensor(columns, dtype=torch.float32)
+        self.offset = torch.tensor(offset, dtype=torch.float32)
+
+    def map(
+        self, z: Tensor, *, truncation: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        w = z[:, None].expand(-1, 2, -1)  # (n, 2, 5); the average w is 0
+        cutoff = 2 if truncation_cutoff is None else truncation_cutoff
+        return torch.cat([truncation * w[:, :cutoff], w[:, cutoff:]], 1)
+
+    def styles(self, w: Tensor) -> Tensor:
+        return w[:, 0] @ self.matrix + self.offset
+
+    def render(self, styles: Tensor, noise: str = "const") -> Tensor:
+        self.images_rendered += len(styles)
+        painted = styles.clone()
+        painted[:, self.DEAD] = 0
+        painted[:, self.GATED] = styles[:, self.GATED] * styles[:, self.gate].sign()
+        red = torch.nn.functional.pad(painted, (0, self.SIDE**2 - painted.shape[1]))
+        red = red.unflatten(1, (self.SIDE, self.SIDE))
+        return torch.stack([red, red * 0, red * 0], 1)
+
+
+class CountableEncoder:
+    """A `JointEncoder` that reads red pixel k < `channels` as an angle in plane k of its space.
+
+    A text is the unit sum of its words' vectors: `channel7` is `effect(7)`, any other word a
+    random unit vector of its own.
+
+    Args:
+        texts_read: every text so far.
+    """
+
+    CONTEXT_LENGTH = 12
+
+    def __init__(self, channels: int = 14, seed: int = 0) -> None:
+        self.channels = channels
+        self.width = 2 * channels
+        self.identity = ModelIdentity(
+            f"countable clip {seed}", sha256_of(f"clip {seed} {channels}"), {"width": self.width}
+        )
+        self.device = torch.device("cpu")
+        self.texts_read: list[str] = []
+        # The planes lie askew in the space, so that nothing works by reading single dimensions.
+        square = np.random.default_rng(seed).normal(size=(self.width, self.width))
+        self.planes = np.linalg.qr(square)[0]
+
+    def effect(self, channel: int, angle: float = 0.0) -> NDArray[np.float64]:
+        """The unit vector along which an embedding moves as pixel `channel` passes `angle`."""
+        across, along = self.planes[:, 2 * channel], self.planes[:, 2 * channel + 1]
+        return -np.sin(angle) * across + np.cos(angle) * along
+
+    def length(self, step: float) -> float:
+        """How far the embedding moves as a pixel goes from angle - step to angle + step."""
+        return abs(2 * np.sin(step)) / np.sqrt(self.channels)
+
+    def images(self, images: Tensor) -> Tensor:
+        angles = images[:, 0].flatten(1)[:, : self.channels].double()  # (n, channels)
+        circles = torch.stack([angles.cos(), angles.sin()], 2).flatten(1)  # (n, width)
+        planes = torch.from_numpy(self.planes)
+        return (circles @ planes.t() / np.sqrt(self.channels)).float()
+
+    def texts(self, texts: list[str]) -> Tensor:
+        self.texts_read += texts
+        for text in texts:
+            if len(text.split()) + 2 > self.CONTEXT_LENGTH:
+                raise PromptError(
+                    f"prompt {text[:40]!r}: takes {len(text.split()) + 2} tokens of the "
+                    f"{self.CONTEXT_LENGTH} that CLIP reads; shorten it"
+                )
+        sums = np.stack([sum(map(self._word, text.split())) for text in texts])
+        return torch.from_numpy(sums / np.linalg.norm(sums, axis=1, keepdims=True)).float()
+
+    def _word(self, word: str) -> NDArray[np.float64]:
+        if word.startswith("channel"):
+            return self.effect(int(word.removeprefix("channel")))
+        vector = np.random.default_rng(list(word.encode())).normal(size=self.width)
+        return vector / np.linalg.norm(vector)
+
+
+@pytest.fixture(autouse=True)
+def _empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+    """No test sees or leaves anything in the user's own cache; child processes inherit this."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr("styleatlas.store.cache.user_cache_path", lambda name: folder / name)
+
+
+@pytest.fixture(scope="session")
+def make_generator() -> type[CountableGenerator]:
+    return CountableGenerator
+
+
+@pytest.fixture(scope="session")
+def make_encoder() -> type[CountableEncoder]:
+    return CountableEncoder
+
+
+@pytest.fixture
+def generator() -> CountableGenerator:
+    return CountableGenerator()
+
+
+@pytest.fixture
+def encoder() -> CountableEncoder:
+    return CountableEncoder()
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Atlas]:
+    """Precompute an atlas; `phrases` and `templates` fill its bank, the rest are settings."""
+
+    def draw(
+        generator: object,
+        encoder: object,
+        phrases: tuple[str, ...] = BANK,
+        templates: tuple[str, ...] = ("{}", "look at {}"),
+        **settings: float,
+    ) -> Atlas:
+        chosen = Settings(**{"images": IMAGES, "strength": STRENGTH, "samples": 500, **settings})
+        prompts = PromptSet(phrases, templates)
+        return precompute(generator, encoder, prompts, chosen, lambda done, total: None)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def countable_atlas(draw) -> Atlas:
+    """The atlas of the countable pair."""
+    return draw(CountableGenerator(), CountableEncoder())
+
+
+@pytest.fixture
+def countable_path(countable_atlas: Atlas, tmp_path: Path) -> Path:
+    """The same atlas as a file."""
+    path = tmp_path / "countable.h5"
+    countable_atlas.write(path)
+    return path
+
+
+TINY = StyleGAN2Config(z_dim=6, w_dim=6, mapping_layers=2, channels={4: 5, 8: 4})
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., StyleGAN2]:
+    """A random StyleGAN2 of 8 x 8 pixels with an average w that is not zero."""
+
+    def make(seed: int = 0, config: StyleGAN2Config = TINY) -> StyleGAN2:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = StyleGAN2(config)
+            network.mapping.w_avg.normal_(std=0.3)
+            for layer in network.synthesis.styled_layers():
+                if layer.kind == "conv":
+                    layer.module.noise_strength.data.fill_(0.1)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stylegan2(make_network) -> StyleGAN2Generator:
+    identity = ModelIdentity("tiny", sha256_of("tiny"), {"resolution": 8})
+    return StyleGAN2Generator(make_network(), identity)
+
+
+@pytest.fixture(scope="session")
+def write_checkpoint() -> Callable[..., Path]:
+    """Write a network of configuration `TINY` as a native checkpoint.
+
+    `tensors` and `header` replace what is written, so that a test can spoil either.
+    """
+
+    def write(
+        path: Path,
+        network: StyleGAN2,
+        tensors: dict[str, Tensor] | None = None,
+        header: object = None,
+    ) -> Path:
+        sizes = {key: getattr(TINY, key) for key in ("z_dim", "w_dim", "mapping_layers")}
+        sound = {"family": "stylegan2", **sizes, "channels": TINY.channels, "image_channels": 3}
+        state = network.state_dict() if tensors is None else tensors
+        state = {key: tensor.contiguous() for key, tensor in state.items()}
+        save_file(state, path, {"styleatlas": json.dumps(header or sound)})
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, make_network, write_checkpoint) -> Path:
+    """A tiny StyleGAN2 as a file that `load_generator` reads."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return write_checkpoint(folder / "tiny.safetensors", make_network())
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory) -> Path:
+    """A random CLIP in open_clip's layout, with a vocabulary of single letters."""
+    from open_clip.model import CLIP
+
+    folder = tmp_path_factory.mktemp("letters")
+    merges = "#version: letters\nf a\nc e</w>"
+    (folder / "bpe.txt.gz").write_bytes(gzip.compress(merges.encode(), mtime=0))
+    vision = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+    text = {"context_length": 20, "vocab_size": 516, "width": 16, "heads": 2, "layers": 1}
+    model = {"embed_dim": 12, "vision_cfg": vision, "text_cfg": text}
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    config = {"model_cfg": model, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
+    return folder

@@ -1,0 +1,52 @@
+"""The built wheel works in an environment that holds nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: object, cwd: Path) -> str:
+    result = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=1500
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment with the wheel and its declared dependencies, nothing more."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--no-cache-dir", wheel, cwd=folder)
+    return folder / "venv" / "bin"
+
+
+def test_the_wheel_runs_the_first_steps_of_the_demo(environment: Path, tmp_path: Path) -> None:
+    styleatlas = environment / "styleatlas"
+    assert "avatars" in run(styleatlas, "--help", cwd=tmp_path)
+    assert "FAIL" not in run(styleatlas, "verify", "avatars", cwd=tmp_path)
+    prompts = ["--neutral", "a face", "--target", "a face with glasses"]
+    assert "conv" in run(styleatlas, "query", "channels", "avatars", *prompts, cwd=tmp_path)
+    run(styleatlas, "edit", "avatars", *prompts, "--seed", "1-2", "-o", "edit.png", cwd=tmp_path)
+    assert (tmp_path / "edit.png").read_bytes().startswith(b"\x89PNG")
+    own = ["-o", "own.h5", "--images", "1", "--samples", "100"]
+    run(styleatlas, "precompute", "avatars", "--clip", "avatars", *own, cwd=tmp_path)
+    assert "FAIL" not in run(styleatlas, "verify", "own.h5", cwd=tmp_path)
+
+
+def test_the_wheel_is_typed_and_carries_no_training_scripts(environment: Path) -> None:
+    (package,) = environment.parent.glob("lib/python*/site-packages/styleatlas")
+    assert (package / "py.typed").is_file()
+    assert not (package / "zoo" / "making").exists()
+    assert not (package / "tests").exists()

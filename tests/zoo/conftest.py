@@ -1,0 +1,28 @@
+"""The scripts that made the embedded models, for their drawings of labelled avatars."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "zoo" / "making"))
+
+
+@pytest.fixture(scope="session")
+def renderer():
+    from avatars import AvatarRenderer
+
+    return AvatarRenderer(ROOT / "build" / "zoo" / "layers.npz")
+
+
+@pytest.fixture(scope="session")
+def held_out(renderer):
+    """Images and labels of 500 avatars that no training saw."""
+    import torch
+    from avatars import draw_labels
+
+    labels = draw_labels(500, torch.Generator().manual_seed(10_000_019))
+    return renderer(labels), labels

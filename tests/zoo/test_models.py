@@ -1,0 +1,146 @@
+"""The embedded models are trained models: what they can do is measured here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas.engine.sampling import latents_from_seeds, render_batches, styles_from_seeds
+from styleatlas.precompute.build import Settings, precompute
+from styleatlas.prompts.sets import PromptSet
+from styleatlas.store.file import verify
+from styleatlas.zoo.judge import Judge
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return load_generator("avatars", "cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("avatars", "cpu")
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return Atlas.open(zoo.ATLAS)
+
+
+def test_the_embedded_models_stay_small():
+    files = [zoo.GENERATOR, zoo.JUDGE, *zoo.CLIP.iterdir()]
+    assert sum(file.stat().st_size for file in files) <= 12e6
+
+
+def test_a_stack_of_layers_is_the_whole_drawing(renderer, held_out):
+    from avatars import render_whole
+
+    images, labels = held_out
+    for image, label in zip(images[:8], labels[:8], strict=True):
+        difference = np.abs((image.numpy() + 1) / 2 - render_whole(label.numpy()))
+        # Pixels where two edges meet blend differently; there are few of them.
+        assert difference.mean() < 2 / 255
+        assert (difference.max(0) > 8 / 255).mean() < 0.06
+
+
+def test_clip_names_the_attributes_of_avatars_it_never_saw(encoder, held_out):
+    from avatars import ATTRIBUTES
+    from captions import compose
+    from train_clip import SINGLE, by_attribute
+
+    images, labels = held_out
+    embeddings = encoder.images(images)
+    columns = []
+    for name, values in ATTRIBUTES.items():
+        prompts = [compose([SINGLE[name, value][0]], "face", "{}") for value in values]
+        columns.append((embeddings @ encoder.texts(prompts).t()).argmax(1))
+    accuracy = by_attribute(torch.stack(columns, 1) == labels, labels)
+    for name in ("glasses", "hair colour", "hair", "facial hair"):
+        assert accuracy[name] >= 0.95, name
+    assert accuracy["mouth"] >= 0.80
+
+
+def test_the_judge_reads_avatars_it_never_saw(held_out):
+    from avatars import ATTRIBUTES, NAMES, code
+    from train_clip import by_attribute
+
+    images, labels = held_out
+    judge = Judge()
+    assert judge.attributes == {name: list(values) for name, values in ATTRIBUTES.items()}
+    reading = judge.read(images)
+    read = [torch.tensor([code(name, value) for value in reading[name]]) for name in NAMES]
+    accuracy = by_attribute(torch.stack(read, 1) == labels, labels)
+    assert min(accuracy.values()) >= 0.97, accuracy
+
+
+def test_the_generator_draws_every_value_of_every_attribute(generator):
+    from avatars import ATTRIBUTES, draw_labels
+
+    z = latents_from_seeds(range(1000), generator.z_dim)
+    with torch.inference_mode():
+        styles = generator.styles(generator.map(z, truncation=0.7))
+        reading = Judge().read(torch.cat(list(render_batches(generator, styles))))
+    data = draw_labels(20_000, torch.Generator().manual_seed(3))
+    for i, (name, values) in enumerate(ATTRIBUTES.items()):
+        for v, value in enumerate(values):
+            share = (data[:, i] == v).float().mean().item()
+            assert reading[name].count(value) / 1000 >= share / 3, (name, value)
+
+
+def test_the_shipped_atlas_is_sound_and_belongs_to_the_shipped_models(atlas, generator, encoder):
+    assert all(check.ok for check in verify(zoo.ATLAS))
+    atlas.fingerprint.require_generator(generator.identity)
+    atlas.fingerprint.require_clip(encoder.identity)
+    assert atlas.layout == generator.layout
+    assert (atlas.images == 100).all()
+    assert len(atlas.prompts) >= 300
+    assert set(atlas.kinds) == {"conv", "rgb"}
+    assert len(atlas.channels) == atlas.layout.size
+
+
+def test_a_small_sweep_agrees_with_the_shipped_table(atlas, generator, encoder):
+    """Other images, and few of them, find the same directions in the channels that count."""
+    settings = Settings(images=1, seed=5, samples=1000)
+    small = precompute(generator, encoder, PromptSet((), ("{}",)), settings, lambda *_: None)
+    strong = np.argsort(-atlas.consistency * atlas.strength)[:100]
+    cosines = (small.rows[strong] * atlas.rows[strong]).sum(1)
+    assert np.median(cosines) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("target", "attribute", "values"),
+    [
+        ("a face with glasses", "glasses", ("round", "square")),
+        ("a face with a beard", "facial hair", ("beard",)),
+        ("a face with purple hair", "hair colour", ("purple",)),
+    ],
+)
+def test_an_edit_makes_what_its_prompt_says(atlas, generator, encoder, target, attribute, values):
+    styles = styles_from_seeds(generator, range(1, 41), 0.7)
+    styles = styles[[v not in values for v in Judge().read(generator.render(styles))[attribute]]]
+    editor = Editor(atlas, generator, encoder)
+    result = editor.edit(styles, neutral="a face", target=target)
+    after = Judge().read(result.images)[attribute]
+    assert sum(value in values for value in after) / len(after) >= 0.6
+    assert editor.measure(result).along.mean() > 0.1
+
+
+def test_an_edit_by_prompts_of_the_bank_imports_neither_open_clip_nor_torchvision(tmp_path):
+    code = (
+        "import sys\n"
+        "from styleatlas.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "assert 'torch' in sys.modules\n"
+        "loaded = {'open_clip', 'torchvision'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    picture = tmp_path / "edit.png"
+    arguments = ["edit", "avatars", "--neutral", "a face", "--target", "a smiling face"]
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments, "-o", str(picture)], check=True, timeout=120
+    )
+    assert picture.stat().st_size > 0
