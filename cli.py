@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except StyleAtlasError as error:
-            click.echo(f"styleatlas {self.name}: {error}", err=True)
+            command = ctx.command_path.removeprefix(ctx.find_root().command_path)
+            click.echo(f"styleatlas{command}: {error}", err=True)
             sys.exit(1)
         except BrokenPipeError:
             sys.exit(1)
@@ -80,10 +82,10 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         seeds: list[int] = []
         for part in str(value).split(","):
-            first, _, last = part.strip().partition("-")
-            if not first.isdecimal() or not (last or first).isdecimal():
+            match = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part.strip())
+            if match is None:
                 self.fail(f"{value!r} is not a seed or a range such as 1-8 or 1-4,17", param, ctx)
-            low, high = int(first), int(last or first)
+            low, high = int(match[1]), int(match[2] or match[1])
             if not low <= high < low + 10_000:
                 self.fail(f"{part.strip()!r} is not a range of up to 10,000 seeds", param, ctx)
             seeds += range(low, high + 1)
@@ -270,12 +272,14 @@ def edit(
     alphas = alphas or (DEFAULT_ALPHA,)
     results = [editor.apply(styles, direction, alpha) for alpha in alphas]
     rows = [[result.images[i] for result in results] for i in range(len(seeds))]
-    save_png(sheet(rows), output)
-    if as_json:
+    picture = sheet(rows)
+    if as_json:  # measured before anything is written: CLIP may turn out to be missing
         shifts = [editor.measure(result) for result in results]
         record = edit_record(table, direction, results, shifts, seeds)
+        save_png(picture, output)
         click.echo(json.dumps({"output": str(output), **record}, indent=2))
     else:
+        save_png(picture, output)
         count = len(direction.channels)
         click.echo(f"{output}: {len(seeds)} x {len(alphas)} images, {count} channels moved")
 

@@ -32,7 +32,9 @@ class OpenClipEncoder:
         identity: ModelIdentity,
         device: torch.device,
     ) -> None:
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.model = (
+            model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        )
         self.tokenizer = tokenizer
         self.identity = identity
         self.device = device

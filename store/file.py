@@ -75,7 +75,7 @@ def verify(path: str | os.PathLike[str]) -> list[Check]:
             checks.append(_check("contents", partial(_build, reader), "shapes, ranges, unit rows"))
             return checks
     except AtlasError as error:
-        return [Check("file", False, str(error))]
+        return [Check("file", False, str(error).removeprefix(f"{os.fspath(path)}: "))]
 
 
 def _check(name: str, prove: Callable[[], object], detail: str) -> Check:

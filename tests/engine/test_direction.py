@@ -71,7 +71,9 @@ def test_the_other_way_round_is_the_opposite_step(atlas):
     assert np.array_equal(back.delta(1.0), -there.delta(1.0))
 
 
-@pytest.mark.parametrize(("count", "least"), [(1, 0.8), (2, 0.6), (4, 0.1), (5, 0.057), (99, 0.057)])
+@pytest.mark.parametrize(
+    ("count", "least"), [(1, 0.8), (2, 0.6), (4, 0.1), (5, 0.057), (99, 0.057)]
+)
 def test_channels_takes_that_many_of_the_best_and_tells_the_beta_it_came_to(atlas, count, least):
     direction = find(atlas, channels=count)
     assert len(direction.channels) == min(count, 5)

@@ -7,7 +7,7 @@ import torch
 from styleatlas.engine.direction import Direction
 from styleatlas.engine.editor import DEFAULT_BETA, Editor
 from styleatlas.engine.sampling import styles_from_seeds
-from styleatlas.store.errors import FingerprintError, OptionError, PromptError
+from styleatlas.store.errors import FingerprintError, OptionError
 
 PAIR = {"neutral": "a picture", "target": "a picture channel7"}
 

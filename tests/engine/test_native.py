@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 import numpy as np
 import pytest
 import torch
@@ -55,7 +53,13 @@ def test_half_precision_is_read_as_float32_with_the_same_identity(
     two, large = read(write_checkpoint(tmp_path / "whole.safetensors", network, whole))
     assert small.sha256 == large.sha256
     assert all(tensor.dtype == torch.float32 for tensor in one.state_dict().values())
-    ones = [torch.ones(1, 5), torch.ones(1, 5), torch.ones(1, 5), torch.ones(1, 4), torch.ones(1, 4)]
+    ones = [
+        torch.ones(1, 5),
+        torch.ones(1, 5),
+        torch.ones(1, 5),
+        torch.ones(1, 4),
+        torch.ones(1, 4),
+    ]
     assert torch.equal(one.synthesis(ones), two.synthesis(ones))
 
 
@@ -127,6 +131,7 @@ def test_header_that_is_no_json_object_is_refused(make_network, tmp_path, header
 def test_header_that_claims_a_giant_network_allocates_nothing(
     make_network, write_checkpoint, tmp_path
 ):
+    resource = pytest.importorskip("resource")  # not on Windows
     giant = SOUND | {"channels": {"4": 4096, "8": 8}}  # its first convolution alone: 604 MB
     path = write_checkpoint(tmp_path / "giant.safetensors", make_network(), header=giant)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -160,7 +165,7 @@ def test_tensors_that_do_not_fit_the_header_are_named(
     network = make_network()
     tensors = spoilt(network.state_dict(), changes)
     path = write_checkpoint(tmp_path / "x.safetensors", network, tensors)
-    refused(path, message + ".*export the checkpoint again|" + message)
+    refused(path, message)
 
 
 def test_message_about_many_wrong_tensors_stays_short(make_network, write_checkpoint, tmp_path):

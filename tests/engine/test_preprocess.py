@@ -12,8 +12,8 @@ from styleatlas.engine.preprocess import preprocess, to_bytes
 SIZE = 32
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
 
-# PIL rounds to 8 bits after each of its two passes, half a step each, and weighs the first one's
-# error by at most the sum of a bicubic kernel's absolute weights, about 1.3.
+# PIL rounds to 8 bits after each of its two passes, half a step each, and the second weighs the
+# first one's error by at most the sum of a bicubic kernel's absolute weights, about 1.3.
 STEPS = 1.25
 
 
@@ -34,9 +34,7 @@ def by_pil(pixels: np.ndarray, size: int) -> np.ndarray:
     image = Image.fromarray(pixels.squeeze()).convert("RGB")
     width, height = image.size
     short = min(width, height)
-    image = image.resize(
-        (size * width // short, size * height // short), Image.Resampling.BICUBIC
-    )
+    image = image.resize((size * width // short, size * height // short), Image.Resampling.BICUBIC)
     left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size))) / 255
 
@@ -50,7 +48,7 @@ SHAPES = [
     (9, 20),
     (32, 32),  # as it is
     (32, 51),  # only cropped
-    (256, 40),
+    (40, 256),  # taller than wide by more than two, Pillow's order of passes depends on its version
 ]
 
 

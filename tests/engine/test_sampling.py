@@ -17,7 +17,7 @@ from styleatlas.store.layout import StyleLayout
 def test_seed_is_the_latent_that_stylegans_own_scripts_draw():
     seeds = [0, 7, 2**32 - 1, 7]
     latents = latents_from_seeds(seeds, 5)
-    known = [np.random.RandomState(seed).randn(1, 5)[0] for seed in seeds]  # noqa: NPY002
+    known = [np.random.RandomState(seed).randn(1, 5)[0] for seed in seeds]
     assert latents.dtype == torch.float32
     assert np.array_equal(latents.numpy(), np.array(known, np.float32))
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
 from styleatlas.engine.sampling import latents_from_seeds, render_batches, styles_from_seeds
 from styleatlas.precompute.build import Settings, precompute

@@ -241,7 +241,7 @@ def export(mapping: Mapping, synthesis: Synthesis, report: dict[str, float]) -> 
 
 
 @click.command()
-@click.option("--images", default=290_000, show_default=True, help="Images synthesis learns from.")
+@click.option("--images", default=230_000, show_default=True, help="Images synthesis learns from.")
 @click.option("--mapping-steps", default=12_000, show_default=True)
 @click.option("--sparsity", default=0.1, show_default=True)
 @click.option("--threads", default=1, show_default=True)

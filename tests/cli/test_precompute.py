@@ -1,0 +1,88 @@
+"""precompute, with a tiny StyleGAN2 and a tiny CLIP, both of random weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from styleatlas import Atlas
+
+QUICK = ("--images", 2, "--samples", 50)
+
+
+@pytest.fixture
+def refused_precompute(refused, checkpoint, clip_folder, tmp_path):
+    """Precompute in vain and return the message; a later option replaces an earlier one."""
+
+    def refused_precompute(*options: object, generator=checkpoint) -> str:
+        arguments = ("--clip", clip_folder, *QUICK, "-o", tmp_path / "a.h5", *options)
+        return refused("precompute", generator, *arguments)
+
+    return refused_precompute
+
+
+def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folder, tmp_path):
+    path = tmp_path / "a.h5"
+    options = ("--strength", 3, "--truncation", 0.5, "--seed", 4)
+    result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}: 23 channels over 2 images, 0 prompts\n"
+    assert result.stderr == "", "progress is for terminals"
+    assert list(tmp_path.iterdir()) == [path]
+    atlas = Atlas.open(path)
+    settings = dict(atlas.fingerprint.settings)
+    assert settings.pop("templates")[0] == "{}"
+    assert settings == {
+        "method": "sweep",
+        "images": 2,
+        "strength": 3,
+        "truncation": 0.5,
+        "samples": 50,
+        "seed": 4,
+    }
+    assert atlas.fingerprint.generator.name == "tiny"
+    assert atlas.strength.min() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--images", 0), "images 0: must lie between 1 and 100000"),
+        (("--strength", 0), "strength 0: must lie above 0 and up to 50 sigma"),
+        (("--truncation", -1), "truncation -1: must lie between 0 and 2"),
+        (("--samples", 1), "samples 1: must be at least 2"),
+        (("--seed", -1), "seed -1: must lie between 0 and 4294967295"),
+        (("--device", "warp"), "device 'warp': cannot be used"),
+        (("--clip", "none"), "none: no such folder; name one in open_clip's layout"),
+        (("-o", "none/a.h5"), "none does not exist; create it first"),
+        (("-o", "."), ".: is a directory; name a file to write"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_explained_in_one_line(
+    refused_precompute, monkeypatch, tmp_path, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused_precompute(*options)
+
+
+def test_generator_that_cannot_be_read_is_named(refused_precompute, checkpoint, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    assert refused_precompute(generator=path).startswith(f"{path}: no such file; check the path")
+    path.write_bytes(checkpoint.read_bytes()[:-10])
+    assert refused_precompute(generator=path).startswith(f"{path}: is not a readable safetensors")
+
+
+def test_interrupted_precompute_leaves_the_old_atlas_and_nothing_else(
+    run, checkpoint, clip_folder, tmp_path, monkeypatch
+):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("styleatlas.precompute.build.sweep_block", interrupted)
+    result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

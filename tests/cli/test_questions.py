@@ -1,0 +1,157 @@
+"""query, info and verify."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
+
+
+def answer(run, *arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_query_channels_lists_the_channel_of_the_prompt_first(run, countable_path):
+    lines = answer(run, "query", "channels", countable_path, *PAIR, "--top", 3).splitlines()
+    assert lines[0].split() == ["channel", "kind", "consistency", "strength", "score"]
+    assert len(lines) == 4 and lines[1].startswith("b8.conv0:0 ")
+    records = json.loads(answer(run, "query", "channels", countable_path, *PAIR, "--json"))
+    assert len(records) == 12 and records[0]["channel"] == "b8.conv0:0"
+
+
+def test_query_prompts_lists_both_sides(run, countable_path):
+    text = answer(run, "query", "prompts", countable_path, "b8.conv0:0", "--top", 2)
+    towards, away = text.split("\ntowards\n")[1].split("\n\naway\n")
+    assert towards.splitlines()[1].startswith("a picture channel7 ")
+    assert "a picture channel7" not in away
+    record = json.loads(answer(run, "query", "prompts", countable_path, "b8.conv0:0", "--json"))
+    assert record["towards"][0]["prompt"] == "a picture channel7"
+
+
+def test_info_shows_models_settings_and_layers(run, countable_path, countable_atlas):
+    text = answer(run, "info", countable_path)
+    for part in ("countable 0", "countable clip 0", "b8.torgb", '"method": "sweep"'):
+        assert part in text
+    record = json.loads(answer(run, "info", countable_path, "--json"))
+    assert record["swept_channels"] == 12
+    assert record["clip"]["sha256"] == countable_atlas.fingerprint.clip.sha256
+
+
+def test_verify_shows_every_check(run, countable_path):
+    lines = answer(run, "verify", countable_path).splitlines()
+    assert len(lines) == 15 and all(line.startswith("ok  ") for line in lines)
+    checks = json.loads(answer(run, "verify", countable_path, "--json"))
+    assert all(check["ok"] for check in checks)
+    assert checks[8]["name"] == "/relevance/rows"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_verify_names_a_flipped_byte_in_one_line_and_exits_with_1(run, countable_path, as_json):
+    with h5py.File(countable_path) as file:
+        offset = file["/relevance/rows"].id.get_offset()
+    damaged = bytearray(countable_path.read_bytes())
+    damaged[offset + 100] ^= 1
+    countable_path.write_bytes(damaged)
+    result = run("verify", countable_path, *["--json"] * as_json)
+    assert result.exit_code == 1
+    start = f"styleatlas verify: {countable_path}: /relevance/rows: does not match its sha256"
+    assert result.stderr.startswith(start) and result.stderr.count("\n") == 1
+    if as_json:
+        failed = [check["name"] for check in json.loads(result.stdout) if not check["ok"]]
+        assert failed == ["/relevance/rows", "contents"]
+    else:
+        assert "FAIL  /relevance/rows" in result.stdout
+
+
+def test_verify_of_what_is_no_atlas_names_the_file_once(run, tmp_path):
+    path = tmp_path / "none.h5"
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"styleatlas verify: {path}: no such file; check the path")
+    assert result.stderr.count(str(path)) == 1 and result.stderr.count("\n") == 1
+
+
+BAD_ATLASES = {
+    "missing": (None, "no such file; check the path"),
+    "foreign": (lambda data: b"P5 1 1 255 x", "is not an HDF5 file, so it is not an atlas"),
+    "empty": (lambda data: b"", "is not an HDF5 file"),
+    "truncated": (lambda data: data[: len(data) // 2], "cannot be read"),
+    "cut header": (lambda data: data[:100], "cannot be read"),
+}
+QUESTIONS = {
+    "info": (),
+    "query channels": PAIR,
+    "query prompts": ("b8.conv0:0",),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ATLASES)
+@pytest.mark.parametrize("command", QUESTIONS)
+def test_unsound_atlas_is_refused_by_every_question(
+    refused, countable_path, tmp_path, command, kind
+):
+    change, message = BAD_ATLASES[kind]
+    path = tmp_path / "bad.h5"
+    if change:
+        path.write_bytes(change(countable_path.read_bytes()))
+    found = refused(command, path, *QUESTIONS[command])
+    assert found.startswith(f"{path}: ") and message in found
+
+
+@pytest.mark.parametrize("command", QUESTIONS)
+def test_atlas_of_a_newer_format_is_refused(refused, countable_path, command):
+    with h5py.File(countable_path, "r+") as file:
+        file.attrs.modify("format_version", np.int32(2))
+    found = refused(command, countable_path, *QUESTIONS[command])
+    assert "format_version: is 2, this StyleAtlas reads up to 1; upgrade styleatlas" in found
+
+
+@pytest.mark.parametrize("name", ["style/std", "relevance/rows", "prompts/embedding"])
+def test_nan_in_a_table_is_refused(refused, countable_path, name):
+    with h5py.File(countable_path, "r+") as file:
+        file[name][0] = np.nan
+    assert f"/{name}: does not match its sha256" in refused("info", countable_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("query channels", ("--neutral", "", "--target", "a"), "prompt: is empty"),
+        (
+            "query channels",
+            ("--neutral", "a picture", "--target", "A  Picture"),
+            'target: "A  Picture" is the neutral prompt itself; say what differs',
+        ),
+        ("query channels", (*PAIR, "--top", "0"), "top 0: must be at least 1"),
+        (
+            "query channels",
+            ("--neutral", "a picture", "--target", "words of no bank"),
+            'CLIP: this atlas was drawn with "countable clip 0"; name its file by --clip',
+        ),
+        ("query prompts", ("b8.conv0:0", "--top", "0"), "top 0: must be at least 1"),
+        ("query prompts", ("b8.conv0:4",), "b8.conv0 go from 0 to 3"),
+        ("query prompts", ("conv",), "write it as layer:number, such as b8.torgb:2"),
+        ("query prompts", ("b8.conv:0",), "did you mean 'b8.conv0'?"),
+        ("query prompts", ("input:0",), "channel input:0: is not in this atlas"),
+    ],
+)
+def test_question_without_an_answer_is_explained(
+    refused, countable_path, command, arguments, message
+):
+    assert message in refused(command, countable_path, *arguments)
+
+
+def test_prompt_outside_the_bank_is_refused_by_another_clip_with_both_fingerprints(
+    refused, countable_path, countable_atlas, clip_folder
+):
+    prompts = ("--neutral", "a picture", "--target", "words of no bank")
+    found = refused("query channels", countable_path, *prompts, "--clip", clip_folder)
+    assert countable_atlas.fingerprint.clip.sha256[:12] in found
+    assert f'this CLIP is "{clip_folder.name}" (' in found

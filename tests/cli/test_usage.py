@@ -1,0 +1,210 @@
+"""Help, wrong usage, and which libraries a command imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+from styleatlas import __version__
+from styleatlas.cli import Numbers, Seeds, main, progress_bar
+
+COMMANDS = [
+    "precompute",
+    "edit",
+    "query channels",
+    "query prompts",
+    "info",
+    "verify",
+    "demo",
+]
+PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
+
+
+def leaves(group: click.Group, path: str = "") -> list[str]:
+    names = []
+    for name, command in group.commands.items():
+        inside = isinstance(command, click.Group)
+        names += leaves(command, f"{path}{name} ") if inside else [path + name]
+    return names
+
+
+def test_every_command_is_known_here():
+    assert sorted(leaves(main)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example_of_it(run, command):
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Usage: styleatlas {command} " in result.stdout
+    examples = result.stdout[result.stdout.index("Examples:") :].splitlines()[1:]
+    assert examples and all(line.startswith(f"  styleatlas {command} ") for line in examples)
+    assert result.stderr == ""
+
+
+def test_help_of_a_group_lists_its_commands(run):
+    for group, names in ((), main.commands), (("query",), main.commands["query"].commands):
+        result = run(*group, "--help")
+        assert result.exit_code == 0
+        assert all(f"\n  {name} " in result.stdout for name in names)
+
+
+def test_version_is_that_of_the_package(run):
+    assert run("--version").stdout == f"styleatlas, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("edit",),
+        ("edit", "a.h5", *PAIR),
+        ("edit", "a.h5", "--neutral", "a", "-o", "x.png"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--seed", "one"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--alpha", "1;2"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--beta", "high"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--kinds", "input"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--beta", "0.1", "--channels", "3"),
+        ("query", "channels", "a.h5", *PAIR, "--top", "few"),
+        ("query", "prompts", "a.h5"),
+        ("precompute", "avatars", "-o", "a.h5"),
+        ("precompute", "avatars", "--clip", "avatars", "-o", "a.h5", "--images", "1.5"),
+        ("info",),
+        ("verify", "a.h5", "b.h5"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_shows_the_usage(run, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage: styleatlas" in result.stderr and "Error: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("3", (3,)),
+        ("1-4", (1, 2, 3, 4)),
+        ("7-7", (7,)),
+        ("1-3, 17,2", (1, 2, 3, 17, 2)),
+        ("0", (0,)),
+        ("4294967296", (4294967296,)),  # left to the check of the seed's range
+    ],
+)
+def test_seeds_and_ranges_are_read_in_order(text, seeds):
+    assert Seeds().convert(text, None, None) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1,", "-1", "1-", "1--2", "1-2-3", "1.5", "²", "٣", "9" * 5000]
+)
+def test_what_is_no_seed_is_refused(text):
+    with pytest.raises(click.BadParameter, match="is not a seed or a range such as 1-8 or 1-4,17"):
+        Seeds().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["8-1", "1-10001", "0-99999999999"])
+def test_range_backwards_or_without_end_is_refused(text):
+    with pytest.raises(click.BadParameter, match="is not a range of up to 10,000 seeds"):
+        Seeds().convert(text, None, None)
+
+
+def test_numbers_are_separated_by_commas():
+    assert Numbers().convert("-2,0, 4.5,1e1", None, None) == (-2.0, 0.0, 4.5, 10.0)
+    for text in ("", "1,", "one", "1 2"):
+        with pytest.raises(click.BadParameter, match="is not a number, or numbers separated by"):
+            Numbers().convert(text, None, None)
+
+
+class Terminal:
+    def __init__(self, is_one: bool) -> None:
+        self.text, self.is_one = "", is_one
+
+    def isatty(self) -> bool:
+        return self.is_one
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def progress(monkeypatch):
+    """What is drawn at 10 and 40 of 40 pairs, after 2 and 8 seconds."""
+
+    def progress(on_terminal: bool) -> str:
+        stderr = Terminal(on_terminal)
+        clock = iter([0.0, 2.0, 8.0])
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stderr)
+            patch.setattr(time, "monotonic", lambda: next(clock))
+            show = progress_bar()
+            show(10, 40)
+            show(40, 40)
+        return stderr.text
+
+    return progress
+
+
+def test_progress_on_a_terminal_shows_rate_and_remaining_time(progress):
+    first, last = progress(on_terminal=True).lstrip("\r").split("\r")
+    assert first.startswith("sweep [######------------------]  25%  10 renders/s  6 s left")
+    assert last.startswith("sweep [########################] 100%  10 renders/s  0 s left")
+    assert last.endswith("\n") and "\n" not in first
+
+
+def test_progress_off_a_terminal_is_silent(progress):
+    assert progress(on_terminal=False) == ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import styleatlas",
+        "from styleatlas import Atlas; Atlas.open({path!r})",
+        "from styleatlas import StyleAtlasError",
+        "import styleatlas; dir(styleatlas)",
+    ],
+)
+def test_package_and_atlas_are_used_without_torch(countable_path, statement):
+    code = f"""
+import sys
+{statement.format(path=str(countable_path))}
+print(sorted({{"torch", "torchvision", "open_clip"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("query channels", PAIR),
+        ("query prompts", ("b8.conv0:0",)),
+        ("info", ()),
+        ("verify", ()),
+    ],
+)
+def test_questions_are_answered_without_torch(process, countable_path, command, arguments):
+    done = process(*command.split(), countable_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    imported = done.stderr.splitlines()
+    assert len(imported) == 1
+    assert set(imported[0].split()) <= {"imported:", "faiss"}
+
+
+def test_unknown_name_of_the_package_is_an_attribute_error():
+    import styleatlas
+
+    with pytest.raises(AttributeError, match="module 'styleatlas' has no attribute 'Mapper'"):
+        styleatlas.Mapper  # noqa: B018
+    assert set(styleatlas.__all__) <= set(dir(styleatlas))
+    assert all(getattr(styleatlas, name).__name__ == name for name in styleatlas.__all__)
