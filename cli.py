@@ -58,7 +58,7 @@ def main() -> None:
     """
 
 
-class Numbers(click.ParamType[tuple[float, ...]]):
+class Numbers(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
     """Numbers separated by commas: 0,2,4.5."""
 
     name = "numbers"
@@ -72,7 +72,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             self.fail(f"{value!r} is not a number, or numbers separated by commas", param, ctx)
 
 
-class Seeds(click.ParamType[tuple[int, ...]]):
+class Seeds(click.ParamType):  # type: ignore[type-arg]
     """Seeds and ranges of seeds: 3 or 1-8 or 1-4,17."""
 
     name = "seeds"
@@ -193,8 +193,7 @@ def progress_bar() -> Callable[[int, int], None]:
     def show(done: int, total: int) -> None:
         if not sys.stderr.isatty():
             return
-        seconds = time.monotonic() - start
-        rate = done / seconds
+        rate = done / max(time.monotonic() - start, 1e-3)
         left = (total - done) / rate
         width = 24 * done // total
         bar = "#" * width + "-" * (24 - width)
@@ -255,7 +254,7 @@ def edit(
     from .engine.direction import KINDS
     from .engine.editor import DEFAULT_ALPHA, Editor
     from .engine.load import load_generator
-    from .engine.pictures import require_png, save_png, sheet
+    from .engine.pictures import require_png, require_sheet_size, save_png, sheet
     from .engine.reports import edit_record
     from .engine.sampling import styles_from_seeds
 
@@ -266,22 +265,20 @@ def edit(
     known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
     model = load_generator(known, device)
     editor = Editor(table, model, encoder_loader(table, clip, device))
-    chosen = KINDS[kinds]
-    direction = editor.direction(neutral, target, beta=beta, channels=channels, kinds=chosen)
-    styles = styles_from_seeds(model, seeds, truncation)
+    direction = editor.direction(neutral, target, beta=beta, channels=channels, kinds=KINDS[kinds])
     alphas = alphas or (DEFAULT_ALPHA,)
+    side = max(layer.resolution for layer in model.layout)
+    require_sheet_size(len(seeds), len(alphas), side, side)
+    styles = styles_from_seeds(model, seeds, truncation)
     results = [editor.apply(styles, direction, alpha) for alpha in alphas]
     rows = [[result.images[i] for result in results] for i in range(len(seeds))]
-    picture = sheet(rows)
+    answer = f"{len(seeds)} x {len(alphas)} images, {len(direction.channels)} channels moved"
     if as_json:  # measured before anything is written: CLIP may turn out to be missing
         shifts = [editor.measure(result) for result in results]
         record = edit_record(table, direction, results, shifts, seeds)
-        save_png(picture, output)
-        click.echo(json.dumps({"output": str(output), **record}, indent=2))
-    else:
-        save_png(picture, output)
-        count = len(direction.channels)
-        click.echo(f"{output}: {len(seeds)} x {len(alphas)} images, {count} channels moved")
+        answer = json.dumps({"output": str(output), **record}, indent=2)
+    save_png(sheet(rows), output)
+    click.echo(answer if as_json else f"{output}: {answer}")
 
 
 @main.group()

@@ -126,8 +126,8 @@ class Editor:
         delta = torch.from_numpy(direction.delta(alpha)).to(before)
         after = before + delta
         images = torch.cat(list(render_batches(self.generator, after)))
-        count = len(direction.channels)
-        why = f"{count} channel{'s' * (count != 1)} of the atlas pass{'es' * (count == 1)} beta"
+        known, least = len(direction.channels), direction.beta
+        why = f"channels of the atlas with a relevance of at least {least:.3f}: {known}"
         return EditResult(images, after, before, direction, alpha, "direction", why)
 
     def edit(

@@ -16,7 +16,7 @@ from ..store.errors import OptionError, OutputError
 from ..store.output import replacing, require_writable
 from .preprocess import to_bytes
 
-MAX_SHEET_PIXELS = 400_000_000
+MAX_SHEET_PIXELS = 100_000_000
 _MARGIN = 6
 
 
@@ -30,20 +30,26 @@ def sheet(
     pixel drawn `scale` x `scale`, with labels to the left and above where given.
 
     Raises:
-        OptionError: the sheet would have more than 400 million pixels.
+        OptionError: the sheet would have more than 100 million pixels.
     """
     cells = np.stack([_rgb(row) for row in rows])  # (rows, n, H, W, 3)
     count, columns, height, width = cells.shape[:4]
-    if cells.size // 3 * scale**2 > MAX_SHEET_PIXELS:
-        raise OptionError(
-            f"sheet of {count} x {columns} images of {width} x {height}: is too large for one "
-            "picture; ask for fewer seeds or alphas"
-        )
+    require_sheet_size(count, columns, height * scale, width * scale)
     grid = cells.transpose(0, 2, 1, 3, 4).reshape(count * height, columns * width, 3)
     picture = Image.fromarray(np.ascontiguousarray(grid.repeat(scale, 0).repeat(scale, 1)))
     if not row_labels and not column_labels:
         return picture
     return _label(picture, row_labels, column_labels, height * scale, width * scale)
+
+
+def require_sheet_size(rows: int, columns: int, height: int, width: int) -> None:
+    """Raise OptionError if a sheet of images of this size would have more than 100 million
+    pixels; called before they are rendered."""
+    if rows * columns * height * width > MAX_SHEET_PIXELS:
+        raise OptionError(
+            f"sheet of {rows} x {columns} images of {width} x {height}: is too large for one "
+            "picture; ask for fewer seeds or alphas"
+        )
 
 
 def save_png(picture: Image.Image, path: str | os.PathLike[str]) -> None:

@@ -47,7 +47,8 @@ def test_edit_adds_alpha_steps_and_renders_the_sum(editor, generator, styles):
     assert torch.allclose(result.styles, styles + 2.5 * delta, atol=1e-7)
     assert torch.equal(result.images, generator.render(result.styles))
     assert result.alpha == 2.5 and result.way == "direction"
-    assert result.why == "1 channel of the atlas passes beta"
+    least = result.direction.beta
+    assert result.why == f"channels of the atlas with a relevance of at least {least:.3f}: 1"
 
 
 def test_negative_alpha_goes_the_other_way(editor, styles):
