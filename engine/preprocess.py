@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..store.errors import OptionError
+
 
 def preprocess(images: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
     """What CLIP's PIL pipeline does: shorter side to `size` by antialiased bicubic, centre crop,
@@ -13,7 +15,14 @@ def preprocess(images: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
 
     images (n, 1 or 3, H, W) in [-1, 1], clipped to that range as an 8-bit picture would be;
     mean and std (3,) of values in [0, 1]. Returns (n, 3, size, size).
+
+    Raises:
+        OptionError: images of another shape, or without pixels.
     """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
+        raise OptionError(
+            f"images: have shape {tuple(images.shape)}; CLIP takes (n, 1 or 3, height, width)"
+        )
     if images.shape[1] == 1:
         images = images.expand(-1, 3, -1, -1)
     x = (images.clamp(-1, 1) + 1) / 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from styleatlas.engine.preprocess import preprocess, to_bytes
+from styleatlas.store.errors import OptionError
 
 SIZE = 32
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41]), torch.tensor([0.27, 0.26, 0.28])
@@ -97,3 +100,9 @@ def test_bytes_are_rounded_and_clipped():
 def test_8_bit_pictures_survive_the_way_to_tensors_and_back():
     pixels = picture(16, 16)
     assert np.array_equal(to_bytes(as_images(pixels))[0].numpy(), pixels)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 2, 8, 8), (1, 4, 8, 8), (1, 3, 0, 8)])
+def test_images_of_another_shape_are_refused_by_it(shape):
+    with pytest.raises(OptionError, match=re.escape(f"images: have shape {shape}; CLIP takes")):
+        preprocess(torch.zeros(shape), 8, torch.zeros(3), torch.ones(3))
