@@ -34,7 +34,7 @@ def style_statistics(
     random = np.random.default_rng([seed, _STATISTICS])
     while seen < samples:
         count = min(_BATCH, samples - seen)
-        styles = _sample(generator, random, count, truncation).double().cpu()
+        styles = _sample(generator, random, count, truncation).cpu().double()
         batch_mean = styles.mean(0)
         difference = batch_mean - mean
         total = seen + count

@@ -60,8 +60,8 @@ def sweep_block(
         size = delta.norm(dim=1)
         delta = torch.where((size > _STILL)[:, None], delta / size[:, None].clamp(min=_STILL), 0)
         where = position.cpu()
-        unit.index_add_(0, where, delta.double().cpu())
-        length.index_add_(0, where, size.double().cpu())
+        unit.index_add_(0, where, delta.cpu().double())
+        length.index_add_(0, where, size.cpu().double())
     return BlockSums(unit.numpy(), length.numpy())
 
 
