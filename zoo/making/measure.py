@@ -12,7 +12,7 @@ import json
 
 import click
 import torch
-from avatars import ATTRIBUTES, NAMES, AvatarRenderer, code, column, draw_labels
+from avatars import ATTRIBUTES, NAMES, AvatarRenderer, code, column, draw_labels, visible
 from captions import compose
 from torch import Tensor
 from train_clip import SINGLE, by_attribute
@@ -34,6 +34,13 @@ def judged(judge: Judge, images: Tensor) -> Tensor:
     reading = judge.read(images)
     columns = [torch.tensor([code(name, value) for value in reading[name]]) for name in NAMES]
     return torch.stack(columns, 1)
+
+
+def share(labels: Tensor, attribute: str, value: str) -> float:
+    """The share of a value among the avatars that show the attribute."""
+    i = column(attribute)
+    seen = visible(labels)[:, i]
+    return float((labels[seen, i] == code(attribute, value)).float().mean())
 
 
 def percent(figures: dict[str, float]) -> dict[str, float]:
@@ -63,9 +70,8 @@ def main() -> None:
     data = draw_labels(100_000, torch.Generator().manual_seed(3))
     for name, values in ATTRIBUTES.items():
         for value in values:
-            i, v = column(name), code(name, value)
-            drawn = (read[:, i] == v).float().mean()
-            shares[f"{name}: {value}"] = round(float(drawn / (data[:, i] == v).float().mean()), 2)
+            drawn, wanted = share(read, name, value), share(data, name, value)
+            shares[f"{name}: {value}"] = round(drawn / wanted, 2)
     figures = {
         "clip_zero_shot_percent": percent(zero_shot),
         "judge_percent": percent(by_attribute(judged(judge, images) == labels, labels)),
