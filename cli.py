@@ -146,7 +146,14 @@ def _known(what: str, option: str, name: str) -> str:
 )
 @click.argument("generator")
 @click.option("--clip", required=True, metavar="CLIP", help="A folder in open_clip's layout.")
-@click.option("-o", "--output", required=True, metavar="ATLAS", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="ATLAS",
+    type=click.Path(path_type=Path),
+    help="The atlas file to write.",
+)
 @click.option("--images", default=100, show_default=True, help="Images each channel is swept over.")
 @click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
@@ -207,7 +214,7 @@ def progress_bar() -> Callable[[int, int], None]:
 @main.command(
     epilog="""
     styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1 -o one.png
-    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,4 -o s.png
+    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,5 -o s.png
     """
 )
 @click.argument("atlas")
@@ -227,7 +234,14 @@ def progress_bar() -> Callable[[int, int], None]:
     help="Which layers may move: shapes live in conv, colours in toRGB.",
 )
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
-@click.option("-o", "--output", required=True, metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The PNG file to write.",
+)
 @device_option
 @json_option
 def edit(

@@ -18,7 +18,7 @@ from .protocols import Generator, JointEncoder
 from .sampling import render_batches
 from .texts import TextEmbedder
 
-DEFAULT_ALPHA = 4.0
+DEFAULT_ALPHA = 5.5
 DEFAULT_BETA = 0.15
 MAX_ALPHA = 100.0
 

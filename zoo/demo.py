@@ -20,16 +20,17 @@ from ..store.atlas import Atlas
 from ..store.errors import OutputError
 
 NEUTRAL = "a face"
-TARGETS = (
-    "a face with glasses",
-    "a face with a beard",
-    "a smiling face",
-    "a face with purple hair",
-    "a face with a hat",
-)
-ALPHAS = (-4.0, 0.0, 2.0, 4.0, 6.0)
-SEEDS = (1, 2, 3, 4, 5)
-IMAGES = 4
+# Prompts, each with the seed of an avatar that lacks what the prompt asks for.
+EDITS = {
+    "a face with glasses": 3,
+    "a face with a beard": 12,
+    "a smiling face": 7,
+    "a face with purple hair": 5,
+    "a bald face": 4,
+    "a face with a hat": 2,
+}
+ALPHAS = (0.0, 1.5, 3.0, 4.5)
+IMAGES = 3
 
 
 def run(out: Path, device: str | None, progress: Callable[[int, int], None]) -> None:
@@ -54,18 +55,19 @@ def run(out: Path, device: str | None, progress: Callable[[int, int], None]) -> 
     atlas = Atlas.open(zoo.ATLAS)
     editor = Editor(atlas, generator, encoder)
     click.echo("2. Edit: one prompt a row, one strength a column, another person a row.")
-    styles = styles_from_seeds(generator, SEEDS, 0.7)
     rows = []
-    for target, style in zip(TARGETS, styles.split(1), strict=True):
+    for target, seed in EDITS.items():
+        style = styles_from_seeds(generator, [seed], 0.7)
         direction = editor.direction(NEUTRAL, target)
         rows.append([editor.apply(style, direction, alpha).images[0] for alpha in ALPHAS])
     picture = out / "edits.png"
     labels = [f"alpha {alpha:g}" if alpha else "as it was" for alpha in ALPHAS]
-    save_png(sheet(rows, TARGETS, labels, scale=2), picture)
+    save_png(sheet(rows, list(EDITS), labels, scale=2), picture)
     click.echo(f"   {picture}\n")
 
-    text = editor.texts.direction(NEUTRAL, TARGETS[0])
-    click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{TARGETS[0]}"?')
+    asked = next(iter(EDITS))
+    text = editor.texts.direction(NEUTRAL, asked)
+    click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
     records = channel_records(atlas, text, 5)
     click.echo(table(records) + "\n")
     channel = str(records[0]["channel"])

@@ -53,7 +53,9 @@ def test_labels_add_a_margin_and_leave_the_images_as_they_are():
 
 
 def test_sheet_too_large_for_a_picture_is_refused_before_it_is_made():
-    with pytest.raises(OptionError, match="sheet of 1 x 2 images of 50000 x 30000: is too large for one"):
+    with pytest.raises(
+        OptionError, match="sheet of 1 x 2 images of 50000 x 30000: is too large for one"
+    ):
         sheet([[cell(0), cell(1)]], scale=10_000)
 
 
