@@ -221,8 +221,19 @@ def progress_bar() -> Callable[[int, int], None]:
 @prompt_options
 @click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
 @click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
-@click.option("--alpha", "alphas", type=Numbers(), metavar="A", help="Strength, or some: 0,2,4.")
-@click.option("--beta", type=float, metavar="B", help="Least relevance of a channel that moves.")
+@click.option(
+    "--alpha",
+    "alphas",
+    type=Numbers(),
+    metavar="A",
+    help="Strength, or some: 0,2,4; 5.5 if not given.",
+)
+@click.option(
+    "--beta",
+    type=float,
+    metavar="B",
+    help="Least relevance that moves a channel; 0.15 if not given.",
+)
 @click.option(
     "--channels", type=int, metavar="K", help="Move the K most relevant channels instead."
 )

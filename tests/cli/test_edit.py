@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from styleatlas import load_generator
-from styleatlas.engine.editor import DEFAULT_BETA, Editor
+from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA, Editor
 from styleatlas.engine.pictures import sheet
 from styleatlas.engine.sampling import styles_from_seeds
 
@@ -64,7 +64,7 @@ def test_edit_writes_a_row_a_seed_and_a_column_an_alpha(edit, tiny_atlas, checkp
 def test_options_change_what_is_drawn(edit):
     plain = edit("--seed", "5")
     assert plain.shape == (8, 8, 3)
-    assert np.array_equal(plain, edit("--seed", "5", "--alpha", "4")), "4 is the default"
+    assert np.array_equal(plain, edit("--seed", "5", "--alpha", str(DEFAULT_ALPHA)))
     for options in (["--alpha", "-4"], ["--truncation", "1"], ["--kinds", "rgb"], ["--seed", "6"]):
         assert not np.array_equal(plain, edit("--seed", "5", *options)), options
 

@@ -46,6 +46,14 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
     assert result.stderr == ""
 
 
+def test_help_of_edit_states_the_defaults_that_hold(run):
+    from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA
+
+    text = " ".join(run("edit", "--help").stdout.split())
+    assert f"{DEFAULT_ALPHA:g} if not given" in text
+    assert f"{DEFAULT_BETA:g} if not given" in text
+
+
 def test_help_of_a_group_lists_its_commands(run):
     for group, names in ((), main.commands), (("query",), main.commands["query"].commands):
         result = run(*group, "--help")
