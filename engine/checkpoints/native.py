@@ -31,12 +31,12 @@ def read_generator(path: Path, name: str, device: torch.device) -> tuple[StyleGA
     """
     metadata, tensors = read_safetensors(path)
     config = _config(path, metadata)
-    with torch.device("meta"):  # shapes are compared before anything is allocated
-        network = StyleGAN2(config)
+    _require_described(path, config, tensors)
+    network = StyleGAN2(config)
     require_same_shapes(path, network.state_dict(), tensors)
     state = {key: tensor.float() for key, tensor in tensors.items()}
     sha256 = weights_sha256((key, tensor.numpy()) for key, tensor in state.items())
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(state)
     network = network.to(device=device)
     network.synthesis.to(memory_format=torch.channels_last)
     sizes = {
@@ -75,12 +75,43 @@ def require_same_shapes(path: Path, wanted: dict[str, Tensor], found: dict[str, 
         problems.append(f"surplus {_some(surplus)}")
     for key in sorted(wanted.keys() & found.keys()):
         if found[key].shape != wanted[key].shape:
-            have, want = tuple(found[key].shape), tuple(wanted[key].shape)
-            problems.append(f"{key} has shape {have} where {want} is needed")
+            problems.append(_wrong_shape(key, found[key], tuple(wanted[key].shape)))
         elif wanted[key].is_floating_point() and not found[key].is_floating_point():
             problems.append(f"{key} has type {found[key].dtype} where a float is needed")
         elif found[key].is_floating_point() and not bool(found[key].isfinite().all()):
             problems.append(f"{key} holds NaN or infinity")
+    _refuse(path, problems)
+
+
+def _require_described(path: Path, config: StyleGAN2Config, tensors: dict[str, Tensor]) -> None:
+    """Raise CheckpointError unless the file holds the largest tensors its header describes, so
+    that a small file cannot ask for a large network. (Building on PyTorch's meta device would do
+    the same, but that imports its compiler, two seconds of every cold start.)"""
+    w = config.w_dim
+    described: dict[str, tuple[int, ...]] = {
+        f"mapping.fc{i}.weight": (w, w) for i in range(config.mapping_layers)
+    }
+    described["mapping.fc0.weight"] = (w, config.z_dim)
+    for resolution, width in config.channels.items():
+        block = f"synthesis.b{resolution}"
+        described[f"{block}.conv1.weight"] = (width, width, 3, 3)
+        described[f"{block}.conv1.noise_const"] = (resolution, resolution)
+        described[f"{block}.torgb.affine.weight"] = (width, w)
+        described[f"{block}.torgb.bias"] = (config.image_channels,)
+    problems = [f"missing {key}" for key in described if key not in tensors]
+    problems += [
+        _wrong_shape(key, tensors[key], shape)
+        for key, shape in described.items()
+        if key in tensors and tensors[key].shape != shape
+    ]
+    _refuse(path, problems)
+
+
+def _wrong_shape(key: str, tensor: Tensor, wanted: tuple[int, ...]) -> str:
+    return f"{key} has shape {tuple(tensor.shape)} where {wanted} is needed"
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
         raise CheckpointError(
             f"{path}: its tensors do not fit the network it describes: {'; '.join(problems[:4])}; "
