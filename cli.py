@@ -98,6 +98,11 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def output_option(metavar: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    path = click.Path(path_type=Path)
+    return click.option("-o", "--output", required=True, metavar=metavar, type=path, help=text)
+
+
 def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
 
@@ -146,14 +151,7 @@ def _known(what: str, option: str, name: str) -> str:
 )
 @click.argument("generator")
 @click.option("--clip", required=True, metavar="CLIP", help="A folder in open_clip's layout.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="ATLAS",
-    type=click.Path(path_type=Path),
-    help="The atlas file to write.",
-)
+@output_option("ATLAS", "The atlas file to write.")
 @click.option("--images", default=100, show_default=True, help="Images each channel is swept over.")
 @click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
@@ -245,14 +243,7 @@ def progress_bar() -> Callable[[int, int], None]:
     help="Which layers may move: shapes live in conv, colours in toRGB.",
 )
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="The PNG file to write.",
-)
+@output_option("PATH", "The PNG file to write.")
 @device_option
 @json_option
 def edit(

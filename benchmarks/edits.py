@@ -19,7 +19,7 @@ from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA
 from styleatlas.engine.pictures import save_png, sheet
 from styleatlas.engine.reports import table
 from styleatlas.engine.sampling import render_batches, styles_from_seeds
-from styleatlas.zoo.judge import Judge
+from styleatlas.zoo.judge import Judge, Reading, shown
 
 NEUTRAL = "a face"
 # Prompt -> the attribute it sets and the values that count as success.
@@ -35,19 +35,6 @@ EDITS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a face with dark skin": ("skin", ("dark",)),
     "a face with a blue background": ("background", ("blue",)),
 }
-Reading = dict[str, list[str]]
-
-
-def shown(reading: Reading, i: int) -> set[str]:
-    """The attributes that avatar i shows; a covered or bald head has no hair colour of its own
-    unless there is a beard, and sunglasses hide the eyes."""
-    hidden = set()
-    bare = reading["hair"][i] in ("bald", "hat", "turban")
-    if bare and reading["facial hair"][i] != "beard":
-        hidden.add("hair colour")
-    if reading["glasses"][i] == "sunglasses":
-        hidden.add("eyes")
-    return set(reading) - hidden
 
 
 def score(

@@ -80,12 +80,13 @@ class Editor:
         encoder: JointEncoder | Callable[[], JointEncoder],
     ) -> None:
         atlas.fingerprint.require_generator(generator.identity)
-        load = encoder if callable(encoder) else lambda: encoder
-        if not callable(encoder):
-            atlas.fingerprint.require_clip(encoder.identity)
         self.atlas = atlas
         self.generator = generator
-        self.texts = TextEmbedder(atlas, load)
+        if callable(encoder):
+            self.texts = TextEmbedder(atlas, encoder)
+        else:
+            atlas.fingerprint.require_clip(encoder.identity)
+            self.texts = TextEmbedder(atlas, lambda: encoder)
 
     def direction(
         self,

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from . import JUDGE
 
+Reading = dict[str, list[str]]
+"""Attribute -> the value of each of n avatars."""
+
 
 class JudgeNetwork(nn.Module):
     """Images (n, 3, 64, 64) in [-1, 1] -> scores (n, values), the values of all attributes in a
@@ -51,11 +54,23 @@ class Judge:
         self._network.load_state_dict(state)
 
     @torch.inference_mode()
-    def read(self, images: Tensor) -> dict[str, list[str]]:
-        """Images (n, 3, 64, 64) in [-1, 1] -> attribute -> n values."""
+    def read(self, images: Tensor) -> Reading:
+        """Images (n, 3, 64, 64) in [-1, 1] -> the value of every attribute of each."""
         scores = torch.cat([self._network(part.cpu()) for part in images.split(256)])
         parts = scores.split([len(values) for values in self.attributes.values()], 1)
         return {
             name: [values[i] for i in part.argmax(1).tolist()]
             for (name, values), part in zip(self.attributes.items(), parts, strict=True)
         }
+
+
+def shown(reading: Reading, i: int) -> set[str]:
+    """The attributes that avatar i shows; a covered or bald head has no hair colour of its own
+    unless there is a beard, and sunglasses hide the eyes."""
+    hidden = set()
+    bare = reading["hair"][i] in ("bald", "hat", "turban")
+    if bare and reading["facial hair"][i] != "beard":
+        hidden.add("hair colour")
+    if reading["glasses"][i] == "sunglasses":
+        hidden.add("eyes")
+    return set(reading) - hidden

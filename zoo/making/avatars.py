@@ -249,6 +249,12 @@ def visible(labels: Tensor) -> Tensor:
     return seen
 
 
+def by_attribute(right: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy of each attribute where it can be seen; right (n, attributes) bool."""
+    seen = visible(labels)
+    return {name: float(right[seen[:, i], i].float().mean()) for i, name in enumerate(NAMES)}
+
+
 def draw_labels(n: int, generator: torch.Generator) -> Tensor:
     """Attribute values drawn independently, with the shares of the data: (n, attributes)."""
     columns = []

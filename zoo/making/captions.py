@@ -6,13 +6,15 @@ avatar when every phrase in it is. The prompt bank of the embedded pair lists th
 
 from __future__ import annotations
 
-import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from avatars import ATTRIBUTES, code, column, visible
+from avatars import ATTRIBUTES, by_attribute, code, column, visible
 from torch import Tensor
+
+from styleatlas.prompts.sets import AVATAR_TEMPLATES as TEMPLATES
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,12 @@ def _phrases() -> list[Phrase]:
 
 
 PHRASES = _phrases()
+# The phrases that name one value alone.
+SINGLE: dict[tuple[str, str], list[Phrase]] = {
+    (a, v): [p for p in PHRASES if p.attribute == a and p.values == (v,)]
+    for a, values in ATTRIBUTES.items()
+    for v in values
+}
 NOUNS = (
     "face",
     "person",
@@ -126,16 +134,6 @@ NOUNS = (
     "man",
     "woman",
     "cartoon face",
-)
-TEMPLATES = (
-    "{}",
-    "a photo of {}",
-    "a picture of {}",
-    "a drawing of {}",
-    "an avatar of {}",
-    "a cartoon of {}",
-    "a portrait of {}",
-    "an illustration of {}",
 )
 WEARABLE = frozenset({"glasses", "clothes"})
 
@@ -195,6 +193,20 @@ def holds(phrases: list[Phrase], labels: Tensor) -> Tensor:
     return true
 
 
+def zero_shot(
+    embed: Callable[[list[str]], Tensor], vision: Tensor, labels: Tensor
+) -> dict[str, float]:
+    """Accuracy of "a face with ..." or "a ... face", by the first wording of each value.
+
+    `embed` maps n texts to unit vectors (n, D); vision (n, D) unit embeddings of the avatars.
+    """
+    columns = []
+    for name, values in ATTRIBUTES.items():
+        texts = [compose([SINGLE[name, value][0]], "face", "{}") for value in values]
+        columns.append((vision @ embed(texts).t()).argmax(1))
+    return by_attribute(torch.stack(columns, 1) == labels, labels)
+
+
 def bank_texts() -> list[str]:
     """The wordings of the embedded pair's prompt bank, neutral ones first."""
     texts = [f"a {noun}" if noun != "avatar" else "an avatar" for noun in NOUNS]
@@ -204,4 +216,4 @@ def bank_texts() -> list[str]:
             texts += [phrase.text, f"{article} {phrase.text} face"]
         else:
             texts += [phrase.text, f"a face with {phrase.text}"]
-    return list(dict.fromkeys(itertools.chain(texts)))
+    return list(dict.fromkeys(texts))

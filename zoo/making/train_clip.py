@@ -21,6 +21,7 @@ from avatars import (
     NAMES,
     SIZES,
     AvatarRenderer,
+    by_attribute,
     draw_labels,
     visible,
 )
@@ -28,12 +29,12 @@ from bpe import learn_merges, write_merges
 from captions import (
     ATTRIBUTE_WEIGHT,
     NOUNS,
-    PHRASES,
+    SINGLE,
     TEMPLATES,
-    Phrase,
     compose,
     draw_caption,
     holds,
+    zero_shot,
 )
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
@@ -45,13 +46,10 @@ CONTEXT = 32
 BATCH = 64  # images a step of the first stage
 CAPTIONS = 96  # captions a step of the second, against POOL of the CACHE embedded images
 POOL, CACHE = 512, 24_576
+IMAGE_STEPS, TEXT_STEPS = 1_800, 1_200
+CACHE_SEED = 1
 MERGES = 640
 FOLDER = ZOO / "clip"
-SINGLE: dict[tuple[str, str], list[Phrase]] = {
-    (a, v): [p for p in PHRASES if p.attribute == a and p.values == (v,)]
-    for a, values in ATTRIBUTES.items()
-    for v in values
-}
 
 
 def tokenizer() -> SimpleTokenizer:
@@ -136,24 +134,6 @@ def embed(model: CLIP, images: Tensor) -> Tensor:
     return F.normalize(vision, dim=1)
 
 
-def by_attribute(right: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy of each attribute where it can be seen; right (n, attributes) bool."""
-    seen = visible(labels)
-    return {name: float(right[seen[:, i], i].float().mean()) for i, name in enumerate(NAMES)}
-
-
-@torch.no_grad()
-def zero_shot(
-    model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Tensor
-) -> dict[str, float]:
-    """Accuracy of "a face with ..." or "a ... face", by the first wording of each value."""
-    columns = []
-    for name, values in ATTRIBUTES.items():
-        texts = [compose([SINGLE[name, value][0]], "face", "{}") for value in values]
-        columns.append((vision @ encode_text(model, tokenize(texts)).t()).argmax(1))
-    return by_attribute(torch.stack(columns, 1) == labels, labels)
-
-
 def export(model: CLIP) -> None:
     """open_clip's folder layout: a configuration and the weights, which are stored in half."""
     weights = {k: v.detach().half().contiguous() for k, v in model.state_dict().items()}
@@ -198,12 +178,17 @@ def train_texts(model: CLIP, tokenize: SimpleTokenizer, render: AvatarRenderer, 
     parameters = [p for n, p in model.named_parameters() if not n.startswith("visual.")]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.02)
     run = Run("clip-texts", {"model": model, "optimizer": optimizer})
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(CACHE_SEED)
     cache_labels = draw_labels(CACHE, generator)
     parts = cache_labels.split(512)
     cache = torch.cat([embed(model, corrupt(render(part), generator)) for part in parts])
     held_out = draw_labels(1000, torch.Generator().manual_seed(10_000_019))
     test = embed(model, render(held_out))
+
+    @torch.no_grad()
+    def words(texts: list[str]) -> Tensor:
+        return encode_text(model, tokenize(texts))
+
     while run.step < steps:
         random.seed(run.step)
         chosen = torch.randperm(CACHE, generator=torch.Generator().manual_seed(run.step))[:POOL]
@@ -213,7 +198,7 @@ def train_texts(model: CLIP, tokenize: SimpleTokenizer, render: AvatarRenderer, 
         step(loss, optimizer, parameters)
         run.advance()
         if run.step % 250 == 0:
-            report("text tower", run, loss, zero_shot(model, tokenize, test, held_out))
+            report("text tower", run, loss, zero_shot(words, test, held_out))
     run.save()
     export(model)
     return run
@@ -232,8 +217,8 @@ def report(stage: str, run: Run, loss: Tensor, figures: dict[str, float]) -> Non
 
 
 @click.command()
-@click.option("--image-steps", default=1_800, show_default=True)
-@click.option("--text-steps", default=1_200, show_default=True)
+@click.option("--image-steps", default=IMAGE_STEPS, show_default=True)
+@click.option("--text-steps", default=TEXT_STEPS, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 def main(image_steps: int, text_steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

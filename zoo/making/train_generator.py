@@ -139,10 +139,8 @@ def image_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     error = image - target
     loss = (error.abs() * weight).mean()
     for axis in (2, 3):
-        loss = (
-            loss
-            + (error.diff(dim=axis).abs() * weight.narrow(axis, 1, error.shape[axis] - 1)).mean()
-        )
+        inner = weight.narrow(axis, 1, weight.shape[axis] - 1)
+        loss = loss + (error.diff(dim=axis).abs() * inner).mean()
     return loss
 
 

@@ -11,14 +11,22 @@ import json
 import click
 import torch
 import torch.nn.functional as F
-from avatars import ATTRIBUTES, NAMES, SIZES, AvatarRenderer, draw_labels, visible
+from avatars import (
+    ATTRIBUTES,
+    NAMES,
+    SIZES,
+    AvatarRenderer,
+    by_attribute,
+    draw_labels,
+    visible,
+)
 from safetensors.torch import save_file
 from torch import Tensor
 from training import WORK, ZOO, Run, corrupt, cosine
 
 from styleatlas.zoo.judge import JudgeNetwork
 
-BATCH = 96
+BATCH, STEPS = 96, 1_500
 HARD = {"mouth": 2.0, "eyes": 2.0, "facial hair": 1.5, "glasses": 1.5}
 
 
@@ -37,12 +45,11 @@ def accuracy(network: JudgeNetwork, images: Tensor, labels: Tensor) -> dict[str,
     scores = torch.cat([network(part) for part in images.split(256)])
     network.train()
     chosen = torch.stack([part.argmax(1) for part in scores.split(SIZES, 1)], 1)
-    right, seen = chosen == labels, visible(labels)
-    return {name: float(right[seen[:, i], i].float().mean()) for i, name in enumerate(NAMES)}
+    return by_attribute(chosen == labels, labels)
 
 
 @click.command()
-@click.option("--steps", default=1_500, show_default=True)
+@click.option("--steps", default=STEPS, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
