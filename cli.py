@@ -98,6 +98,11 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def class_option(command: Callable[..., None]) -> Callable[..., None]:
+    text = "Class of a conditional generator; drawn at random if not given."
+    return click.option("--class", "label", type=int, metavar="N", help=text)(command)
+
+
 def output_option(metavar: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     path = click.Path(path_type=Path)
     return click.option("-o", "--output", required=True, metavar=metavar, type=path, help=text)
@@ -150,13 +155,16 @@ def _known(what: str, option: str, name: str) -> str:
     """
 )
 @click.argument("generator")
-@click.option("--clip", required=True, metavar="CLIP", help="A folder in open_clip's layout.")
+@click.option(
+    "--clip", required=True, metavar="CLIP", help="A file, a folder or a name; see above."
+)
 @output_option("ATLAS", "The atlas file to write.")
 @click.option("--images", default=100, show_default=True, help="Images each channel is swept over.")
 @click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
 @click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@class_option
 @device_option
 def precompute(
     generator: str,
@@ -167,12 +175,17 @@ def precompute(
     truncation: float,
     samples: int,
     seed: int,
+    label: int | None,
     device: str | None,
 ) -> None:
     """Draw the atlas of a generator: sweep every style channel through CLIP.
 
     Once per generator and CLIP. Every convolution and toRGB channel is moved to both sides of its
     mean on each of the images, rendered and encoded.
+
+    GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
+    wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
+    ViT-B-32/openai.
     """
     from .engine.load import load_encoder, load_generator
     from .precompute.build import Settings
@@ -180,7 +193,7 @@ def precompute(
     from .prompts.sets import prompt_set
     from .store.output import require_writable
 
-    settings = Settings(images, strength, truncation, samples, seed)
+    settings = Settings(images, strength, truncation, samples, seed, label)
     require_writable(output)
     model, encoder = load_generator(generator, device), load_encoder(clip, device)
     atlas = build(model, encoder, prompt_set(encoder.identity.name), settings, progress_bar())
@@ -243,6 +256,7 @@ def progress_bar() -> Callable[[int, int], None]:
     help="Which layers may move: shapes live in conv, colours in toRGB.",
 )
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@class_option
 @output_option("PATH", "The PNG file to write.")
 @device_option
 @json_option
@@ -258,6 +272,7 @@ def edit(
     channels: int | None,
     kinds: str,
     truncation: float,
+    label: int | None,
     output: Path,
     device: str | None,
     as_json: bool,
@@ -285,7 +300,7 @@ def edit(
     alphas = alphas or (DEFAULT_ALPHA,)
     side = max(layer.resolution for layer in model.layout)
     require_sheet_size(len(seeds), len(alphas), side, side)
-    styles = styles_from_seeds(model, seeds, truncation)
+    styles = styles_from_seeds(model, seeds, truncation, label)
     results = [editor.apply(styles, direction, alpha) for alpha in alphas]
     rows = [[result.images[i] for result in results] for i in range(len(seeds))]
     answer = f"{len(seeds)} x {len(alphas)} images, {len(direction.channels)} channels moved"
@@ -356,15 +371,26 @@ def query_prompts(atlas: str, channel: str, top: int, as_json: bool) -> None:
 @main.command(
     epilog="""
     styleatlas info avatars
+    styleatlas info ffhq.pkl
     """
 )
-@click.argument("atlas")
+@click.argument("file", metavar="ATLAS|CHECKPOINT")
 @json_option
-def info(atlas: str, as_json: bool) -> None:
-    """What an atlas is, where it comes from and what it holds."""
-    from .engine.reports import atlas_record, table
+def info(file: str, as_json: bool) -> None:
+    """What an atlas or a generator's checkpoint is, and what it holds.
 
-    record = atlas_record(open_atlas(atlas))
+    A checkpoint is read, but no network is built and nothing in it is run.
+    """
+    from .engine.reports import atlas_record, table
+    from .store.file import is_other_file
+
+    if file != zoo.NAME and is_other_file(file):
+        from .engine.checkpoints.describe import checkpoint_record
+        from .engine.checkpoints.read import read_checkpoint
+
+        record = checkpoint_record(Path(file), read_checkpoint(Path(file)))
+    else:
+        record = atlas_record(open_atlas(file))
     if as_json:
         click.echo(json.dumps(record, indent=2))
         return
@@ -373,6 +399,29 @@ def info(atlas: str, as_json: bool) -> None:
         text = json.dumps(value) if isinstance(value, dict) else value
         click.echo(f"{key:<16}{text}")
     click.echo("\n" + table(layers))
+
+
+@main.command(
+    epilog="""
+    styleatlas convert ffhq.pkl ffhq.safetensors
+    """
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT.safetensors", type=click.Path(path_type=Path))
+def convert(checkpoint: Path, output: Path) -> None:
+    """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
+
+    Reads NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles and rosinality's
+    files, and runs nothing in them. The weights, and so the atlases drawn with them, stay the same.
+    """
+    from .engine.checkpoints.native import require_other_file, write_generator
+    from .engine.checkpoints.read import read_checkpoint
+
+    require_other_file(checkpoint, output)
+    read = read_checkpoint(checkpoint)
+    write_generator(output, read)
+    config = read.config
+    click.echo(f"{output}: {read.family}, {config.resolution} px, {len(read.tensors)} tensors")
 
 
 @main.command(

@@ -1,4 +1,4 @@
-"""A StyleGAN2 network as the `Generator` that people and the sweep hold."""
+"""A StyleGAN network as the `Generator` that people and the sweep hold."""
 
 from __future__ import annotations
 
@@ -8,49 +8,83 @@ from torch import Tensor
 from ..store.errors import OptionError
 from ..store.fingerprint import ModelIdentity
 from ..store.layout import StyleLayout
-from .networks.stylegan2 import StyleGAN2
-from .protocols import NoiseMode
+from .checkpoints.checkpoint import GeneratorCheckpoint
+from .networks.mapping import FullyConnected
+from .networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from .networks.stylegan3 import StyleGAN3, StyleGAN3Config
+from .protocols import NoiseMode, Precision
+
+REDUCED: dict[Precision, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
-class StyleGAN2Generator:
-    """`Generator` over a StyleGAN2 network; the layout is derived from the network."""
+class StyleGANGenerator:
+    """`Generator` over a StyleGAN2 or StyleGAN3 network; the layout is derived from the network."""
 
-    def __init__(self, network: StyleGAN2, identity: ModelIdentity) -> None:
+    def __init__(self, network: StyleGAN2 | StyleGAN3, identity: ModelIdentity) -> None:
         self.network = network.eval().requires_grad_(False)
         self.identity = identity
         self.device = network.mapping.w_avg.device
-        self.z_dim = network.mapping.z_dim
-        self._layers = network.synthesis.styled_layers()
+        self.z_dim, self.c_dim = network.config.z_dim, network.config.c_dim
+        self._layers = network.config.styled_layers()
         self.layout = StyleLayout.of(
-            (layer.name, layer.kind, layer.resolution, layer.module.affine.weight.shape[0])
-            for layer in self._layers
+            (layer.name, layer.kind, layer.resolution, layer.size) for layer in self._layers
         )
 
-    def map(
-        self, z: Tensor, *, truncation: float = 1.0, truncation_cutoff: int | None = None
-    ) -> Tensor:
-        """z (n, z_dim) -> w (n, num_ws, w_dim); see `Generator.map`.
+    @classmethod
+    def of(
+        cls, checkpoint: GeneratorCheckpoint, name: str, device: torch.device, precision: Precision
+    ) -> StyleGANGenerator:
+        """Build the network of a checkpoint on a device, for rendering only.
 
         Raises:
-            OptionError: a latent of another width, or a cutoff beyond the rows of w.
+            OptionError: an unknown precision.
+        """
+        if precision not in REDUCED:
+            known = ", ".join(REDUCED)
+            raise OptionError(f"precision {precision!r}: unknown; use one of {known}")
+        network = build(checkpoint.config)
+        network.load_state_dict(checkpoint.tensors)
+        network = network.to(device).requires_grad_(False)
+        network.synthesis.freeze()
+        network.synthesis.reduced_dtype = REDUCED[precision]
+        return cls(network, checkpoint.identity(name))
+
+    def map(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """z (n, z_dim), c (n, c_dim) -> w (n, num_ws, w_dim); see `Generator.map`.
+
+        Raises:
+            OptionError: a latent or label of another shape, a label that is missing or not asked
+                for, or a cutoff beyond the rows of w.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             shape = tuple(z.shape)
             raise OptionError(
                 f"latent z: has shape {shape}; this generator takes (n, {self.z_dim})"
             )
-        rows = self.network.num_ws
+        self._require_label(c, len(z))
+        rows = self.network.config.num_ws
         if truncation_cutoff is not None and not 0 <= truncation_cutoff <= rows:
             raise OptionError(f"truncation cutoff {truncation_cutoff}: must be 0 to {rows}")
         mapping = self.network.mapping
-        w = mapping(z)[:, None].expand(-1, rows, -1)  # (n, num_ws, w_dim)
+        w = mapping(z, c)[:, None].expand(-1, rows, -1)  # (n, num_ws, w_dim)
         truncated = mapping.w_avg + truncation * (w - mapping.w_avg)
         cutoff = rows if truncation_cutoff is None else truncation_cutoff
         return torch.cat([truncated[:, :cutoff], w[:, cutoff:]], 1)
 
     def styles(self, w: Tensor) -> Tensor:
         """w (n, num_ws, w_dim) -> (n, C); see `Generator.styles`."""
-        return torch.cat([layer.module.affine(w[:, layer.row]) for layer in self._layers], 1)
+        return torch.cat([self._affine(layer.name)(w[:, layer.row]) for layer in self._layers], 1)
 
     def render(self, styles: Tensor, noise: NoiseMode = "const") -> Tensor:
         """styles (n, C) -> (n, image channels, H, H); see `Generator.render`.
@@ -66,3 +100,23 @@ class StyleGAN2Generator:
         parts = styles.split([layer.size for layer in self.layout], 1)
         image: Tensor = self.network.synthesis(parts, noise)
         return image
+
+    def _affine(self, layer: str) -> FullyConnected:
+        affine = self.network.synthesis.get_submodule(f"{layer}.affine")
+        assert isinstance(affine, FullyConnected)
+        return affine
+
+    def _require_label(self, c: Tensor | None, n: int) -> None:
+        if not self.c_dim and c is not None:
+            raise OptionError("label c: this generator is not conditional and takes none")
+        if self.c_dim and (c is None or c.shape != (n, self.c_dim)):
+            found = "is missing" if c is None else f"has shape {tuple(c.shape)}"
+            raise OptionError(
+                f"label c: {found}; this generator is conditional and takes ({n}, {self.c_dim}), "
+                "one-hot for a class"
+            )
+
+
+def build(config: StyleGAN2Config | StyleGAN3Config) -> StyleGAN2 | StyleGAN3:
+    """The network a configuration describes, with random weights."""
+    return StyleGAN2(config) if isinstance(config, StyleGAN2Config) else StyleGAN3(config)

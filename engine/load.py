@@ -8,39 +8,50 @@ from pathlib import Path
 import torch
 
 from .. import zoo
-from ..store.errors import CheckpointError, OptionError
-from .checkpoints.native import read_generator
-from .generator import StyleGAN2Generator
-from .protocols import Generator, JointEncoder
+from ..store.errors import OptionError
+from .checkpoints.read import read_checkpoint
+from .clip import read_encoder
+from .generator import StyleGANGenerator
+from .protocols import Generator, JointEncoder, Precision
 
 
-def load_generator(source: str | os.PathLike[str], device: str | None = None) -> Generator:
-    """The embedded generator by the name `avatars`, or a StyleAtlas safetensors checkpoint.
+def load_generator(
+    source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
+) -> Generator:
+    """The embedded generator by the name `avatars`, or one from a checkpoint of any dialect.
+
+    NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles, rosinality's files and
+    StyleAtlas's own are told apart by content. Nothing in a file is run. In `bfloat16` and
+    `float16` the layers of the highest resolutions compute in that type, the rest in float32.
 
     Raises:
         CheckpointError: the file cannot be read as a generator.
-        OptionError: the device does not exist here.
+        OptionError: the device does not exist here, or an unknown precision.
     """
     path, name = _resolve(source, zoo.GENERATOR)
-    network, identity = read_generator(path, name, pick_device(device))
-    return StyleGAN2Generator(network, identity)
+    chosen = pick_device(device)
+    return StyleGANGenerator.of(read_checkpoint(path), name, chosen, precision)
 
 
-def load_encoder(source: str | os.PathLike[str], device: str | None = None) -> JointEncoder:
-    """The embedded CLIP by the name `avatars`, or a folder in open_clip's layout.
+def load_encoder(
+    source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
+) -> JointEncoder:
+    """The embedded CLIP by the name `avatars`, a file, a folder, or one by open_clip's name.
+
+    A file is OpenAI's archive or state dict, or one beside its `open_clip_config.json`; a folder
+    is in open_clip's layout; a name is `MODEL/TAG`, `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in
+    a file is run. In `bfloat16` and `float16` the towers run under autocast; what that costs in
+    accuracy stands with `OpenClipEncoder`.
 
     Raises:
-        CheckpointError: the folder does not hold a CLIP that can be built.
-        OptionError: the device does not exist here.
+        CheckpointError: no such file, or it does not hold a CLIP that can be built.
+        OptionError: the device does not exist here; open_clip knows no such model or weights; an
+            unknown precision; a package is missing that this CLIP needs.
     """
-    from .clip import read_encoder  # open_clip takes seconds to import, and few edits need it
-
     path, name = _resolve(source, zoo.CLIP)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path}: no such folder; name one in open_clip's layout, or `avatars`"
-        )
-    return read_encoder(path, name, pick_device(device))
+    # A name may hold slashes, which a path on Windows would turn around.
+    found = os.fspath(path) if name == zoo.NAME else os.fspath(source)
+    return read_encoder(found, name, pick_device(device), precision)
 
 
 def pick_device(device: str | None) -> torch.device:

@@ -11,6 +11,7 @@ from ..store.fingerprint import ModelIdentity
 from ..store.layout import StyleLayout
 
 NoiseMode = Literal["const", "random", "none"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Generator(Protocol):
@@ -23,12 +24,19 @@ class Generator(Protocol):
     identity: ModelIdentity
     device: torch.device
     z_dim: int
+    c_dim: int
 
     def map(
-        self, z: Tensor, *, truncation: float = 1.0, truncation_cutoff: int | None = None
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        truncation_cutoff: int | None = None,
     ) -> Tensor:
         """Latents z (n, z_dim) -> w (n, num_ws, w_dim), pulled towards the average w by the
-        truncation psi, on the first `truncation_cutoff` rows or on all."""
+        truncation psi, on the first `truncation_cutoff` rows or on all. A conditional generator
+        (c_dim > 0) takes labels c (n, c_dim), one-hot for a class; no other does."""
         ...
 
     def styles(self, w: Tensor) -> Tensor:

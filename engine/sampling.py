@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..store.errors import OptionError
@@ -30,15 +31,38 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
 
 
 @torch.inference_mode()
-def styles_from_seeds(generator: Generator, seeds: Sequence[int], truncation: float) -> Tensor:
-    """Styles (n, C) of seeds at a truncation psi.
+def styles_from_seeds(
+    generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
+) -> Tensor:
+    """Styles (n, C) of seeds at a truncation psi; of class `label` of a conditional generator, or
+    of a class that each seed draws.
 
     Raises:
-        OptionError: a seed or a truncation out of its range.
+        OptionError: a seed, a truncation or a class out of its range.
     """
     require_truncation(truncation)
     z = latents_from_seeds(seeds, generator.z_dim).to(generator.device)
-    return generator.styles(generator.map(z, truncation=truncation))
+    classes = [int(np.random.default_rng(seed).integers(max(generator.c_dim, 1))) for seed in seeds]
+    c = one_hot_labels(generator, classes, label)
+    return generator.styles(generator.map(z, c, truncation=truncation))
+
+
+def one_hot_labels(
+    generator: Generator, classes: Sequence[int], label: int | None
+) -> Tensor | None:
+    """Labels (n, c_dim) of the classes, or all of class `label` where one is given; None for a
+    generator that is not conditional.
+
+    Raises:
+        OptionError: a `label` that the generator does not have.
+    """
+    if label is not None and not 0 <= label < generator.c_dim:
+        has = f"has classes 0 to {generator.c_dim - 1}" if generator.c_dim else "is not conditional"
+        raise OptionError(f"class {label}: this generator {has}")
+    if not generator.c_dim:
+        return None
+    chosen = torch.tensor(classes if label is None else [label] * len(classes))
+    return F.one_hot(chosen, generator.c_dim).float().to(generator.device)
 
 
 def require_truncation(truncation: float) -> None:

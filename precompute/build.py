@@ -36,6 +36,7 @@ class Settings:
         truncation: psi of the images and of the statistics, 0 to 2.
         samples: latents behind the style statistics, at least 2.
         seed: of the latents, 0 to 2^32 - 1.
+        label: the class of all images of a conditional generator; None: classes at random.
 
     Raises:
         OptionError: a value out of its range.
@@ -46,6 +47,7 @@ class Settings:
     truncation: float = 0.7
     samples: int = 10_000
     seed: int = 0
+    label: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.images <= MAX_IMAGES:
@@ -78,8 +80,9 @@ def precompute(
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
     bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
     blocks = plan_blocks(generator.layout, settings.images)
-    mean, std = style_statistics(generator, settings.samples, settings.truncation, settings.seed)
-    styles = image_styles(generator, settings.images, settings.truncation, settings.seed)
+    drawn = (settings.truncation, settings.seed, settings.label)
+    mean, std = style_statistics(generator, settings.samples, *drawn)
+    styles = image_styles(generator, settings.images, *drawn)
     centre = torch.from_numpy(mean).to(generator.device)
     step = torch.from_numpy(settings.strength * std).to(generator.device)
 

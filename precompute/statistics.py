@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine.protocols import Generator
-from ..engine.sampling import require_truncation
+from ..engine.sampling import one_hot_labels, require_truncation
 from ..store.errors import OptionError
 
 _BATCH = 1000
@@ -17,15 +17,16 @@ _STATISTICS, _IMAGES = 0, 1
 
 
 def style_statistics(
-    generator: Generator, samples: int, truncation: float, seed: int
+    generator: Generator, samples: int, truncation: float, seed: int, label: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of the styles of `samples` random latents, each (C,).
 
     Batches are folded into float64 running moments (Chan et al. 1983), so memory does not grow
-    with the number of samples.
+    with the number of samples. A conditional generator gives images of class `label`, or of
+    random classes.
 
     Raises:
-        OptionError: fewer than two samples, or a truncation out of its range.
+        OptionError: fewer than two samples, or a truncation or class out of its range.
     """
     require_samples(samples)
     mean = torch.zeros(generator.layout.size, dtype=torch.float64)
@@ -34,7 +35,7 @@ def style_statistics(
     random = np.random.default_rng([seed, _STATISTICS])
     while seen < samples:
         count = min(_BATCH, samples - seen)
-        styles = _sample(generator, random, count, truncation).cpu().double()
+        styles = _sample(generator, random, count, truncation, label).cpu().double()
         batch_mean = styles.mean(0)
         difference = batch_mean - mean
         total = seen + count
@@ -52,16 +53,24 @@ def require_samples(samples: int) -> None:
         raise OptionError(f"samples {samples}: must be at least 2")
 
 
-def image_styles(generator: Generator, images: int, truncation: float, seed: int) -> Tensor:
+def image_styles(
+    generator: Generator, images: int, truncation: float, seed: int, label: int | None = None
+) -> Tensor:
     """The styles (images, C) that the sweep perturbs, on the generator's device."""
     random = np.random.default_rng([seed, _IMAGES])
-    return _sample(generator, random, images, truncation)
+    return _sample(generator, random, images, truncation, label)
 
 
 @torch.inference_mode()
 def _sample(
-    generator: Generator, random: np.random.Generator, count: int, truncation: float
+    generator: Generator,
+    random: np.random.Generator,
+    count: int,
+    truncation: float,
+    label: int | None,
 ) -> Tensor:
     require_truncation(truncation)
     z = torch.from_numpy(random.standard_normal((count, generator.z_dim), np.float32))
-    return generator.styles(generator.map(z.to(generator.device), truncation=truncation))
+    classes = random.integers(generator.c_dim, size=count).tolist() if generator.c_dim else []
+    c = one_hot_labels(generator, classes, label)
+    return generator.styles(generator.map(z.to(generator.device), c, truncation=truncation))

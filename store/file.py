@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,15 @@ def read_atlas(path: str | os.PathLike[str]) -> Atlas:
     """Read an atlas; every error is an AtlasError that names the file and the place in it."""
     with reading(path) as reader:
         return _build(reader)
+
+
+def is_other_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file that does not begin as an atlas does, with HDF5's signature."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(8) != b"\x89HDF\r\n\x1a\n"
+    except (OSError, ValueError):
+        return False
 
 
 def write_atlas(atlas: Atlas, path: str | os.PathLike[str]) -> None:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from styleatlas.engine.generator import StyleGAN2Generator
+from styleatlas.engine.generator import StyleGANGenerator, build
 from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleatlas.engine.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from styleatlas.precompute.build import Settings, precompute
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
@@ -64,7 +65,7 @@ class CountableGenerator:
         self.layout = StyleLayout.of(LAYERS)
         self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
         self.device = torch.device("cpu")
-        self.z_dim = 5
+        self.z_dim, self.c_dim = 5, 0
         self.gate = gate
         self.images_rendered = 0
         columns = random.normal(size=(self.z_dim, self.layout.size))
@@ -75,7 +76,12 @@ class CountableGenerator:
         self.offset = torch.tensor(offset, dtype=torch.float32)
 
     def map(
-        self, z: Tensor, *, truncation: float = 1.0, truncation_cutoff: int | None = None
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        truncation_cutoff: int | None = None,
     ) -> Tensor:
         w = z[:, None].expand(-1, 2, -1)  # (n, 2, 5); the average w is 0
         cutoff = 2 if truncation_cutoff is None else truncation_cutoff
@@ -215,26 +221,31 @@ TINY = StyleGAN2Config(z_dim=6, w_dim=6, mapping_layers=2, channels={4: 5, 8: 4}
 
 
 @pytest.fixture(scope="session")
-def make_network() -> Callable[..., StyleGAN2]:
-    """A random StyleGAN2 of 8 x 8 pixels with an average w that is not zero."""
+def make_network() -> Callable[..., StyleGAN2 | StyleGAN3]:
+    """A random network, if not told otherwise a StyleGAN2 of 8 x 8 pixels, with an average w, a
+    noise and biases that are not zero."""
 
-    def make(seed: int = 0, config: StyleGAN2Config = TINY) -> StyleGAN2:
+    def make(
+        seed: int = 0, config: StyleGAN2Config | StyleGAN3Config = TINY
+    ) -> StyleGAN2 | StyleGAN3:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = StyleGAN2(config)
+            network = build(config)
             network.mapping.w_avg.normal_(std=0.3)
-            for layer in network.synthesis.styled_layers():
-                if layer.kind == "conv":
-                    layer.module.noise_strength.data.fill_(0.1)
+            for name, parameter in network.synthesis.named_parameters():
+                if name.endswith("noise_strength"):
+                    parameter.data.fill_(0.1)
+                elif name.endswith("bias") and "affine" not in name:
+                    parameter.data.normal_(std=0.1)
         return network
 
     return make
 
 
 @pytest.fixture(scope="session")
-def stylegan2(make_network) -> StyleGAN2Generator:
+def stylegan2(make_network) -> StyleGANGenerator:
     identity = ModelIdentity("tiny", sha256_of("tiny"), {"resolution": 8})
-    return StyleGAN2Generator(make_network(), identity)
+    return StyleGANGenerator(make_network(), identity)
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""Readers of generator checkpoints, one module a dialect. None of them runs what a file carries."""
+"""Readers of the files of generators and CLIPs, one module a dialect. Nothing in a file is run."""

@@ -1,51 +1,68 @@
 """StyleAtlas's own checkpoint: safetensors, with the numbers that rebuild the network as JSON.
 
-The header's metadata holds, under the key `styleatlas`, an object with `family` ("stylegan2"),
-`z_dim`, `w_dim`, `mapping_layers`, `channels` (resolution to width) and `image_channels`. Tensors
-carry the names of the NVIDIA checkpoints (`mapping.*`, `synthesis.*`), in any float type.
+The header's metadata holds, under the key `styleatlas`, an object with `family` ("stylegan2" or
+"stylegan3") and the fields of `StyleGAN2Config` or `StyleGAN3Config`. Tensors carry the names of
+the NVIDIA checkpoints (`mapping.*`, `synthesis.*`), in any float type.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from ...store.errors import CheckpointError
-from ...store.fingerprint import ModelIdentity, weights_sha256
-from ..networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from ...store.errors import CheckpointError, OutputError
+from ...store.output import replacing, require_writable
+from ..networks.stylegan2 import StyleGAN2Config
+from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
+from .checkpoint import GeneratorCheckpoint, GeneratorConfig, shown
 
 METADATA_KEY = "styleatlas"
+Kind = TypeVar("Kind", StyleGAN2Config, StyleGAN3Config, FourierInput, FilteredLayer)
 
 
-def read_generator(path: Path, name: str, device: torch.device) -> tuple[StyleGAN2, ModelIdentity]:
-    """Read a generator in float32.
+def read_native(path: Path) -> GeneratorCheckpoint:
+    """Read a generator that :func:`write_generator` wrote.
 
     Raises:
         CheckpointError: the file is unreadable, is no generator, or its tensors do not fit the
             network its header describes.
     """
     metadata, tensors = read_safetensors(path)
-    config = _config(path, metadata)
-    _require_described(path, config, tensors)
-    network = StyleGAN2(config)
-    require_same_shapes(path, network.state_dict(), tensors)
-    state = {key: tensor.float() for key, tensor in tensors.items()}
-    sha256 = weights_sha256((key, tensor.numpy()) for key, tensor in state.items())
-    network.load_state_dict(state)
-    network = network.to(device=device)
-    network.synthesis.to(memory_format=torch.channels_last)
-    sizes = {
-        "resolution": network.synthesis.resolutions[-1],
-        "z_dim": config.z_dim,
-        "w_dim": config.w_dim,
-        "image_channels": config.image_channels,
-    }
-    return network, ModelIdentity(name, sha256, sizes)
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path}: is a safetensors file of another program (its header has no metadata "
+            f"`{METADATA_KEY}`); convert the generator's original checkpoint with "
+            "`styleatlas convert`"
+        )
+    config = config_from_json(path, metadata[METADATA_KEY])
+    return GeneratorCheckpoint.of(path, config, tensors, "styleatlas")
+
+
+def write_generator(path: Path, checkpoint: GeneratorCheckpoint) -> None:
+    """Write a generator as one file, the same bytes for the same weights.
+
+    Raises:
+        OutputError: the file cannot be written; nothing half-written is left behind.
+    """
+    content = save(checkpoint.tensors, {METADATA_KEY: config_to_json(checkpoint.config)})
+    with replacing(path) as file:
+        file.write(content)
+
+
+def require_other_file(source: Path, output: Path) -> None:
+    """Raise OutputError if `output` is no name for a converted checkpoint, or is the source."""
+    if output.suffix != ".safetensors":
+        raise OutputError(f"{output}: a converted checkpoint's name must end in .safetensors")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OutputError(f"{output}: is the file to convert; choose another name")
+    require_writable(output)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -59,87 +76,59 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path}: is not a readable safetensors file ({error}); "
-            "only StyleAtlas's own safetensors checkpoints can be read"
+            f"{path}: is not a readable safetensors file ({reason}); get or export it again"
         ) from error
 
 
-def require_same_shapes(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Raise CheckpointError unless both hold float tensors of the same names and shapes."""
-    problems = []
-    if missing := sorted(wanted.keys() - found.keys()):
-        problems.append(f"missing {_some(missing)}")
-    if surplus := sorted(found.keys() - wanted.keys()):
-        problems.append(f"surplus {_some(surplus)}")
-    for key in sorted(wanted.keys() & found.keys()):
-        if found[key].shape != wanted[key].shape:
-            problems.append(_wrong_shape(key, found[key], tuple(wanted[key].shape)))
-        elif wanted[key].is_floating_point() and not found[key].is_floating_point():
-            problems.append(f"{key} has type {found[key].dtype} where a float is needed")
-        elif found[key].is_floating_point() and not bool(found[key].isfinite().all()):
-            problems.append(f"{key} holds NaN or infinity")
-    _refuse(path, problems)
+def config_to_json(config: GeneratorConfig) -> str:
+    """The numbers of a network as one JSON object with every field, sorted by name."""
+    family = "stylegan2" if isinstance(config, StyleGAN2Config) else "stylegan3"
+    return json.dumps({"family": family, **asdict(config)}, sort_keys=True, allow_nan=False)
 
 
-def _require_described(path: Path, config: StyleGAN2Config, tensors: dict[str, Tensor]) -> None:
-    """Raise CheckpointError unless the file holds the largest tensors its header describes, so
-    that a small file cannot ask for a large network. (Building on PyTorch's meta device would do
-    the same, but that imports its compiler, two seconds of every cold start.)"""
-    w = config.w_dim
-    described: dict[str, tuple[int, ...]] = {
-        f"mapping.fc{i}.weight": (w, w) for i in range(config.mapping_layers)
-    }
-    described["mapping.fc0.weight"] = (w, config.z_dim)
-    for resolution, width in config.channels.items():
-        block = f"synthesis.b{resolution}"
-        described[f"{block}.conv1.weight"] = (width, width, 3, 3)
-        described[f"{block}.conv1.noise_const"] = (resolution, resolution)
-        described[f"{block}.torgb.affine.weight"] = (width, w)
-        described[f"{block}.torgb.bias"] = (config.image_channels,)
-    problems = [f"missing {key}" for key in described if key not in tensors]
-    problems += [
-        _wrong_shape(key, tensors[key], shape)
-        for key, shape in described.items()
-        if key in tensors and tensors[key].shape != shape
-    ]
-    _refuse(path, problems)
+def config_from_json(path: Path, text: str) -> GeneratorConfig:
+    """Read what :func:`config_to_json` wrote; fields with a default may be absent.
 
+    The values are checked by `GeneratorCheckpoint.of`, like those of every dialect.
 
-def _wrong_shape(key: str, tensor: Tensor, wanted: tuple[int, ...]) -> str:
-    return f"{key} has shape {tuple(tensor.shape)} where {wanted} is needed"
-
-
-def _refuse(path: Path, problems: list[str]) -> None:
-    if problems:
-        raise CheckpointError(
-            f"{path}: its tensors do not fit the network it describes: {'; '.join(problems[:4])}; "
-            "export the checkpoint again"
-        )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _config(path: Path, metadata: dict[str, str]) -> StyleGAN2Config:
+    Raises:
+        CheckpointError: anything but an object with the keys of a configuration.
+    """
     try:
-        fields: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        family = fields.pop("family")
-        channels = {int(k): v for k, v in fields.pop("channels").items()}
-        config = StyleGAN2Config(channels=channels, **fields)
-        sizes = [config.z_dim, config.w_dim, config.mapping_layers, config.image_channels]
-        sane = family == "stylegan2" and all(
-            type(size) is int and 0 < size <= 8192 for size in [*sizes, *channels.values()]
-        )
-        steps = sorted(channels) == [4 * 2**i for i in range(len(channels))]
-        steps = steps and 0 < len(channels) < 12
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        sane = steps = False
-    if not sane or not steps or config.mapping_layers > 32:
+        described = json.loads(text)
+        family = described.pop("family")
+        if family == "stylegan2":
+            channels = described["channels"]
+            widths = {int(resolution): width for resolution, width in channels.items()}
+            if [str(resolution) for resolution in widths] != list(channels):
+                raise ValueError("the keys of channels are no plain numbers")
+            return _built(StyleGAN2Config, described | {"channels": widths})
+        if family == "stylegan3":
+            layers = [_layer(layer) for layer in described["layers"]]
+            first = _built(FourierInput, described["input"])
+            return _built(StyleGAN3Config, described | {"input": first, "layers": tuple(layers)})
+        raise ValueError(f"family is {shown(family)}")
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        reason = f"needs {error}" if isinstance(error, KeyError) else shown(str(error)[:60])
         raise CheckpointError(
-            f"{path}: its header does not describe a StyleGAN2 generator (metadata key "
-            f"`{METADATA_KEY}`); only StyleAtlas's own safetensors checkpoints can be read"
-        )
-    return config
+            f"{path}: its header does not describe a generator (metadata key `{METADATA_KEY}`: "
+            f"{reason}); write it again with `styleatlas convert`"
+        ) from error
+
+
+def _layer(described: dict[str, Any]) -> FilteredLayer:
+    layer = dict(described)
+    return _built(FilteredLayer, layer | {"padding": tuple(layer["padding"])})
+
+
+def _built(kind: type[Kind], described: Mapping[str, Any]) -> Kind:
+    known = {field.name for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    if strange := sorted(described.keys() - known):
+        raise ValueError(f"{shown(strange[0])} is no field of {kind.__name__}")
+    if missing := sorted(needed - described.keys()):
+        raise ValueError(f"{kind.__name__} needs {missing[0]}")
+    return kind(**described)

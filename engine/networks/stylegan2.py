@@ -1,5 +1,6 @@
 """StyleGAN2's generator in plain PyTorch operators (Karras et al. 2020, "Analyzing and Improving
-the Image Quality of StyleGAN"), skip architecture, with the state names of the NVIDIA checkpoints.
+the Image Quality of StyleGAN"; "Training Generative Adversarial Networks with Limited Data" for
+clamping and reduced precision), with the state names of the NVIDIA checkpoints.
 
 A style here is the raw output of a layer's affine map, as in StyleCLIP. Weights are never
 modulated per sample: inputs are scaled by the style and outputs by the demodulation factor, which
@@ -9,84 +10,132 @@ computes the same with one ordinary convolution for the whole batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NoiseMode = Literal["const", "random", "none"]
+from .mapping import FullyConnected, Mapping, MappingConfig
+from .style import NoiseMode, StyledLayer, clamped
+
+Architecture = Literal["skip", "resnet", "orig"]
+
+# Features of a sample (channels x pixels) from which a CPU renders a batch one by one: scaling
+# weights instead of features then saves more than the calls cost.
+LARGE = 2**20
 
 
-class FullyConnected(nn.Module):
-    """y = x (W lr / sqrt(in))^T + b lr, then optionally leaky ReLU(0.2) with gain sqrt(2)."""
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2Config(MappingConfig):
+    """The numbers a StyleGAN2 generator is built from.
 
-    def __init__(
-        self, inputs: int, outputs: int, *, lr: float = 1.0, bias: float = 0.0, lrelu: bool = False
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / lr))
-        self.lr, self.lrelu = lr, lrelu
+    `channels` maps each resolution, 4 and its doubles, to its width; `conv_clamp` bounds the
+    activations of every layer; `filter_taps` is the side of the low-pass filter of up-sampling;
+    the `num_fp16_res` highest resolutions were trained in reduced precision.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * (self.lr / math.sqrt(self.weight.shape[1]))
-        y = F.linear(x, weight, self.bias * self.lr)
-        return F.leaky_relu(y, 0.2) * math.sqrt(2) if self.lrelu else y
+    channels: dict[int, int]
+    image_channels: int = 3
+    architecture: Architecture = "skip"
+    use_noise: bool = True
+    conv_clamp: float | None = None
+    filter_taps: int = 4
+    num_fp16_res: int = 0
 
+    @property
+    def resolution(self) -> int:
+        """Side of the image in pixels."""
+        return max(self.channels)
 
-class Mapping(nn.Module):
-    """z (n, z_dim) -> w (n, w_dim): unit second moment, then layers at learning rate 0.01."""
+    @property
+    def num_ws(self) -> int:
+        """Rows of w, the same for every architecture."""
+        return 2 * len(self.channels)
 
-    w_avg: Tensor
+    def styled_layers(self) -> tuple[StyledLayer, ...]:
+        """Every layer with a style, in execution order. A block's torgb takes the row of w after
+        its conv1, and the next block's conv0 takes that same row."""
+        layers: list[StyledLayer] = []
+        row, inputs = 0, 0
+        for resolution, width in sorted(self.channels.items()):
+            block = f"b{resolution}"
+            if inputs:
+                layers.append(StyledLayer(f"{block}.conv0", "conv", resolution, inputs, row))
+                row += 1
+            layers.append(StyledLayer(f"{block}.conv1", "conv", resolution, width, row))
+            row += 1
+            if self.architecture == "skip" or resolution == self.resolution:
+                layers.append(StyledLayer(f"{block}.torgb", "rgb", resolution, width, row))
+            inputs = width
+        return tuple(layers)
 
-    def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
-        super().__init__()
-        self.z_dim, self.w_dim, self.layers = z_dim, w_dim, layers
-        for i in range(layers):
-            layer = FullyConnected(z_dim if i == 0 else w_dim, w_dim, lr=0.01, lrelu=True)
-            setattr(self, f"fc{i}", layer)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor) -> Tensor:
-        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
-        for i in range(self.layers):
-            x = getattr(self, f"fc{i}")(x)
-        return x
-
-
-def scaled_conv(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
-    """3x3 or 1x1 convolution whose weight is scaled by `style` (n, in) per sample (equation 1 of
-    the paper). x (n, in, h, w); weight (out, in, k, k); returns (n, out, h, w)."""
-    return F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[-1] // 2)
-
-
-def scaled_up_conv(x: Tensor, weight: Tensor, style: Tensor, filter_2d: Tensor) -> Tensor:
-    """The same as a transposed 3x3 convolution of stride 2 followed by the low-pass `filter_2d`
-    (4 taps a side, gain 4): (n, in, h, w) -> (n, out, 2h, 2w)."""
-    y = F.conv_transpose2d(x * style[:, :, None, None], weight.transpose(0, 1), stride=2)
-    return depthwise(y, filter_2d * 4, padding=1)
-
-
-def depthwise(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
-    """The same symmetric 2-d filter on every channel."""
-    channels = x.shape[1]
-    return F.conv2d(x, kernel.expand(channels, 1, -1, -1), padding=padding, groups=channels)
+    def reduced(self, resolution: int) -> bool:
+        """Whether the block of this resolution is one of those of reduced precision."""
+        return resolution >= 8 and resolution * 2**self.num_fp16_res > self.resolution
 
 
-def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """1 / ||weight * style|| per sample and output channel: (n, out)."""
-    energy = weight.square().sum((2, 3))  # (out, in)
-    return torch.rsqrt(style.square() @ energy.t() + 1e-8)
+def modulated_conv(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    up_filter: Tensor | None = None,
+) -> Tensor:
+    """Convolution with `weight` scaled by a style and its result by `scale`, both per sample, plus
+    a bias (equations 1 to 3 of the paper).
+
+    x (n, in, h, w); weight (out, in, k, k) with odd k; style (n, in); scale (n, out); bias (out,);
+    returns (n, out, h, w). With a low-pass `up_filter` (t, t) the result is twice as large: a
+    transposed convolution of stride 2, then the filter with gain 4.
+    """
+    outputs, size = len(weight), weight.shape[-1]
+    weight, style, scale, bias = (t.to(x.dtype) for t in (weight, style, scale, bias))
+    up_filter = up_filter if up_filter is None else up_filter.to(x.dtype)
+    if len(x) == 1 and outputs * size**2 <= x.shape[2] * x.shape[3] and not style.requires_grad:
+        # One sample of many pixels: its weights are smaller than its features. (A gradient would
+        # need that of the weights, a second convolution.)
+        weight, kernel_scale = weight * style[0][:, None, None], scale[0][:, None, None, None]
+        if up_filter is None:
+            return F.conv2d(x, weight * kernel_scale, bias, padding=size // 2)
+        return transposed_conv(x, weight, up_filter * kernel_scale, bias)
+    x = x * style[:, :, None, None]
+    if up_filter is None:
+        y = F.conv2d(x, weight, padding=size // 2)
+    else:
+        y = transposed_conv(x, weight, up_filter.expand(outputs, 1, -1, -1), None)
+    return torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
 
 
-def upsample(image: Tensor, filter_2d: Tensor) -> Tensor:
-    """Doubles an image with the low-pass filter (zero insertion, 4 taps, gain 4)."""
-    channels = image.shape[1]
-    kernel = (filter_2d * 4)[None, None].expand(channels, 1, -1, -1)
-    return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=channels)
+def transposed_conv(x: Tensor, weight: Tensor, up_filter: Tensor, bias: Tensor | None) -> Tensor:
+    """Doubles x by a transposed convolution with `weight` (out, in, 3, 3), then filters each
+    channel by its own `up_filter` (out, 1, t, t) with gain 4."""
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # (n, out, 2h + 1, 2w + 1)
+    kernel, taps = (up_filter * 4).flip(2, 3), up_filter.shape[-1]
+    y = F.conv2d(y, kernel, bias, padding=(taps - 1) // 2, groups=len(weight))
+    return _cropped(y, x)
+
+
+def upsample(x: Tensor, up_filter: Tensor) -> Tensor:
+    """Doubles x (n, c, h, w): zeros between the samples, low-pass (t, t), gain 4."""
+    channels, taps = x.shape[1], len(up_filter)
+    kernel = (up_filter * 4).to(x.dtype).expand(channels, 1, -1, -1)
+    y = F.conv_transpose2d(x, kernel, stride=2, padding=(taps - 2) // 2, groups=channels)
+    return _cropped(y, x)
+
+
+def _cropped(y: Tensor, x: Tensor) -> Tensor:
+    """y at twice the size of x: a filter of odd length leaves one row and column too many."""
+    height, width = 2 * x.shape[2], 2 * x.shape[3]
+    return y if y.shape[2:] == (height, width) else y[:, :, :height, :width]
+
+
+def energy(weight: Tensor) -> Tensor:
+    """The sum of squares of every kernel: (out, in, k, k) -> (out, in)."""
+    return weight.square().sum((2, 3))
 
 
 class SynthesisLayer(nn.Module):
@@ -94,149 +143,224 @@ class SynthesisLayer(nn.Module):
 
     resample_filter: Tensor
     noise_const: Tensor
+    weight_energy: Tensor | None
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, *, up: bool) -> None:
+    def __init__(
+        self, config: StyleGAN2Config, inputs: int, outputs: int, resolution: int, *, up: bool
+    ) -> None:
         super().__init__()
-        self.resolution, self.up = resolution, up
-        self.affine = FullyConnected(w_dim, inputs, bias=1.0)
+        self.resolution, self.up, self.clamp = resolution, up, config.conv_clamp
+        self.use_noise = config.use_noise
+        self.affine = FullyConnected(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
-        self.register_buffer("resample_filter", low_pass_filter())
+        self.register_buffer("resample_filter", low_pass_filter(config.filter_taps))
+        self.register_buffer("weight_energy", None, persistent=False)
+        if config.use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
-    def forward(self, x: Tensor, style: Tensor, noise: NoiseMode) -> Tensor:
-        if self.up:
-            y = scaled_up_conv(x, self.weight, style, self.resample_filter)
-        else:
-            y = scaled_conv(x, self.weight, style)
-        shift = self.bias[:, None, None]
-        if noise == "const":
-            shift = shift + self.noise_const * self.noise_strength
-        elif noise == "random":
-            shape = (len(x), 1, self.resolution, self.resolution)
-            shift = shift + torch.randn(shape, dtype=x.dtype, device=x.device) * self.noise_strength
+    def forward(self, x: Tensor, style: Tensor, noise: NoiseMode, gain: float = 1.0) -> Tensor:
+        weight: Tensor = self.weight
+        squares = energy(weight) if self.weight_energy is None else self.weight_energy
+        if x.dtype == torch.float16:
+            # The same after demodulation, without the overflow of half precision.
+            factor = 1 / (weight.abs().amax((1, 2, 3)) * fan_in_root(weight))  # (out,)
+            weight = weight * factor[:, None, None, None]
+            squares = squares * factor.square()[:, None]
+            style = style / style.abs().amax(1, keepdim=True).clamp_min(1e-8)
+        demodulation = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # (n, out)
         # The gain of the activation passes through it, since leaky ReLU is homogeneous.
-        gain = math.sqrt(2)
-        scale = demodulation(self.weight, style)[:, :, None, None] * gain
-        return F.leaky_relu(torch.addcmul(shift * gain, y, scale), 0.2)
+        amplitude = gain * math.sqrt(2)
+        scale = demodulation * amplitude
+        bias = self.bias * amplitude
+        up_filter = self.resample_filter if self.up else None
+        y = modulated_conv(x, weight, style, scale, bias, up_filter)
+        if self.use_noise and noise != "none":
+            # In place, as what follows: at high resolution every pass over memory counts.
+            y.add_((self._noise(noise, len(y)) * amplitude).to(y.dtype))
+        y = F.leaky_relu_(y, 0.2)
+        return clamped(y, None if self.clamp is None else self.clamp * gain)
+
+    def freeze(self) -> None:
+        """See `Synthesis.freeze`."""
+        self.weight_energy = energy(self.weight.detach())
+        if self.up:  # a transposed convolution reads its weights by input channel
+            by_input = self.weight.detach().transpose(0, 1)
+            by_input = by_input.contiguous(memory_format=torch.channels_last)
+            self.weight.data = by_input.transpose(0, 1)
+
+    def _noise(self, noise: NoiseMode, n: int) -> Tensor:
+        """The stored map (h, w), or a new one for each of n samples (n, 1, h, w)."""
+        if noise == "const":
+            return self.noise_const * self.noise_strength
+        side, device = self.resolution, self.noise_const.device
+        return torch.randn((n, 1, side, side), device=device) * self.noise_strength
+
+
+def _is_plain_cpu(x: Tensor, styles: list[Tensor]) -> bool:
+    return x.device.type == "cpu" and not any(style.requires_grad for style in styles)
+
+
+def _sample(
+    k: int, x: Tensor, images: list[Tensor], styles: list[Tensor]
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Sample k of a batch."""
+    only = slice(k, k + 1)
+    return x[only], [image[only] for image in images], [style[only] for style in styles]
 
 
 class ToRGB(nn.Module):
     """Affine and a modulated 1x1 convolution to the image's channels, without demodulation."""
 
-    def __init__(self, inputs: int, image_channels: int, w_dim: int) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int) -> None:
         super().__init__()
-        self.affine = FullyConnected(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(image_channels, inputs, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(image_channels))
+        self.clamp = config.conv_clamp
+        self.affine = FullyConnected(config.w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(config.image_channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(config.image_channels))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        gain = 1 / math.sqrt(self.weight.shape[1])
-        return scaled_conv(x, self.weight, style * gain) + self.bias[:, None, None]
+        weight = self.weight[:, :, 0, 0] * (style / fan_in_root(self.weight))[:, None]  # (n, 3, in)
+        y = torch.bmm(weight.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
+        y = y.to(self.bias.dtype) + self.bias[:, None, None]
+        return clamped(y, self.clamp)
 
 
-class SynthesisBlock(nn.Module):
-    """One resolution: [conv0 (x2)], conv1, torgb. The 4x4 block starts from a learned constant."""
+def fan_in_root(weight: Tensor) -> float:
+    """Square root of the number of inputs that an output of a convolution sums."""
+    return math.sqrt(weight[0].numel())
+
+
+class Skip(nn.Module):
+    """The residual branch of a resnet block: a 1x1 convolution without bias, then x2."""
 
     resample_filter: Tensor
 
-    def __init__(
-        self, inputs: int, outputs: int, w_dim: int, resolution: int, image_channels: int
-    ) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.register_buffer("resample_filter", low_pass_filter(config.filter_taps))
+
+    def forward(self, x: Tensor, gain: float) -> Tensor:
+        weight = self.weight * (gain / fan_in_root(self.weight))
+        return upsample(F.conv2d(x, weight.to(x.dtype)), self.resample_filter)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: [conv0 (x2)], conv1, [torgb]. The 4x4 block starts from a learned constant.
+
+    A resnet block adds its up-sampled input to its output; both sides have gain sqrt(1/2).
+    """
+
+    resample_filter: Tensor
+
+    def __init__(self, config: StyleGAN2Config, inputs: int, resolution: int) -> None:
+        super().__init__()
+        outputs = config.channels[resolution]
+        self.features = outputs * resolution**2
+        self.is_resnet = config.architecture == "resnet" and inputs > 0
+        self.reduced = config.reduced(resolution)
         if inputs == 0:
             self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(inputs, outputs, w_dim, resolution, up=True)
-        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, resolution, up=False)
-        self.torgb = ToRGB(outputs, image_channels, w_dim)
-        self.register_buffer("resample_filter", low_pass_filter())
+            self.conv0 = SynthesisLayer(config, inputs, outputs, resolution, up=True)
+        self.conv1 = SynthesisLayer(config, outputs, outputs, resolution, up=False)
+        if config.architecture == "skip" or resolution == config.resolution:
+            self.torgb = ToRGB(config, outputs)
+        if self.is_resnet:
+            self.skip = Skip(config, inputs, outputs)
+        self.register_buffer("resample_filter", low_pass_filter(config.filter_taps))
+
+    def forward(self, x: Tensor, styles: Iterator[Tensor], noise: NoiseMode) -> Tensor:
+        """Features of the block before (or the constant) -> features of this one."""
+        gain = math.sqrt(0.5) if self.is_resnet else 1.0
+        y: Tensor = x if hasattr(self, "const") else self.conv0(x, next(styles), noise)
+        y = self.conv1(y, next(styles), noise, gain)
+        return y + self.skip(x, gain) if self.is_resnet else y
 
 
-def low_pass_filter() -> Tensor:
-    """outer([1, 3, 3, 1]) normalised to sum 1: (4, 4)."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return torch.outer(taps, taps) / 64
+def low_pass_filter(taps: int) -> Tensor:
+    """The binomial filter of so many taps, normalised to sum 1: (taps, taps). For 4 taps it is
+    outer([1, 3, 3, 1]) / 64."""
+    row = torch.tensor([float(math.comb(taps - 1, i)) for i in range(taps)])
+    return torch.outer(row, row) / row.sum() ** 2
 
 
 class Synthesis(nn.Module):
-    """styles (one tensor a layer, in execution order) -> images (n, image_channels, H, H)."""
+    """styles (one tensor a layer, in execution order) -> images (n, image_channels, H, H).
 
-    def __init__(self, w_dim: int, channels: dict[int, int], image_channels: int) -> None:
+    `reduced_dtype` is the type the blocks of reduced precision compute in; None: as all others.
+    For a generator trained without, they are the four highest, the default of those trained with.
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.resolutions = tuple(sorted(channels))
+        config = config if config.num_fp16_res else replace(config, num_fp16_res=4)
+        self.resolutions = tuple(sorted(config.channels))
+        self.reduced_dtype: torch.dtype | None = None
         inputs = 0
         for resolution in self.resolutions:
-            block = SynthesisBlock(inputs, channels[resolution], w_dim, resolution, image_channels)
-            setattr(self, f"b{resolution}", block)
-            inputs = channels[resolution]
+            setattr(self, f"b{resolution}", SynthesisBlock(config, inputs, resolution))
+            inputs = config.channels[resolution]
 
     def block(self, resolution: int) -> SynthesisBlock:
         block: SynthesisBlock = getattr(self, f"b{resolution}")
         return block
 
-    def styled_layers(self) -> list[StyledLayer]:
-        """Every layer with a style, in execution order. A block's torgb takes the row of w after
-        its conv1, and the next block's conv0 takes that same row."""
-        layers: list[StyledLayer] = []
-        row = 0
-        for resolution in self.resolutions:
-            block = self.block(resolution)
-            convs = ["conv1"] if resolution == self.resolutions[0] else ["conv0", "conv1"]
-            for name in convs:
-                layer: SynthesisLayer = getattr(block, name)
-                layers.append(StyledLayer(f"b{resolution}.{name}", "conv", resolution, row, layer))
-                row += 1
-            layers.append(StyledLayer(f"b{resolution}.torgb", "rgb", resolution, row, block.torgb))
-        return layers
+    def freeze(self) -> None:
+        """Prepare for rendering with weights that no longer change: lay them out in memory as
+        convolutions over channels-last features read them, and keep what depends on them alone."""
+        self.to(memory_format=torch.channels_last)
+        for layer in self.modules():
+            if isinstance(layer, SynthesisLayer):
+                layer.freeze()
 
     def forward(self, styles: Sequence[Tensor], noise: NoiseMode = "const") -> Tensor:
         return self.pyramid(styles, noise, self.resolutions[-1])[-1]
 
     def pyramid(self, styles: Sequence[Tensor], noise: NoiseMode, resolution: int) -> list[Tensor]:
-        """The partial images of the skip connection, from 4x4 up to `resolution`."""
-        queue = iter(styles)
-        images: list[Tensor] = []
-        first = self.block(self.resolutions[0])
-        x = first.const.expand(len(styles[0]), -1, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)
-        for size in self.resolutions[: self.resolutions.index(resolution) + 1]:
+        """The partial images of the skip connection, from 4x4 up to `resolution`; the image alone
+        where the architecture has none."""
+        const = self.block(self.resolutions[0]).const
+        x = const.expand(len(styles[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        sizes = self.resolutions[: self.resolutions.index(resolution) + 1]
+        return self._run(sizes, x, [], list(styles), noise)
+
+    def _run(
+        self,
+        sizes: Sequence[int],
+        x: Tensor,
+        images: list[Tensor],
+        styles: list[Tensor],
+        noise: NoiseMode,
+    ) -> list[Tensor]:
+        """The blocks of these sizes, from features x and the images so far."""
+        for i, size in enumerate(sizes):
             block = self.block(size)
-            if images:
-                x = block.conv0(x, next(queue), noise)
-            x = block.conv1(x, next(queue), noise)
-            rgb = block.torgb(x, next(queue))
-            images.append(upsample(images[-1], block.resample_filter) + rgb if images else rgb)
+            if len(x) > 1 and block.features >= LARGE and _is_plain_cpu(x, styles):
+                samples = [_sample(k, x, images, styles) for k in range(len(x))]
+                parts = [self._run(sizes[i:], *sample, noise) for sample in samples]
+                return [torch.cat(part) for part in zip(*parts, strict=True)]
+            if block.reduced and self.reduced_dtype is not None:
+                x = x.to(self.reduced_dtype)
+            queue = iter(styles)
+            x = block(x, queue, noise)
+            if hasattr(block, "torgb"):
+                rgb = block.torgb(x, next(queue))
+                images = [
+                    *images,
+                    upsample(images[-1], block.resample_filter) + rgb if images else rgb,
+                ]
+            styles = list(queue)
         return images
 
 
-class StyledLayer(NamedTuple):
-    """A layer of the synthesis network and the row of w (n, num_ws, w_dim) that feeds it."""
-
-    name: str
-    kind: Literal["conv", "rgb"]
-    resolution: int
-    row: int
-    module: SynthesisLayer | ToRGB
-
-
-@dataclass(frozen=True)
-class StyleGAN2Config:
-    """The numbers a StyleGAN2 generator is built from; `channels` maps resolution to width."""
-
-    z_dim: int
-    w_dim: int
-    mapping_layers: int
-    channels: dict[int, int]
-    image_channels: int = 3
-
-
 class StyleGAN2(nn.Module):
-    """Mapping and synthesis; `num_ws` rows of w feed the layers."""
+    """Mapping and synthesis, as `config` describes them."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.mapping = Mapping(config.z_dim, config.w_dim, config.mapping_layers)
-        self.synthesis = Synthesis(config.w_dim, config.channels, config.image_channels)
-        self.num_ws = 2 * len(config.channels)
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)

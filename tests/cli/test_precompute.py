@@ -38,6 +38,7 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
         "truncation": 0.5,
         "samples": 50,
         "seed": 4,
+        "label": None,
     }
     assert atlas.fingerprint.generator.name == "tiny"
     assert atlas.strength.min() > 0
@@ -52,7 +53,7 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
         (("--samples", 1), "samples 1: must be at least 2"),
         (("--seed", -1), "seed -1: must lie between 0 and 4294967295"),
         (("--device", "warp"), "device 'warp': cannot be used"),
-        (("--clip", "none"), "none: no such folder; name one in open_clip's layout"),
+        (("--clip", "none"), "CLIP 'none': is no file or folder, and open_clip knows no model"),
         (("-o", "none/a.h5"), "none does not exist; create it first"),
         (("-o", "."), ".: is a directory; name a file to write"),
     ],

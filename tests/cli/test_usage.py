@@ -13,6 +13,7 @@ from styleatlas import __version__
 from styleatlas.cli import Numbers, Seeds, main, progress_bar
 
 COMMANDS = [
+    "convert",
     "precompute",
     "edit",
     "query channels",

@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,126 @@ def test_identity_knows_the_weights_and_not_the_storage_type(letters, copied):
 def test_configuration_that_describes_no_clip_is_refused(copied, config):
     (copied / "open_clip_config.json").write_text(config)
     refused(copied, "open_clip_config.json: is no CLIP configuration that can be built")
+
+
+@pytest.mark.parametrize("name", ["open_clip_pytorch_model.bin", "open_clip_model.pt"])
+def test_weights_by_torch_save_are_the_same_clip(letters, copied, name):
+    path = copied / "open_clip_model.safetensors"
+    torch.save(load_file(path), copied / name)
+    path.unlink()
+    encoder = load_encoder(copied, "cpu")
+    assert encoder.identity.sha256 == letters.identity.sha256
+    assert torch.equal(encoder.texts(["a face"]), letters.texts(["a face"]))
+
+
+def test_safetensors_are_read_before_any_other_weights(letters, copied):
+    (copied / "open_clip_pytorch_model.bin").write_bytes(b"never opened")
+    assert load_encoder(copied, "cpu").identity.sha256 == letters.identity.sha256
+
+
+def test_file_beside_its_configuration_is_a_clip_too(letters, copied):
+    (copied / "open_clip_model.safetensors").rename(copied / "mine.weights")
+    encoder = load_encoder(copied / "mine.weights", "cpu")
+    assert encoder.identity.name == "mine"
+    assert encoder.identity.sha256 == letters.identity.sha256
+    assert encoder.preprocessing == letters.preprocessing
+    assert torch.equal(encoder.texts(["a face"]), letters.texts(["a face"]))
+
+
+def changed(folder: Path, section: str, **values: Any) -> None:
+    """Change values of a section of the configuration: of `model_cfg` at "", or of one in it."""
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    model = config["model_cfg"]
+    target = {"": model, "preprocess_cfg": config["preprocess_cfg"]}.get(section)
+    target = model[section] if target is None else target
+    target.update(values)
+    path.write_text(json.dumps(config))
+
+
+def test_preprocessing_that_is_not_named_is_that_of_openais_clip(copied):
+    path = copied / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    del config["preprocess_cfg"]
+    path.write_text(json.dumps(config))
+    settings = load_encoder(copied, "cpu").preprocessing
+    assert settings.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert settings.std == (0.26862954, 0.26130258, 0.27577711)
+    assert (settings.interpolation, settings.resize_mode) == ("bicubic", "shortest")
+
+
+def test_one_number_is_the_mean_of_all_colours(copied):
+    changed(copied, "preprocess_cfg", mean=0.25, std=1)
+    settings = load_encoder(copied, "cpu").preprocessing
+    assert (settings.mean, settings.std) == ((0.25,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("mean", [0.5, 0.5], "mean must be three numbers"),
+        ("mean", "grey", "mean must be three numbers"),
+        ("std", [0.5, 0.5, None], "std must be three numbers"),
+        ("std", [0.5, 0.5, float("nan")], "std must be three numbers"),
+        ("std", [0.5, 0, 0.5], r"std is \[0.5, 0.0, 0.5\], must be above 0"),
+        ("resize_mode", "longest", "resize_mode is longest, must be shortest or squash"),
+        ("interpolation", "nearest", "interpolation is nearest, must be bicubic or bilinear"),
+    ],
+)
+def test_preprocessing_that_is_not_supported_is_refused_by_its_key(copied, key, value, message):
+    changed(copied, "preprocess_cfg", **{key: value})
+    refused(copied, message)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("vision_cfg", {"layers": 10**9}, "it has more layers than the 38 tensors of its weights"),
+        ("vision_cfg", {"layers": [10**9, 1]}, "it has more layers than the 38 tensors"),
+        ("text_cfg", {"layers": 10**9}, "it has more layers than the 38 tensors"),
+        ("vision_cfg", {"image_size": 10**9}, "image_size is 1000000000, must be a whole number"),
+        ("vision_cfg", {"image_size": [16, 8]}, "image_size is a list, must be a whole number"),
+        (
+            "vision_cfg",
+            {"image_size": 4096, "patch_size": 1, "width": 4096, "pos_embed_type": "sin_cos_2d"},
+            "its grid of patches is larger than its weights",
+        ),
+        ("vision_cfg", {"width": 10**6}, r"visual.class_embedding has shape \(16,\) where"),
+        ("text_cfg", {"context_length": 10**9}, "context_length is 1000000000, must be a whole"),
+        ("text_cfg", {"context_length": 4096}, r"positional_embedding has shape \(20, 16\) where"),
+        ("text_cfg", {"vocab_size": 10**9}, r"token_embedding.weight has shape \(516, 16\) where"),
+        ("text_cfg", {"heads": 0}, "is no CLIP configuration that can be built"),
+        ("text_cfg", {"unknown": 0}, "is no CLIP configuration that can be built"),
+        ("", {"embed_dim": 10**12}, "embed_dim is 1000000000000, must be a whole number"),
+        ("", {"text_cfg": []}, "text_cfg is a list, must be an object"),
+        ("", {"multimodal_cfg": {"layers": 10**9}}, "it has more layers than the 38 tensors"),
+        ("", {"__class__": 1}, "is no CLIP configuration that can be built"),
+    ],
+)
+def test_configuration_of_a_network_its_weights_do_not_hold_builds_nothing(
+    copied, section, values, message, monkeypatch
+):
+    from open_clip.model import CLIP
+
+    build = CLIP.__init__
+
+    def build_on_meta_only(self, *args, **keywords):
+        assert torch.empty(0).device.type == "meta"
+        build(self, *args, **keywords)
+
+    monkeypatch.setattr(CLIP, "__init__", build_on_meta_only)
+    changed(copied, section, **values)
+    refused(copied, message)
+
+
+def test_tokenizer_setting_that_could_run_code_is_refused(copied):
+    changed(copied, "text_cfg", tokenizer_kwargs={"clean": "lower", "trust_remote_code": True})
+    refused(copied, r"tokenizer_kwargs may hold clean, language, strip_sep_token")
+
+
+def test_vocabulary_that_is_damaged_is_refused(copied):
+    (copied / "bpe.txt.gz").write_bytes(b"no gzip")
+    refused(copied, "its tokenizer cannot be loaded")
 
 
 @pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])

@@ -42,7 +42,8 @@ def test_best_device_is_one_that_exists():
     assert torch.empty(1, device=pick_device(None)).device.type == pick_device(None).type
 
 
-def test_clip_that_is_no_folder_is_refused(checkpoint, tmp_path):
-    for path in (tmp_path / "none", checkpoint):
-        with pytest.raises(CheckpointError, match="no such folder; name one in open_clip's layout"):
-            load_encoder(path, "cpu")
+def test_clip_that_is_not_there_or_another_file_is_refused(checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match="none: no such file or folder; check the path"):
+        load_encoder(tmp_path / "none", "cpu")
+    with pytest.raises(CheckpointError, match="does not say what its architecture is"):
+        load_encoder(checkpoint, "cpu")

@@ -37,6 +37,7 @@ def test_atlas_remembers_what_it_was_drawn_with(countable_atlas, generator, enco
         "truncation": 0.7,
         "samples": 500,
         "seed": 0,
+        "label": None,
         "templates": ["{}", "look at {}"],
     }
     assert countable_atlas.layout == generator.layout

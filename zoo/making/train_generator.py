@@ -23,14 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from training import WORK, ZOO, Run, cosine
 
-from styleatlas.engine.networks.stylegan2 import (
-    FullyConnected,
-    Mapping,
-    Synthesis,
-)
+from styleatlas.engine.checkpoints.native import METADATA_KEY, config_to_json
+from styleatlas.engine.networks.mapping import FullyConnected, Mapping
+from styleatlas.engine.networks.stylegan2 import StyleGAN2Config, Synthesis
 
 Z_DIM, W_DIM, MAPPING_LAYERS = 64, 256, 4
 CHANNELS = {4: 128, 8: 128, 16: 96, 32: 48, 64: 24}
+CONFIG = StyleGAN2Config(z_dim=Z_DIM, w_dim=W_DIM, mapping_layers=MAPPING_LAYERS, channels=CHANNELS)
 BATCH = 32
 VALUES = sum(SIZES)
 # The share of all training images spent at each resolution.
@@ -72,7 +71,7 @@ def codes_to_labels(w: Tensor) -> Tensor:
 
 def train_mapping(steps: int) -> Mapping:
     torch.manual_seed(0)
-    mapping = Mapping(Z_DIM, W_DIM, MAPPING_LAYERS)
+    mapping = Mapping(CONFIG)
     optimizer = torch.optim.Adam(mapping.parameters(), betas=(0.9, 0.99))
     run = Run("mapping", {"mapping": mapping, "optimizer": optimizer})
     while run.step < steps:
@@ -152,7 +151,8 @@ class Painter(nn.Module):
         self.synthesis = synthesis
 
     def affines(self) -> list[FullyConnected]:
-        return [layer.module.affine for layer in self.synthesis.styled_layers()]
+        layers = [self.synthesis.get_submodule(layer.name) for layer in CONFIG.styled_layers()]
+        return [layer.affine for layer in layers]
 
     def forward(self, w: Tensor, resolution: int) -> Tensor:
         styles = [affine(w) for affine in self.affines()]
@@ -166,8 +166,8 @@ class Painter(nn.Module):
 
 def train_synthesis(images: int, sparsity: float) -> tuple[Synthesis, Run]:
     torch.manual_seed(0)
-    synthesis = Synthesis(W_DIM, CHANNELS, 3).to(memory_format=torch.channels_last)
-    average = Synthesis(W_DIM, CHANNELS, 3)
+    synthesis = Synthesis(CONFIG).to(memory_format=torch.channels_last)
+    average = Synthesis(CONFIG)
     average.load_state_dict(synthesis.state_dict())
     painter = Painter(synthesis)
     affine = [p for n, p in synthesis.named_parameters() if "affine" in n]
@@ -221,19 +221,11 @@ def export(mapping: Mapping, synthesis: Synthesis, report: dict[str, float]) -> 
     mapping.w_avg.copy_(torch.cat([mapping(part) for part in z.split(10_000)]).mean(0))
     state = {f"mapping.{k}": v for k, v in mapping.state_dict().items()}
     state |= {f"synthesis.{k}": v for k, v in synthesis.state_dict().items()}
-    config = {
-        "family": "stylegan2",
-        "z_dim": Z_DIM,
-        "w_dim": W_DIM,
-        "mapping_layers": MAPPING_LAYERS,
-        "channels": {str(r): c for r, c in CHANNELS.items()},
-        "image_channels": 3,
-    }
     ZOO.mkdir(parents=True, exist_ok=True)
     save_file(
         {k: v.half().contiguous() for k, v in state.items()},
         ZOO / "generator.safetensors",
-        metadata={"styleatlas": json.dumps(config)},
+        metadata={METADATA_KEY: config_to_json(CONFIG)},
     )
     (WORK / "generator.json").write_text(json.dumps(report, indent=2))
 

@@ -1,0 +1,231 @@
+"""What a CLIP is built from, found by a folder, a file, or a name of open_clip's.
+
+    FOLDER             open_clip's layout: open_clip_config.json and one file of weights
+    FILE               OpenAI's archive or state dict; another file beside an open_clip_config.json
+    MODEL/TAG          published weights, as open_clip lists them; fetched once, then cached
+    MODEL=FILE         a file in an architecture of open_clip's; also MODEL/TAG=FILE, for the
+                       preprocessing and activation that the tag's weights were trained with
+    hf-hub:ORG/NAME    a repository of Hugging Face in open_clip's layout
+
+open_clip supplies its tables and its download; the files are read by this package alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...store.errors import CheckpointError, OptionError
+from .clip_file import ClipWeights, openai_config, read_clip_weights
+
+CONFIG_NAME = "open_clip_config.json"
+WEIGHTS_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_model.pt",
+)
+VOCABULARY_NAME = "bpe.txt.gz"
+HUB = "hf-hub:"
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Everything a CLIP is built from.
+
+    Args:
+        name: what people know it by.
+        place: what describes it, for messages: a file or a name.
+        model: open_clip's `model_cfg`.
+        preprocess: open_clip's `preprocess_cfg`; what it leaves out is as in OpenAI's CLIP.
+        folder: where its tokenizer lies; None: open_clip's or Hugging Face's of that name.
+    """
+
+    name: str
+    place: str
+    weights: ClipWeights
+    model: dict[str, Any]
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def find_clip(source: str, name: str) -> ClipSource:
+    """Find a CLIP and read its weights; `name` is for one that is a file or a folder.
+
+    Raises:
+        CheckpointError: a file is missing, unreadable, cannot be fetched, or does not say what
+            its architecture is.
+        OptionError: open_clip knows no such model or weights.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _in_folder(path, name)
+    if path.is_file():
+        return _in_file(path, name)
+    if source.startswith(HUB):
+        return _on_hub(source)
+    model, equals, file = source.partition("=")
+    if equals:
+        return _in_architecture(source, model, Path(file))
+    if path.is_absolute() or source.startswith(".") or path.suffix in SUFFIXES:
+        raise CheckpointError(
+            f"{path}: no such file or folder; check the path, or name `avatars` or one of "
+            "open_clip's MODEL/TAG"
+        )
+    return _published(source)
+
+
+def _in_folder(folder: Path, name: str) -> ClipSource:
+    model, preprocess = _read_config(folder / CONFIG_NAME)
+    present = [folder / file for file in WEIGHTS_NAMES if (folder / file).is_file()]
+    if not present:
+        raise CheckpointError(
+            f"{folder}: holds no {WEIGHTS_NAMES[0]}, nor {', '.join(WEIGHTS_NAMES[1:])}; "
+            "put the weights there by one of these names"
+        )
+    weights = read_clip_weights(present[0])
+    return ClipSource(name, str(folder / CONFIG_NAME), weights, model, preprocess, folder)
+
+
+def _in_file(path: Path, name: str) -> ClipSource:
+    weights = read_clip_weights(path)
+    if weights.openai:
+        return ClipSource(name, str(path), weights, openai_config(weights))
+    config = path.parent / CONFIG_NAME
+    if not config.is_file():
+        raise CheckpointError(
+            f"{path}: does not say what its architecture is; name that as open_clip calls it, "
+            f"MODEL={path} (such as ViT-B-32={path}), or put its {CONFIG_NAME} beside it"
+        )
+    model, preprocess = _read_config(config)
+    return ClipSource(name, str(config), weights, model, preprocess, path.parent)
+
+
+def _on_hub(source: str) -> ClipSource:
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    repository = source.removeprefix(HUB)
+    if repository.count("/") != 1:
+        raise OptionError(f"CLIP {source!r}: is no repository; write {HUB}ORG/NAME")
+    mend = "check the name, and connect to the network once"
+    config = _fetch(source, mend, lambda: download_pretrained_from_hf(repository, CONFIG_NAME))
+    weights = _fetch(source, mend, lambda: download_pretrained_from_hf(repository))
+    model, preprocess = _read_config(config)
+    return ClipSource(source, source, read_clip_weights(weights), model, preprocess)
+
+
+def _in_architecture(source: str, named: str, path: Path) -> ClipSource:
+    model, tag = _known_model(source, named)
+    config, settings = _tables(source, model, tag)
+    return ClipSource(path.stem, named, read_clip_weights(path), config, settings)
+
+
+def _published(source: str) -> ClipSource:
+    from open_clip import get_pretrained_cfg, list_pretrained_tags_by_model
+    from open_clip.pretrained import download_pretrained
+
+    model, tag = _known_model(source, source)
+    tags = list_pretrained_tags_by_model(model)
+    if not tag:
+        published = f"{_some([f'{model}/{tag}' for tag in tags])}, or " if tags else ""
+        raise OptionError(
+            f"CLIP {source!r}: names an architecture without weights; name {published}"
+            f"a file: {model}=FILE"
+        )
+    config, settings = _tables(source, model, tag)
+    path = _fetch(
+        source,
+        f"connect to the network once, or name a file: {model}/{tag}=FILE",
+        lambda: download_pretrained(get_pretrained_cfg(model, tag)),
+    )
+    return ClipSource(source, source, read_clip_weights(path), config, settings)
+
+
+def _known_model(source: str, named: str) -> tuple[str, str]:
+    """The model and the tag (or "") in MODEL/TAG; OpenAI's spelling ViT-B/32 is understood."""
+    from open_clip import list_models
+
+    models = list_models()
+    model, slash, tag = named.rpartition("/")
+    whole = named.replace("/", "-")
+    if not slash or whole in models:
+        model, tag = whole, ""
+    model = model.replace("/", "-")
+    if model not in models:
+        raise OptionError(
+            f"CLIP {source!r}: is no file or folder, and open_clip knows no model {model!r}; "
+            + _nearest(model, models, "see open_clip.list_models()")
+        )
+    return model, tag
+
+
+def _tables(source: str, model: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What open_clip knows of a model and a tag: `model_cfg` and `preprocess_cfg`.
+
+    Without a tag the preprocessing is what all published weights of the model agree upon.
+    """
+    from open_clip import get_model_config, get_pretrained_cfg, list_pretrained_tags_by_model
+
+    tags = list_pretrained_tags_by_model(model)
+    config: dict[str, Any] = get_model_config(model)
+    if tag:
+        settings: dict[str, Any] = get_pretrained_cfg(model, tag)
+        if not settings:
+            raise OptionError(
+                f"CLIP {source!r}: open_clip knows no weights {tag!r} of {model}; "
+                + _nearest(tag, tags, f"it knows {_some(tags) if tags else 'none'}")
+            )
+        # open_clip itself only warns when a tag's weights want QuickGELU and the model has none.
+        if settings.get("quick_gelu"):
+            config["quick_gelu"] = True
+        return config, settings
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    known = [{key: get_pretrained_cfg(model, tag)[key] for key in keys} for tag in tags]
+    return config, known[0] if known and all(other == known[0] for other in known) else {}
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        model, preprocess = config["model_cfg"], config.get("preprocess_cfg", {})
+        if not isinstance(model, dict) or not isinstance(preprocess, dict):
+            raise ValueError("model_cfg and preprocess_cfg must be objects")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: is no CLIP configuration that can be built ({_reason(error)}); "
+            "name a folder in open_clip's layout, or `avatars`"
+        ) from error
+    return model, preprocess
+
+
+def _fetch(source: str, mend: str, download: Callable[[], str]) -> Path:
+    """Where open_clip and Hugging Face put a file, or had put it before."""
+    try:
+        path = download()
+    except Exception as error:  # whatever a network, a proxy or a hub client can raise
+        raise CheckpointError(
+            f"CLIP {source!r}: could not be fetched ({_reason(error)}); {mend}"
+        ) from error
+    if not path:
+        raise CheckpointError(f"CLIP {source!r}: is published nowhere that is known; {mend}")
+    return Path(path)
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    lowered = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return f"did you mean {lowered[close[0]]}?" if close else otherwise
+
+
+def _some(names: list[str]) -> str:
+    listed = ", ".join(names[:3])
+    return listed + (f" (and {len(names) - 3} more)" if names[3:] else "")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

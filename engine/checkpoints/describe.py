@@ -1,0 +1,81 @@
+"""What a generator's checkpoint is, for people and programs that ask."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ..networks.stylegan2 import StyleGAN2Config
+from .checkpoint import Dialect, GeneratorCheckpoint
+
+# The state that training does not learn, by the last part of its name.
+BUFFERS = {
+    *("w_avg", "noise_const", "resample_filter"),
+    *("freqs", "phases", "transform", "magnitude_ema", "up_filter", "down_filter"),
+}
+
+NVIDIA_LICENCE = (
+    "The weights keep the licence of whoever published them: NVIDIA's own pickles are for "
+    "non-commercial use. Converting the file does not change that."
+)
+LICENCES: dict[Dialect, str] = {
+    "nvidia": NVIDIA_LICENCE,
+    "tensorflow": NVIDIA_LICENCE,
+    "rosinality": (
+        "The weights keep the licence of whoever trained them: that project's code is MIT, but "
+        "weights converted from NVIDIA's stay under NVIDIA's non-commercial terms."
+    ),
+    "styleatlas": (
+        "The weights keep the licence of the checkpoint they were converted from; ask whoever "
+        "published it."
+    ),
+}
+
+
+def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, Any]:
+    """The checkpoint in numbers, texts and lists that JSON holds.
+
+    `layers` are those with a style, in execution order; `style_channels` counts all of theirs and
+    `conv_channels` those that are not of toRGB or the input. `parameters` are the learned numbers.
+    """
+    config = checkpoint.config
+    architecture: str
+    if isinstance(config, StyleGAN2Config):
+        architecture = config.architecture
+    else:
+        radial = any(layer.down_radial for layer in config.layers)
+        architecture = "config R" if radial else "config T"
+    layers = config.styled_layers()
+    return {
+        "path": str(path),
+        "dialect": checkpoint.dialect,
+        "family": checkpoint.family,
+        "architecture": architecture,
+        "resolution": config.resolution,
+        "image_channels": config.image_channels,
+        "conditional": config.c_dim > 0,
+        "c_dim": config.c_dim,
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "mapping_layers": config.mapping_layers,
+        "num_ws": config.num_ws,
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "resolution": layer.resolution,
+                "channels": layer.size,
+            }
+            for layer in layers
+        ],
+        "style_channels": sum(layer.size for layer in layers),
+        "conv_channels": sum(layer.size for layer in layers if layer.kind == "conv"),
+        "parameters": sum(
+            math.prod(tensor.shape)
+            for name, tensor in checkpoint.tensors.items()
+            if name.rpartition(".")[2] not in BUFFERS
+        ),
+        "sha256": checkpoint.sha256(),
+        "licence": LICENCES[checkpoint.dialect],
+    }

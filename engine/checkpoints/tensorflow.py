@@ -1,0 +1,245 @@
+"""Generators in the pickles of the first StyleGAN2, whose networks TensorFlow computed.
+
+Such a file is a tuple of three networks; the last, Gs, is the averaged generator. A network is
+its name, the keyword arguments it was made with, and its variables, spread over components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...store.errors import CheckpointError
+from ..inert.records import Record
+from ..networks.stylegan2 import Architecture, StyleGAN2Config
+from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, is_real, shown
+from .tensors import load_tensors
+
+NETWORK = "dnnlib.tflib.network.Network"
+SCOPES = {"G_mapping": "mapping", "G_synthesis": "synthesis"}
+
+
+def is_tensorflow(content: object) -> TypeGuard[tuple[object, ...]]:
+    """Whether this is a tuple of that library's networks."""
+    return isinstance(content, tuple) and any(_is_network(item) for item in content)
+
+
+def read_tensorflow(path: Path, content: tuple[object, ...]) -> GeneratorCheckpoint:
+    """The generator Gs of (G, D, Gs).
+
+    Raises:
+        CheckpointError: there is none, or our network does not compute what it computes.
+    """
+    network = content[2] if len(content) == 3 else None
+    if not _is_network(network):
+        raise _refusal(path, f"is missing: the file holds {len(content)} parts, not G, D and Gs")
+    described = dict(_variables(path, network))
+    if any("StyleMod" in name for name in described):
+        raise _refusal(path, "is a StyleGAN of 2018, not a StyleGAN2")
+    arguments = _arguments(network)
+    for name in ("nonlinearity", "mapping_nonlinearity"):
+        value = arguments.get(name, "lrelu")
+        if not isinstance(value, str) or value != "lrelu":
+            raise _refusal(path, f"has {name} {shown(value)}, not lrelu")
+    if arguments.get("normalize_latents", True) is not True:
+        raise _refusal(path, "does not normalise its latents")
+    if any("Label" in name for name in described):
+        raise _refusal(path, "takes labels, which only PyTorch checkpoints may")
+    described.pop("lod", None)  # a level of detail that StyleGAN2 no longer uses
+    variables = Variables(path, load_tensors(path, described))
+    tensors = _mapping(variables)
+    channels, architecture = _synthesis(variables, tensors, _low_pass(path, arguments))
+    variables.require_all_taken()
+    z_dim, w_dim = tensors["mapping.fc0.weight"].shape[1], len(tensors["mapping.w_avg"])
+    hidden = len(tensors["mapping.fc0.bias"])
+    config = StyleGAN2Config(
+        z_dim=z_dim,
+        w_dim=w_dim,
+        mapping_layers=sum(name.startswith("mapping.fc") for name in tensors) // 2,
+        mapping_lr=_number(path, arguments, "mapping_lrmul", 0.01),
+        layer_features=None if hidden == w_dim else hidden,
+        channels=channels,
+        image_channels=len(tensors[f"synthesis.b{max(channels)}.torgb.bias"]),
+        architecture=architecture,
+        conv_clamp=_number(path, arguments, "conv_clamp", None),
+        filter_taps=len(tensors["synthesis.b4.resample_filter"]),
+    )
+    return GeneratorCheckpoint.of(path, config, tensors, "tensorflow")
+
+
+class Variables:
+    """The variables of a network; what nobody takes is not understood."""
+
+    def __init__(self, path: Path, tensors: dict[str, Tensor]) -> None:
+        self.path = path
+        self.left = tensors
+
+    def take(self, name: str, axes: int) -> Tensor:
+        """The variable of this name with so many axes, none of them empty."""
+        tensor = self.left.pop(name, None)
+        if tensor is None:
+            raise _refusal(self.path, f"has no variable {name}")
+        if tensor.ndim != axes or not tensor.numel():
+            raise _refusal(
+                self.path, f"has {name} of shape {tuple(tensor.shape)}, not of {axes} axes"
+            )
+        return tensor
+
+    def dense(self, name: str, bias: str = "bias", weight: str = "weight") -> dict[str, Tensor]:
+        """A fully connected layer, stored as (in, out)."""
+        return {
+            "weight": self.take(f"{name}/{weight}", 2).t(),
+            "bias": self.take(f"{name}/{bias}", 1),
+        }
+
+    def conv(self, name: str) -> Tensor:
+        """A convolution's weight, stored as (height, width, in, out)."""
+        return self.take(f"{name}/weight", 4).permute(3, 2, 0, 1)
+
+    def styled(self, name: str) -> dict[str, Tensor]:
+        """A modulated convolution; its style's bias is stored without the 1 it is added to."""
+        affine = self.dense(name, "mod_bias", "mod_weight")
+        return {
+            "weight": self.conv(name),
+            "bias": self.take(f"{name}/bias", 1),
+            "affine.weight": affine["weight"],
+            "affine.bias": affine["bias"] + 1,
+        }
+
+    def require_all_taken(self) -> None:
+        if self.left:
+            names = ", ".join(shown(name) for name in sorted(self.left)[:3])
+            raise _refusal(self.path, f"has variables that StyleGAN2 does not have ({names})")
+
+
+def _mapping(variables: Variables) -> dict[str, Tensor]:
+    tensors = {"mapping.w_avg": variables.take("dlatent_avg", 1)}
+    i = 0
+    while i == 0 or f"mapping/Dense{i}/weight" in variables.left:
+        layer = variables.dense(f"mapping/Dense{i}")
+        tensors |= {f"mapping.fc{i}.{part}": tensor for part, tensor in layer.items()}
+        i += 1
+    return tensors
+
+
+def _synthesis(
+    variables: Variables, tensors: dict[str, Tensor], low_pass: Tensor
+) -> tuple[dict[int, int], Architecture]:
+    """Add the synthesis network to `tensors`; its widths and its architecture."""
+    sides = [4]
+    while f"synthesis/{2 * sides[-1]}x{2 * sides[-1]}/Conv1/weight" in variables.left:
+        sides.append(2 * sides[-1])
+    if sides[-1] > LARGEST_RESOLUTION:
+        raise _refusal(variables.path, f"makes pictures of more than {LARGEST_RESOLUTION} pixels")
+    architecture: Architecture = "orig"
+    if "synthesis/8x8/Skip/weight" in variables.left:
+        architecture = "resnet"
+    elif "synthesis/4x4/ToRGB/weight" in variables.left:
+        architecture = "skip"
+    channels = {}
+    for side in sides:
+        scope, block = f"synthesis/{side}x{side}", f"synthesis.b{side}"
+        found = {"resample_filter": low_pass}
+        if side == 4:
+            found["const"] = variables.take(f"{scope}/Const/const", 4)[0]
+            convs = {"conv1": "Conv"}
+        else:
+            convs = {"conv0": "Conv0_up", "conv1": "Conv1"}
+        for ours, theirs in convs.items():
+            layer = variables.styled(f"{scope}/{theirs}")
+            # Noise 0 is that of 4x4; every later resolution has two.
+            index = 2 * (side.bit_length() - 1) - (5 if ours == "conv0" else 4)
+            layer["noise_strength"] = variables.take(f"{scope}/{theirs}/noise_strength", 0)
+            layer["noise_const"] = variables.take(f"synthesis/noise{index}", 4)[0, 0]
+            layer["resample_filter"] = low_pass
+            if ours == "conv0":
+                layer["weight"] = layer["weight"].flip(2, 3)
+            found |= {f"{ours}.{part}": tensor for part, tensor in layer.items()}
+        if architecture == "skip" or side == sides[-1]:
+            rgb = variables.styled(f"{scope}/ToRGB")
+            found |= {f"torgb.{part}": tensor for part, tensor in rgb.items()}
+        if architecture == "resnet" and side > 4:
+            found["skip.weight"] = variables.conv(f"{scope}/Skip").flip(2, 3)
+            found["skip.resample_filter"] = low_pass
+        tensors |= {f"{block}.{part}": tensor for part, tensor in found.items()}
+        channels[side] = len(found["conv1.bias"])
+    return channels, architecture
+
+
+def _variables(path: Path, network: Record) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """The variables of a network and its components, by scope and name."""
+    seen = set()
+    for prefix, part in {"": network, **_components(network)}.items():
+        listed = (part.state or {}).get("variables")
+        if not isinstance(listed, list):
+            raise _refusal(path, f"has no list of variables in {prefix or 'itself'}")
+        for item in listed:
+            if (
+                not isinstance(item, tuple | list)
+                or len(item) != 2
+                or not isinstance(item[0], str)
+                or not isinstance(item[1], np.ndarray)
+            ):
+                raise _refusal(path, "has a variable that is no pair of a name and an array")
+            name = item[0].removesuffix(":0")
+            scope, _, rest = name.partition("/")
+            if rest and scope in SCOPES:  # the names of the whole network's graph
+                name = f"{SCOPES[scope]}/{rest}"
+            elif prefix:
+                name = f"{prefix}/{name}"
+            if name in seen:
+                raise _refusal(path, f"has the variable {shown(name)} twice")
+            seen.add(name)
+            yield name, item[1]
+
+
+def _components(network: Record) -> dict[str, Record]:
+    components = (network.state or {}).get("components")
+    items: Iterable[tuple[Any, Any]] = components.items() if isinstance(components, dict) else ()
+    return {name: part for name, part in items if isinstance(name, str) and _is_network(part)}
+
+
+def _arguments(network: Record) -> dict[str, Any]:
+    """The keyword arguments of a network and its components."""
+    merged: dict[str, Any] = {}
+    for part in (*_components(network).values(), network):
+        found = (part.state or {}).get("static_kwargs")
+        merged |= found if isinstance(found, dict) else {}
+    return merged
+
+
+def _low_pass(path: Path, arguments: Mapping[str, Any]) -> Tensor:
+    """The filter of up-sampling, (taps, taps) with sum 1."""
+    kernel = arguments.get("resample_kernel")
+    kernel = [1, 3, 3, 1] if kernel is None else kernel
+    kernel = kernel.tolist() if isinstance(kernel, np.ndarray) else kernel
+    is_list = isinstance(kernel, list | tuple) and 2 <= len(kernel) <= 64
+    if not is_list or not all(is_real(tap) for tap in kernel):
+        raise _refusal(path, "has a resample_kernel that is no list of 2 to 64 numbers")
+    taps = torch.tensor([float(tap) for tap in kernel])
+    return torch.outer(taps, taps) / taps.sum() ** 2
+
+
+def _number(path: Path, arguments: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = arguments.get(name)
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None:
+        return default
+    if not is_real(value):
+        raise _refusal(path, f"has {name} {shown(value)}, not a number")
+    return float(value)
+
+
+def _is_network(item: object) -> TypeGuard[Record]:
+    return isinstance(item, Record) and item.kind == NETWORK
+
+
+def _refusal(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: its generator Gs {what}; only StyleGAN2 of NVIDIA's TensorFlow code can be read"
+    )

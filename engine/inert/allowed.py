@@ -1,0 +1,359 @@
+"""The names each kind of checkpoint may use, and the inert data that stands for each call.
+
+A handler takes the place of the callable: it checks every argument and returns data of ours. The
+tables are exact (module, name) pairs; a name with dots in it never matches.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .machine import Allowed, Global, Machine, Symbol, Unbuilt
+from .records import Record, Storage, TensorRecord, checked_lengths
+from .stream import read_stream
+
+DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+PERSISTENT_KEYS = {"type", "version", "module_src", "class_name", "state"}
+
+
+def _ordered_dict(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> dict[Any, Any]:
+    filled: dict[Any, Any] = {}
+    if args:
+        if len(args) != 1 or type(args[0]) is not list:
+            raise machine.refuse_arguments(symbol)
+        machine.spend(len(args[0]))
+        if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in args[0]):
+            raise machine.refuse_arguments(symbol)
+        machine.insert(filled, [pair[0] for pair in args[0]], [pair[1] for pair in args[0]])
+    return filled
+
+
+def _easy_dict(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> dict[Any, Any]:
+    if not args:
+        return {}
+    if len(args) != 1 or type(args[0]) is not dict:
+        raise machine.refuse_arguments(symbol)
+    machine.spend(len(args[0]))
+    return dict(args[0])
+
+
+def _set(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> set[Any]:
+    if not args:
+        return set()
+    if len(args) != 1 or type(args[0]) is not list:
+        raise machine.refuse_arguments(symbol)
+    machine.spend(len(args[0]))
+    machine.require_plain(args[0])
+    return set(args[0])
+
+
+def _empty_bytes(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> bytes:
+    """How protocol 2 writes b""."""
+    if args:
+        raise machine.refuse_arguments(symbol)
+    return b""
+
+
+def _encode(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> bytes:
+    """How protocol 2 writes other bytes."""
+    if len(args) != 2 or type(args[0]) is not str or type(args[1]) is not str:
+        raise machine.refuse_arguments(symbol)
+    if args[1] != "latin1":
+        raise machine.refuse_arguments(symbol)
+    machine.copy_bytes(len(args[0]))
+    try:
+        return args[0].encode("latin1")
+    except UnicodeEncodeError as error:
+        raise machine.refuse_arguments(symbol) from error
+
+
+def _record(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+    """An object without arguments, whose state comes next."""
+    if args:
+        raise machine.refuse_arguments(symbol)
+    return Record(symbol.kind)
+
+
+def _path(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+    machine.spend(len(args))
+    if not all(type(part) is str for part in args):
+        raise machine.refuse_arguments(symbol)
+    return Record(symbol.kind, args)
+
+
+def _reconstructor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> object:
+    """How protocol 1 makes an instance: (class, object, None)."""
+    if (
+        len(args) != 3
+        or type(args[0]) is not Symbol
+        or args[0].rule.new is None
+        or type(args[1]) is not Symbol
+        or args[1].rule is not OBJECT
+        or args[2] is not None
+    ):
+        raise machine.refuse_arguments(symbol)
+    return args[0].rule.new(machine, args[0], ())
+
+
+def _persistent_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+    """A network of NVIDIA's: its source text is dropped unread, its attributes are the state."""
+    meta = args[0] if len(args) == 1 else None
+    if (
+        type(meta) is not dict
+        or meta.keys() != PERSISTENT_KEYS
+        or meta["type"] != "class"
+        or type(meta["version"]) is not int
+        or type(meta["module_src"]) is not str
+        or type(meta["class_name"]) is not str
+        or type(meta["state"]) is not dict
+    ):
+        raise machine.refuse_arguments(symbol)
+    state = {key: value for key, value in meta.items() if key != "module_src"}
+    return Record("torch_utils.persistence", (), state)
+
+
+# Tensors
+
+
+def _storage(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Storage:
+    """A storage by itself, as the file torch.save would have written for it."""
+    if len(args) != 1 or type(args[0]) is not bytes:
+        raise machine.refuse_arguments(symbol)
+    machine.copy_bytes(len(args[0]))
+    place = f"{machine.place}storage at byte {machine.position}, "
+    found = read_stream(memoryview(args[0]), machine.path, STORAGES, machine.budget, place)
+    if type(found) is not Storage:
+        raise machine.refuse_arguments(symbol)
+    return found
+
+
+def _tensor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+    """(storage, offset, size, stride)"""
+    if len(args) != 4 or type(args[0]) is not Storage:
+        raise machine.refuse_arguments(symbol)
+    try:
+        record = TensorRecord(*args)
+    except ValueError as error:
+        raise machine.refuse(str(error)) from error
+    machine.describe(record.nbytes)
+    return record
+
+
+def _tensor_v2(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+    """(storage, offset, size, stride, requires_grad, hooks[, metadata]); none of the last counts,
+    but for metadata, which may ask for the conjugate or the negative."""
+    if (
+        len(args) not in (6, 7)
+        or type(args[4]) is not bool
+        or type(args[5]) is not dict
+        or args[5]
+        or (len(args) == 7 and args[6] is not None and (type(args[6]) is not dict or args[6]))
+    ):
+        raise machine.refuse_arguments(symbol)
+    return _tensor(machine, symbol, args[:4])
+
+
+def _parameter(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+    """(tensor, requires_grad, hooks)"""
+    if (
+        len(args) != 3
+        or type(args[0]) is not TensorRecord
+        or type(args[1]) is not bool
+        or type(args[2]) is not dict
+        or args[2]
+    ):
+        raise machine.refuse_arguments(symbol)
+    return args[0]
+
+
+def _size(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> tuple[int, ...]:
+    try:
+        return checked_lengths(args[0] if len(args) == 1 else None, "torch.Size")
+    except ValueError as error:
+        raise machine.refuse(str(error)) from error
+
+
+def _device(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+    if [type(part) for part in args[:3]] not in ([str], [str, int]):
+        raise machine.refuse_arguments(symbol)
+    return Record(symbol.kind, args)
+
+
+def _typed_list(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> list[Any]:
+    """TorchScript's lists of one type."""
+    if len(args) != 1 or type(args[0]) is not list:
+        raise machine.refuse_arguments(symbol)
+    return args[0]
+
+
+def _typed_container(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Any:
+    """TorchScript's containers with their type beside them: (container, type)."""
+    if len(args) != 2 or type(args[0]) not in (list, dict) or type(args[1]) is not str:
+        raise machine.refuse_arguments(symbol)
+    return args[0]
+
+
+# numpy
+
+
+class _UnbuiltType(Unbuilt):
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self.code = code
+
+    def build(self, machine: Machine, state: object) -> np.dtype[Any]:
+        """(3, byte order, None, None, None, -1, -1, 0)"""
+        order = "|" if self.code.endswith("1") else "<"
+        wanted = (3, order, None, None, None, -1, -1, 0)
+        if (
+            type(state) is not tuple
+            or len(state) != len(wanted)
+            or any(type(x) is not type(y) or x != y for x, y in zip(state, wanted, strict=True))
+        ):
+            raise machine.refuse(f"gives the numpy type {self.code} a state it never has")
+        return np.dtype(self.code)
+
+
+class _UnbuiltArray(Unbuilt):
+    def build(self, machine: Machine, state: object) -> NDArray[Any]:
+        """(1, shape, dtype, whether in Fortran order, bytes); the array views the bytes."""
+        if type(state) is not tuple or len(state) != 5:
+            raise machine.refuse("gives a numpy array a state it never has")
+        version, size, dtype, fortran, raw = state
+        if (
+            type(version) is not int
+            or version != 1
+            or not isinstance(dtype, np.dtype)
+            or type(fortran) not in (bool, int)
+            or type(raw) is not bytes
+        ):
+            raise machine.refuse("gives a numpy array a state it never has")
+        try:
+            shape = checked_lengths(size, "the shape of a numpy array")
+        except ValueError as error:
+            raise machine.refuse(str(error)) from error
+        wanted = math.prod(shape) * dtype.itemsize
+        if len(raw) != wanted:
+            raise machine.refuse(f"gives {len(raw)} bytes for a numpy array of {wanted}")
+        machine.describe(len(raw))
+        if not raw:
+            return np.zeros(shape, dtype)
+        array: NDArray[Any] = np.ndarray(shape, dtype, raw, order="F" if fortran else "C")
+        return array
+
+
+def _numpy_type(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> _UnbuiltType:
+    """(code, align, copy)"""
+    if len(args) != 3 or type(args[0]) is not str:
+        raise machine.refuse_arguments(symbol)
+    if args[0] not in DTYPES:
+        raise machine.refuse(
+            f"holds a numpy type {args[0][:20]!a}, which is not a plain number",
+            f"only {', '.join(DTYPES)} are read; save it without such arrays",
+        )
+    return _UnbuiltType(args[0])
+
+
+def _numpy_array(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> _UnbuiltArray:
+    """(numpy.ndarray, (0,), b"b"): an empty array whose state comes next."""
+    if len(args) != 3 or type(args[0]) is not Symbol or args[0].rule is not NUMPY_ARRAY:
+        raise machine.refuse_arguments(symbol)
+    return _UnbuiltArray()
+
+
+def _numpy_scalar(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> bool | int | float:
+    """(dtype, bytes)"""
+    if (
+        len(args) != 2
+        or not isinstance(args[0], np.dtype)
+        or type(args[1]) is not bytes
+        or len(args[1]) != args[0].itemsize
+    ):
+        raise machine.refuse_arguments(symbol)
+    number: bool | int | float = np.frombuffer(args[1], args[0])[0].item()
+    return number
+
+
+# The tables
+
+OBJECT = Global()
+NUMPY_ARRAY = Global()
+
+STORAGES: Allowed = {
+    ("torch", "FloatStorage"): Global(dtype=torch.float32),
+    ("torch", "HalfStorage"): Global(dtype=torch.float16),
+    ("torch", "DoubleStorage"): Global(dtype=torch.float64),
+    ("torch", "BFloat16Storage"): Global(dtype=torch.bfloat16),
+    ("torch", "LongStorage"): Global(dtype=torch.int64),
+    ("torch", "IntStorage"): Global(dtype=torch.int32),
+    ("torch", "ShortStorage"): Global(dtype=torch.int16),
+    ("torch", "CharStorage"): Global(dtype=torch.int8),
+    ("torch", "ByteStorage"): Global(dtype=torch.uint8),
+    ("torch", "BoolStorage"): Global(dtype=torch.bool),
+    ("torch.storage", "UntypedStorage"): Global(dtype=torch.uint8),
+}
+
+_PLAIN: Allowed = {
+    ("collections", "OrderedDict"): Global(call=_ordered_dict),
+    ("builtins", "set"): Global(call=_set),
+    ("__builtin__", "set"): Global(call=_set),
+    ("builtins", "bytes"): Global(call=_empty_bytes),
+    ("__builtin__", "bytes"): Global(call=_empty_bytes),
+    ("_codecs", "encode"): Global(call=_encode),
+    ("dnnlib.util", "EasyDict"): Global(call=_easy_dict, new=_easy_dict),
+    ("numpy", "dtype"): Global(call=_numpy_type),
+    ("numpy", "ndarray"): NUMPY_ARRAY,
+    ("numpy.core.multiarray", "_reconstruct"): Global(call=_numpy_array),
+    ("numpy._core.multiarray", "_reconstruct"): Global(call=_numpy_array),
+    ("numpy.core.multiarray", "scalar"): Global(call=_numpy_scalar),
+    ("numpy._core.multiarray", "scalar"): Global(call=_numpy_scalar),
+}
+
+_TENSORS: Allowed = {
+    ("torch._utils", "_rebuild_tensor"): Global(call=_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Global(call=_tensor_v2),
+    ("torch._utils", "_rebuild_parameter"): Global(call=_parameter),
+}
+
+NVIDIA_GLOBALS: Allowed = {
+    **_PLAIN,
+    **_TENSORS,
+    ("torch.storage", "_load_from_bytes"): Global(call=_storage),
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Global(call=_persistent_object),
+}
+"""For `*.pkl` of stylegan2-ada-pytorch and stylegan3."""
+
+TENSORFLOW_GLOBALS: Allowed = {
+    **_PLAIN,
+    ("dnnlib.tflib.network", "Network"): Global(new=_record),
+    ("copyreg", "_reconstructor"): Global(call=_reconstructor),
+    ("copy_reg", "_reconstructor"): Global(call=_reconstructor),
+    ("builtins", "object"): OBJECT,
+    ("__builtin__", "object"): OBJECT,
+}
+"""For `*.pkl` of the TensorFlow StyleGAN2."""
+
+TORCH_GLOBALS: Allowed = {
+    **_PLAIN,
+    **_TENSORS,
+    **STORAGES,
+    ("torch", "Size"): Global(call=_size),
+    ("torch", "device"): Global(call=_device),
+    ("argparse", "Namespace"): Global(call=_record, new=_record),
+    **{
+        (module, name): Global(call=_path)
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath")
+    },
+    **{
+        ("torch.jit._pickle", f"build_{kind}list"): Global(call=_typed_list)
+        for kind in ("int", "bool", "double", "tensor")
+    },
+    ("torch.jit._pickle", "restore_type_tag"): Global(call=_typed_container),
+}
+"""For files of torch.save and torch.jit.save."""

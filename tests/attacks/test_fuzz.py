@@ -1,0 +1,261 @@
+"""Sound files, spoilt at random: a reader refuses them or reads them, and nothing else.
+
+To fuzz another reader, add its sound file to `TARGETS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import pickletools
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
+from styleatlas.engine.checkpoints.native import write_generator
+from styleatlas.engine.checkpoints.read import read_checkpoint
+from styleatlas.engine.inert.records import Record, TensorRecord
+from styleatlas.engine.inert.torchfile import read_torch
+from styleatlas.store.errors import CheckpointError
+
+from .. import checkpoint_files as files
+from . import hostile
+from .pickle_attacks import read_nvidia, read_tensorflow
+
+resource = pytest.importorskip("resource")
+
+FILES_PER_TARGET = 1_200
+SECONDS_PER_FILE = 10.0
+MEGABYTES = 500
+UNFORESEEN = re.compile(r"cannot be read \(\w+\)")  # refused, but by no check of its own
+
+
+class Target(NamedTuple):
+    """A maker of a sound file, the suffix it needs, and what reads it."""
+
+    make: Callable[[], bytes]
+    suffix: str
+    read: Callable[[Path], object]
+
+
+TWO = files.small_stylegan2(channels={4: 3, 8: 2}, c_dim=2)
+THREE = files.small_stylegan3(num_layers=2, channel_max=3)
+GREY = files.small_stylegan2(channels={4: 3, 8: 2}, z_dim=6)
+
+
+def content(write: Callable[[Path], object]) -> bytes:
+    """What `write` writes to a path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        write(path)
+        return path.read_bytes()
+
+
+def snapshot_of(config: files.Config) -> bytes:
+    tensors, modules = files.random_tensors(config), files.modules_of(config)
+    return content(lambda path: files.nvidia_pickle(path, tensors, modules))
+
+
+def converted(config: files.Config) -> bytes:
+    tensors = files.random_tensors(config)
+    checkpoint = GeneratorCheckpoint.of(Path("sound"), config, tensors, "styleatlas")
+    return content(lambda path: write_generator(path, checkpoint))
+
+
+def rosinality() -> bytes:
+    state = files.rosinality_state(GREY, files.random_tensors(GREY))
+    return content(lambda path: files.rosinality_file(path, state, torch.zeros(6)))
+
+
+def tensorflow() -> bytes:
+    return content(lambda path: files.tensorflow_pickle(path, GREY, files.random_tensors(GREY)))
+
+
+def read_generator(path: Path) -> object:
+    return read_checkpoint(path).tensors
+
+
+TARGETS = {
+    "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
+    "StyleGAN3": Target(lambda: snapshot_of(THREE), ".pkl", read_generator),
+    "TensorFlow": Target(tensorflow, ".pkl", read_generator),
+    "rosinality": Target(rosinality, ".pt", read_generator),
+    "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
+    "snapshot": Target(hostile.snapshot, ".pkl", read_nvidia),
+    "snapshot, protocol 2": Target(lambda: hostile.snapshot(2), ".pkl", read_nvidia),
+    "TensorFlow snapshot": Target(hostile.tensorflow_snapshot, ".pkl", read_tensorflow),
+    "zip": Target(lambda: hostile.saved(hostile.training_save()), ".pt", read_torch),
+    "stream": Target(
+        lambda: hostile.saved(hostile.training_save(), legacy=True), ".pt", read_torch
+    ),
+    "TorchScript": Target(hostile.scripted, ".pt", read_torch),
+}
+
+OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
+PLAIN_OPCODES = [o.code.encode("latin1") for o in pickletools.opcodes if o.arg is None]
+NUMBERS = [0, 1, 2, 127, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
+
+
+def flip(chance: random.Random, data: bytearray) -> None:
+    for _ in range(chance.choice([1, 1, 2, 8])):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def overwrite(chance: random.Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    data[at : at + 4] = chance.choice(NUMBERS).to_bytes(4, chance.choice(["little", "big"]))
+
+
+def truncate(chance: random.Random, data: bytearray) -> None:
+    del data[chance.randrange(len(data)) :]
+
+
+def cut(chance: random.Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    del data[at : at + chance.choice([1, 2, 5, 50])]
+
+
+def repeat(chance: random.Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    data[at:at] = data[at : at + chance.choice([1, 5, 20, 200])] * chance.choice([1, 2, 30])
+
+
+def splice(chance: random.Random, data: bytearray) -> None:
+    start, at = chance.randrange(len(data)), chance.randrange(len(data))
+    piece = data[start : start + chance.choice([2, 8, 40])]
+    data[at : at + chance.choice([0, len(piece)])] = piece
+
+
+def insert_opcodes(chance: random.Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        argument = chance.randbytes(chance.choice([0, 0, 1, 4]))
+        data[at:at] = chance.choice(OPCODES) + argument
+
+
+MUTATIONS = [flip, flip, overwrite, truncate, cut, repeat, splice, insert_opcodes]
+
+
+def spoil_bytes(chance: random.Random, sound: bytes) -> bytes:
+    data = bytearray(sound or b".")
+    for _ in range(chance.choice([1, 1, 1, 2, 4])):
+        chance.choice(MUTATIONS)(chance, data)
+        data += b"." * (not data)
+    return bytes(data)
+
+
+@functools.cache
+def opcodes_of(data: bytes) -> list[bytes]:
+    """The opcodes of all pickles at the front of `data` with their arguments, then the rest."""
+    cuts, start = [], 0
+    while start < len(data):
+        stream = io.BytesIO(data[start:])
+        try:
+            found = [start + position for _, _, position in pickletools.genops(stream)]
+        except ValueError:
+            break
+        cuts += found
+        start += stream.tell()
+    cuts += [start, len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def spoil_opcodes(chance: random.Random, sound: bytes) -> bytes:
+    """Opcodes left out, doubled, exchanged, added, or given another argument of its length."""
+    found = list(opcodes_of(sound))
+    for _ in range(chance.choice([1, 1, 2, 3])):
+        at, other = chance.randrange(len(found)), chance.randrange(len(found))
+        change = chance.randrange(6)
+        if change == 0:
+            found[at] = b""
+        elif change == 1:
+            found[at] = found[at] * 2
+        elif change == 2:
+            found[at], found[other] = found[other], found[at]
+        elif change == 3:
+            found[at] += found[other]
+        elif change == 4:
+            found[at] += chance.choice(PLAIN_OPCODES)
+        elif len(found[at]) > 1:
+            argument = bytearray(found[at][1:])
+            argument[chance.randrange(len(argument))] = chance.choice([0, 1, 2, 4, 127, 255])
+            found[at] = found[at][:1] + argument
+    return b"".join(found)
+
+
+def spoilt(sound: bytes, seed: str) -> bytes:
+    """The file, spoilt in one of several ways that `seed` chooses."""
+    chance = random.Random(seed)
+    spoil = chance.choice([spoil_bytes, spoil_opcodes])
+    if not sound.startswith((b"PK", b"\x80")):  # neither a zip nor a pickle
+        return spoil_bytes(chance, sound)
+    if not sound.startswith(b"PK"):
+        return spoil(chance, sound)
+    if chance.random() < 0.3:
+        return spoil_bytes(chance, sound)
+    inside = dict(inside_of(sound))  # so that the zip itself stays sound
+    member = next(name for name in inside if name.endswith("/data.pkl"))
+    if chance.random() < 0.1:
+        member = chance.choice(list(inside))
+    inside[member] = spoil(chance, inside[member])
+    return hostile.zipped(inside)
+
+
+inside_of = functools.cache(hostile.members)
+
+
+def parts(value: object) -> Iterator[object]:
+    yield value
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, Record):
+        value = [value.args, value.state]
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from parts(item)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_sound_file_is_read(name, tmp_path):
+    """So that what follows begins beyond the door."""
+    path = tmp_path / f"sound{TARGETS[name].suffix}"
+    path.write_bytes(TARGETS[name].make())
+    found = list(parts(TARGETS[name].read(path)))
+    assert any(isinstance(part, TensorRecord | np.ndarray | torch.Tensor) for part in found)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_spoilt_files_are_refused_or_read(name, tmp_path):
+    target = TARGETS[name]
+    sound = target.make()
+    path = tmp_path / f"spoilt{target.suffix}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for index in range(FILES_PER_TARGET):
+        seed = f"{name} {index}"
+        path.write_bytes(spoilt(sound, seed))
+        start = time.perf_counter()
+        try:
+            for part in parts(target.read(path)):
+                if isinstance(part, TensorRecord):
+                    part.load()
+        except CheckpointError as error:
+            assert str(error).startswith(f"{path}: "), seed
+            assert str(error).isprintable(), seed
+            assert not UNFORESEEN.search(str(error)), seed
+        except BaseException as error:
+            raise AssertionError(f"{type(error).__name__} from the file of {seed!r}") from error
+        assert time.perf_counter() - start < SECONDS_PER_FILE, seed
+    unit = 1 if sys.platform == "darwin" else 1024
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+    assert grown * unit < MEGABYTES * 2**20

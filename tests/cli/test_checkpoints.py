@@ -1,0 +1,135 @@
+"""Real checkpoints on the command line: info, convert, and the trip from a pickle to a picture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from styleatlas import Atlas, load_generator
+
+from ..checkpoint_files import (
+    modules_of,
+    nvidia_pickle,
+    random_tensors,
+    small_stylegan2,
+    small_stylegan3,
+)
+
+CONDITIONAL = small_stylegan2(channels={4: 4, 8: 4}, c_dim=3)
+PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
+
+
+@pytest.fixture(scope="module")
+def write_pickle(tmp_path_factory):
+    def write(config):
+        path = tmp_path_factory.mktemp("pickle") / "network.pkl"
+        tensors = random_tensors(config)
+        for name in tensors:  # stored as training stores them, for a learning rate of 0.01
+            if name.startswith("mapping.fc"):
+                tensors[name] *= 100
+        return nvidia_pickle(path, tensors, modules_of(config))
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def pickled(write_pickle):
+    """A conditional StyleGAN2 as NVIDIA's code saves it."""
+    return write_pickle(CONDITIONAL)
+
+
+def test_info_tells_what_a_checkpoint_is(run, write_pickle):
+    path = write_pickle(small_stylegan3(c_dim=2))
+    text = run("info", path).stdout
+    for part in ("nvidia", "stylegan3", "config T", "L3_16_3", "input", "non-commercial"):
+        assert part in text
+    record = json.loads(run("info", path, "--json").stdout)
+    assert (record["resolution"], record["conditional"], record["c_dim"]) == (16, True, 2)
+    assert record["sha256"] == load_generator(path, "cpu").identity.sha256
+    assert record["style_channels"] == load_generator(path, "cpu").layout.size
+
+
+def test_info_of_a_file_that_is_neither_says_what_it_found(refused, tmp_path):
+    path = tmp_path / "picture.h5"
+    Image.new("RGB", (4, 4)).save(path, format="PNG")
+    assert refused("info", path).startswith(f"{path}: is a picture; name the generator's checkpoi")
+
+
+def test_converted_checkpoint_is_the_same_generator(run, pickled, tmp_path):
+    path = tmp_path / "network.safetensors"
+    result = run("convert", pickled, path)
+    assert result.exit_code == 0, result.output
+    tensors = len(random_tensors(CONDITIONAL))
+    assert result.stdout == f"{path}: stylegan2, 8 px, {tensors} tensors\n"
+    assert result.stderr == ""
+    one, other = load_generator(pickled, "cpu"), load_generator(path, "cpu")
+    assert one.identity.sha256 == other.identity.sha256
+    assert one.network.config == other.network.config
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out.pt", "a converted checkpoint's name must end in .safetensors"),
+        ("same.safetensors", "is the file to convert; choose another name"),
+        ("none/out.safetensors", "none does not exist; create it first"),
+    ],
+)
+def test_convert_refuses_a_bad_place_before_it_reads(refused, pickled, tmp_path, output, message):
+    source = tmp_path / "same.safetensors"
+    source.write_bytes(pickled.read_bytes())
+    assert message in refused("convert", source, tmp_path / output)
+
+
+def test_convert_of_what_is_no_generator_writes_nothing(refused, clip_folder, tmp_path):
+    source = clip_folder / "open_clip_model.safetensors"
+    message = refused("convert", source, tmp_path / "out.safetensors")
+    assert message.startswith(f"{source}: is a safetensors file of another program")
+
+
+def test_precompute_reads_a_pickle_and_keeps_the_class(run, pickled, clip_folder, tmp_path):
+    atlas = tmp_path / "a.h5"
+    settings = ("--images", 2, "--samples", 60, "-o", atlas)
+    result = run("precompute", pickled, "--clip", clip_folder, *settings, "--class", 2)
+    assert result.exit_code == 0, result.output
+    origin = Atlas.open(atlas).fingerprint
+    assert origin.settings["label"] == 2
+    assert origin.generator == load_generator(pickled, "cpu").identity
+
+
+def test_atlas_drawn_from_a_pickle_edits_with_the_converted_file(
+    run, draw, make_encoder, pickled, tmp_path
+):
+    generator = load_generator(pickled, "cpu")
+    atlas, converted = tmp_path / "a.h5", tmp_path / "network.safetensors"
+    draw(generator, make_encoder(generator.layout.size), images=4).write(atlas)
+    assert run("convert", pickled, converted).exit_code == 0
+
+    def edited(generator, *options) -> np.ndarray:
+        path = tmp_path / "out.png"
+        chosen = ("--generator", generator, "--channels", 3, *options, "-o", path)
+        result = run("edit", atlas, *PAIR, *chosen)
+        assert result.exit_code == 0, result.output
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+
+    classes = [edited(pickled, "--seed", 5, "--class", label) for label in (0, 1, 2)]
+    assert np.array_equal(edited(converted, "--seed", 5, "--class", 2), classes[2])
+    assert not np.array_equal(classes[0], classes[1])
+    # Without a class the seed draws one, and the same one every time.
+    drawn = edited(pickled, "--seed", 5)
+    assert sum(np.array_equal(drawn, one) for one in classes) == 1
+    assert np.array_equal(edited(pickled, "--seed", 5), drawn)
+
+
+def test_class_that_the_generator_does_not_have_is_refused(
+    refused, pickled, checkpoint, clip_folder, tmp_path
+):
+    options = ("--clip", clip_folder, "--images", 1, "--samples", 2, "-o", tmp_path / "a.h5")
+    message = refused("precompute", pickled, *options, "--class", 3)
+    assert message == "class 3: this generator has classes 0 to 2"
+    message = refused("precompute", checkpoint, *options, "--class", 0)
+    assert message == "class 0: this generator is not conditional"
