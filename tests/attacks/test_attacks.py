@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from styleatlas.engine.checkpoints import torchfile
+from styleatlas.engine.inert import torchfile
 from styleatlas.engine.inert.allowed import (
     NVIDIA_GLOBALS,
     TENSORFLOW_GLOBALS,
