@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..store.errors import OptionError, PromptError
 from ..store.fingerprint import ModelIdentity, weights_sha256
+from .precision import Precision, reduced_dtype
 from .preprocess import Preprocessing, preprocess
-from .protocols import Precision
 
 
 class OpenClipEncoder:
@@ -68,9 +68,8 @@ class OpenClipEncoder:
 
     def _autocast(self) -> torch.autocast:
         # Entered for float32 too, so that an autocast around the call does not reach the towers.
-        enabled = self.precision != "float32"
-        dtype = getattr(torch, self.precision) if enabled else None
-        return torch.autocast(self.device.type, dtype, enabled=enabled)
+        dtype = reduced_dtype(self.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
 
 def count_tokens(tokenizer: Any, text: str) -> int:
@@ -103,10 +102,7 @@ def read_encoder(
     )
     from .checkpoints.clip_source import find_clip
 
-    if precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
-        raise OptionError(f"precision {precision!r}: is none of {known}; choose one of these")
-    if precision == "float16" and device.type == "cpu":
+    if reduced_dtype(precision) == torch.float16 and device.type == "cpu":
         # RN50's gradient for four images did not end within nine minutes (PyTorch 2.14).
         raise OptionError(
             "precision 'float16': is for GPUs, a CPU takes minutes for a gradient in it; "

@@ -12,13 +12,8 @@ from .checkpoints.checkpoint import GeneratorCheckpoint
 from .networks.mapping import FullyConnected
 from .networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from .networks.stylegan3 import StyleGAN3, StyleGAN3Config
-from .protocols import NoiseMode, Precision
-
-REDUCED: dict[Precision, torch.dtype | None] = {
-    "float32": None,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+from .precision import Precision, reduced_dtype
+from .protocols import NoiseMode
 
 
 class StyleGANGenerator:
@@ -43,14 +38,12 @@ class StyleGANGenerator:
         Raises:
             OptionError: an unknown precision.
         """
-        if precision not in REDUCED:
-            known = ", ".join(REDUCED)
-            raise OptionError(f"precision {precision!r}: unknown; use one of {known}")
+        dtype = reduced_dtype(precision)
         network = build(checkpoint.config)
         network.load_state_dict(checkpoint.tensors)
         network = network.to(device).requires_grad_(False)
         network.synthesis.freeze()
-        network.synthesis.reduced_dtype = REDUCED[precision]
+        network.synthesis.reduced_dtype = dtype
         return cls(network, checkpoint.identity(name))
 
     def map(

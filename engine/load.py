@@ -12,7 +12,8 @@ from ..store.errors import OptionError
 from .checkpoints.read import read_checkpoint
 from .clip import read_encoder
 from .generator import StyleGANGenerator
-from .protocols import Generator, JointEncoder, Precision
+from .precision import Precision
+from .protocols import Generator, JointEncoder
 
 
 def load_generator(

@@ -11,7 +11,6 @@ from ..store.fingerprint import ModelIdentity
 from ..store.layout import StyleLayout
 
 NoiseMode = Literal["const", "random", "none"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Generator(Protocol):

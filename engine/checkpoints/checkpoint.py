@@ -304,6 +304,9 @@ def _stylegan3_problems(config: StyleGAN3Config) -> Iterator[str]:
     before = (config.input.channels, config.input.size, config.input.sampling_rate)
     for i, layer in enumerate(config.layers):
         last = i == len(config.layers) - 1
+        resampling = (layer.up_factor, layer.up_taps, layer.down_factor, layer.down_taps)
+        if last and resampling != (1, 1, 1, 1):
+            yield f"layer {i}: is the last one, toRGB, which must not resample"
         for problem in _layer_problems(layer):
             yield f"layer {i}: {problem}"
         if layer.name != f"L{i}_{layer.out_size}_{layer.out_channels}":

@@ -243,7 +243,9 @@ def test_an_autocast_around_the_call_does_not_change_float32(write_archive, enco
 
 @pytest.mark.parametrize("precision", ["half", "fp16", "", "float64"])
 def test_unknown_precision_is_refused_by_name(precision, write_archive):
-    with pytest.raises(OptionError, match=f"precision '{precision}': is none of float32, bfloat16"):
+    with pytest.raises(
+        OptionError, match=f"precision '{precision}': unknown; use one of float32, bfl"
+    ):
         load_encoder(write_archive("small-ViT").path, "cpu", precision)
 
 

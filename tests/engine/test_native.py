@@ -216,6 +216,7 @@ def test_header_without_a_needed_number_is_refused(tmp_path):
         ("layers.1.up_factor", 9, "up_factor is 9"),
         ("layers.1.up_taps", 5000, "up_taps is 5000"),
         ("layers.1.is_torgb", True, "the last layer, and no other, must be toRGB"),
+        ("layers.3.up_taps", 2, "layer 3: is the last one, toRGB, which must not resample"),
         ("layers.1.clamp", 0, "clamp is 0"),
         ("layers.1.in_cutoff", None, "in_cutoff is None"),
         ("layers.1.reduced", None, "reduced is None"),
