@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
+
+# Features of a sample (channels x pixels) of which a CPU copes better with one sample at a time.
+LARGE = 2**20
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -28,3 +32,12 @@ def clamped(x: Tensor, limit: float | None) -> Tensor:
     if limit is None:
         return x
     return x.clamp(-limit, limit) if x.requires_grad else F.hardtanh_(x, -limit, limit)
+
+
+def renders_one_by_one(features: int, styles: Sequence[Tensor]) -> bool:
+    """Whether a batch of styles (n, channels) is better rendered a sample at a time, where a
+    sample has so many features: on a CPU, where no gradient is recorded, weights are then scaled
+    instead of features, and what is worked on stays in the cache."""
+    if len(styles[0]) == 1 or features < LARGE or styles[0].device.type != "cpu":
+        return False
+    return not any(style.requires_grad for style in styles)

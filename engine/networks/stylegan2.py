@@ -19,13 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped
+from .style import NoiseMode, StyledLayer, clamped, renders_one_by_one
 
 Architecture = Literal["skip", "resnet", "orig"]
-
-# Features of a sample (channels x pixels) from which a CPU renders a batch one by one: scaling
-# weights instead of features then saves more than the calls cost.
-LARGE = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +194,6 @@ class SynthesisLayer(nn.Module):
         return torch.randn((n, 1, side, side), device=device) * self.noise_strength
 
 
-def _is_plain_cpu(x: Tensor, styles: list[Tensor]) -> bool:
-    return x.device.type == "cpu" and not any(style.requires_grad for style in styles)
-
-
 def _sample(
     k: int, x: Tensor, images: list[Tensor], styles: list[Tensor]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -338,7 +330,7 @@ class Synthesis(nn.Module):
         """The blocks of these sizes, from features x and the images so far."""
         for i, size in enumerate(sizes):
             block = self.block(size)
-            if len(x) > 1 and block.features >= LARGE and _is_plain_cpu(x, styles):
+            if renders_one_by_one(block.features, styles):
                 samples = [_sample(k, x, images, styles) for k in range(len(x))]
                 parts = [self._run(sizes[i:], *sample, noise) for sample in samples]
                 return [torch.cat(part) for part in zip(*parts, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import filters
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped
+from .style import NoiseMode, StyledLayer, clamped, renders_one_by_one
 
 # Features (samples x channels x pixels) at the rate of the nonlinearity that a CPU holds at once.
 BAND = 2**22
@@ -329,6 +329,7 @@ class Synthesis(nn.Module):
         self.output_scale = config.output_scale
         self.input = SynthesisInput(config.input, config.w_dim)
         self.names = [layer.name for layer in config.layers]
+        self.features = max(layer.out_channels * layer.out_size**2 for layer in config.layers)
         for layer in config.layers:
             setattr(self, layer.name, SynthesisLayer(layer, config.w_dim))
 
@@ -339,6 +340,9 @@ class Synthesis(nn.Module):
 
     def forward(self, styles: Sequence[Tensor], noise: NoiseMode = "const") -> Tensor:
         """StyleGAN3 has no noise: the mode is ignored."""
+        if renders_one_by_one(self.features, styles):
+            samples = zip(*(style.split(1) for style in styles), strict=True)
+            return torch.cat([self(sample, noise) for sample in samples])
         x: Tensor = self.input(styles[0])
         for name, style in zip(self.names, styles[1:], strict=True):
             layer: SynthesisLayer = getattr(self, name)

@@ -129,6 +129,20 @@ def test_render_works_under_the_transforms_of_torch_func(name, make_network):
     torch.testing.assert_close(backward @ step, products, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["skip", "resnet", "StyleGAN3-T", "StyleGAN3-R"])
+def test_batch_rendered_one_by_one_is_the_batch(name, make_network, monkeypatch):
+    network = make_network(config=CONFIGS[name]).requires_grad_(False)
+    styles = random_styles(network, 3)
+    together = network.synthesis(styles)
+    monkeypatch.setattr("styleatlas.engine.networks.style.LARGE", 1)
+    calls = []
+    network.synthesis.register_forward_pre_hook(lambda module, inputs: calls.append(inputs))
+    one_by_one = network.synthesis(styles)
+    assert len(calls) == (4 if name.startswith("StyleGAN3") else 1)
+    assert torch.allclose(one_by_one, together, atol=1e-4 * float(together.std()))
+    assert not torch.equal(one_by_one, together)
+
+
 def test_images_of_a_batch_do_not_see_each_other(network):
     generator = generator_of(network)
     styles = torch.cat(random_styles(network, 3), 1)
