@@ -365,7 +365,8 @@ class Machine:
             raise self.refuse(
                 f"asks for the Python object {shown(f'{module[:80]}.{name[:80]}')}, which is not "
                 "supported and was not loaded",
-                f"this kind of file may use {_supported(self.allowed)}",
+                "only tensors, plain containers and what the supported programs save are read: "
+                "save the weights alone, as a state dict",
             )
         self.stack.append(Symbol(f"{module}.{name}", rule))
 
@@ -489,8 +490,3 @@ def _described(value: object) -> str:
     if type(value) is Symbol:
         return f"{shown(value.kind)}, which is only a name"
     return f"an object of type {type(value).__name__}"
-
-
-def _supported(allowed: Allowed) -> str:
-    names = [f"{module}.{name}" for module, name in allowed] or ["none"]
-    return ", ".join(names[:4]) + f" and {len(names) - 4} more" if names[4:] else ", ".join(names)

@@ -43,7 +43,7 @@ def torch_zip(body: bytes, storages: dict[str, bytes] | None = None, **extra: by
 
 # Calling, importing, reaching through names
 
-NAMES = "which is not supported and was not loaded; this kind of file may use collections.Ordered"
+NAMES = "which is not supported and was not loaded; only tensors, plain cont"
 EXECUTION = {
     "os.system": Attack(
         code(h.call(h.name(os.system.__module__, "system"), h.text(h.COMMAND))),

@@ -36,7 +36,7 @@ STREAMS = {
     ),
     "os.system before the magic number": Attack(
         nested(h.pickled(h.name("os", "system") + b"0" + h.number(0x1950A86A20F9469CFC6C))),
-        r"asks for the Python object os\.system.*may use none",
+        r"asks for the Python object os\.system.*only tensors",
     ),
     "other magic number": Attack(
         nested(h.pickled(h.number(0x1950A86A20F9469CFC6C) + b"0" + h.number(7))),
