@@ -181,14 +181,15 @@ def precompute(
     """Draw the atlas of a generator: sweep every style channel through CLIP.
 
     Once per generator and CLIP. Every convolution and toRGB channel is moved to both sides of its
-    mean on each of the images, rendered and encoded.
+    mean on each of the images, rendered and encoded. A run that was interrupted or killed goes on
+    where it stopped when the same command is started again.
 
     GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
     wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
     ViT-B-32/openai.
     """
     from .engine.load import load_encoder, load_generator
-    from .precompute.build import Settings
+    from .precompute.build import Settings, open_work
     from .precompute.build import precompute as build
     from .prompts.sets import prompt_set
     from .store.output import require_writable
@@ -196,8 +197,20 @@ def precompute(
     settings = Settings(images, strength, truncation, samples, seed, label)
     require_writable(output)
     model, encoder = load_generator(generator, device), load_encoder(clip, device)
-    atlas = build(model, encoder, prompt_set(encoder.identity.name), settings, progress_bar())
-    atlas.write(output)
+    prompts = prompt_set(encoder.identity.name)
+    with open_work(output, model, encoder, prompts, settings) as work:
+        for complaint in work.complaints:
+            click.echo(complaint, err=True)
+        if work.done:
+            click.echo(f"resuming: {len(work.done)} of {work.total} blocks are done", err=True)
+        try:
+            atlas = build(model, encoder, prompts, settings, progress_bar(), work)
+            atlas.write(output)
+        except KeyboardInterrupt:
+            if work.done:
+                click.echo(f"\ninterrupted: {work.kept}", err=True)
+            raise
+        work.finish()
     click.echo(
         f"{output}: {len(atlas.channels)} channels over {images} images, "
         f"{len(atlas.prompts)} prompts"
@@ -205,18 +218,21 @@ def precompute(
 
 
 def progress_bar() -> Callable[[int, int], None]:
-    """Rate and remaining time, on a terminal only."""
-    start = time.monotonic()
+    """Rate and remaining time, on a terminal only. What the first call reports was done before."""
+    start: tuple[float, int] | None = None
 
     def show(done: int, total: int) -> None:
+        nonlocal start
         if not sys.stderr.isatty():
             return
-        rate = done / max(time.monotonic() - start, 1e-3)
-        left = (total - done) / rate
+        now = time.monotonic()
+        began, before = start = start or (now, done)
+        rate = (done - before) / max(now - began, 1e-3)
+        left = f"{(total - done) / rate:.0f}" if rate else "?"
         width = 24 * done // total
         bar = "#" * width + "-" * (24 - width)
         end = "\n" if done == total else ""
-        text = f"\rsweep [{bar}] {done / total:4.0%}  {2 * rate:.0f} renders/s  {left:.0f} s left "
+        text = f"\rsweep [{bar}] {done / total:4.0%}  {2 * rate:.0f} renders/s  {left} s left "
         click.echo(text + end, nl=False, err=True)
 
     return show

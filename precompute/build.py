@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 
@@ -18,12 +21,14 @@ from ..prompts.sets import PromptSet
 from ..store.atlas import Atlas
 from ..store.errors import OptionError
 from ..store.fingerprint import Fingerprint
-from .plan import plan_blocks
+from ..store.shards import Run, WorkFolder
+from .plan import WorkBlock, plan_blocks
 from .statistics import image_styles, require_samples, style_statistics
-from .sweep import sweep_block
+from .sweep import BlockSums, sweep_block
 
 MAX_IMAGES = 100_000
 MAX_STRENGTH = 50.0
+_LIBRARY = f"styleatlas {__version__}"
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,50 @@ class Settings:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
 
 
+def open_work(
+    atlas: str | os.PathLike[str],
+    generator: Generator,
+    encoder: JointEncoder,
+    prompts: PromptSet,
+    settings: Settings,
+) -> WorkFolder:
+    """The work folder beside the file that this atlas will be written to.
+
+    Raises:
+        OptionError: settings that the generator cannot satisfy.
+        ResumeError, OutputError: a folder that cannot be taken up or made.
+    """
+    blocks = plan_blocks(generator.layout, settings.images)
+    texts = json.dumps([prompts.phrases, prompts.templates]).encode()
+    details = {"method": "sweep", **asdict(settings)}
+    run = Run(
+        Fingerprint(generator.identity, encoder.identity, details),
+        prompts=hashlib.sha256(texts).hexdigest(),
+        blocks=len(blocks),
+        library=_LIBRARY,
+    )
+    return WorkFolder(atlas, run, [_shapes(block, encoder.width) for block in blocks])
+
+
 def precompute(
     generator: Generator,
     encoder: JointEncoder,
     prompts: PromptSet,
     settings: Settings,
     progress: Callable[[int, int], None],
+    work: WorkFolder | None = None,
 ) -> Atlas:
     """Draws the atlas of a generator as a CLIP sees it.
 
-    `progress(done, total)` is called after every block, in pairs of renders.
+    With `work`, from `open_work` with the same arguments, finished blocks are kept and those that
+    were kept are not drawn again; the arrays are the same, bit for bit on one device.
+
+    `progress(done, total)` is called before the first block and after each, in pairs of renders.
 
     Raises:
         OptionError: settings that the generator cannot satisfy.
         PromptError: a phrase that CLIP cannot read.
+        OutputError: a block that cannot be kept.
     """
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
     bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
@@ -89,14 +124,15 @@ def precompute(
     channels = np.unique(np.concatenate([block.channels for block in blocks]))
     unit = np.zeros((len(channels), encoder.width))
     length = np.zeros(len(channels))
-    done, total = 0, sum(block.pairs for block in blocks)
-    for block in blocks:
-        sums = sweep_block(generator, encoder, block, styles, centre, step)
+
+    def sweep(block: WorkBlock) -> BlockSums:
+        return sweep_block(generator, encoder, block, styles, centre, step)
+
+    # Sums of floats depend on their order: blocks are added in that of the plan, always.
+    for block, sums in _all_sums(blocks, sweep, progress, work):
         where = np.searchsorted(channels, block.channels)
         unit[where] += sums.unit
         length[where] += sums.length
-        done += block.pairs
-        progress(done, total)
 
     rows = unit / settings.images
     consistency = np.linalg.norm(rows, axis=1)
@@ -114,5 +150,33 @@ def precompute(
         prompts=bank,
         fingerprint=Fingerprint(generator.identity, encoder.identity, details),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        library=f"styleatlas {__version__}",
+        library=_LIBRARY,
     )
+
+
+def _all_sums(
+    blocks: Sequence[WorkBlock],
+    sweep: Callable[[WorkBlock], BlockSums],
+    progress: Callable[[int, int], None],
+    work: WorkFolder | None,
+) -> Iterator[tuple[WorkBlock, BlockSums]]:
+    """The sums of every block in the order of the plan, taken from the work folder or swept."""
+    kept = work.done if work else frozenset()
+    done, total = sum(blocks[number].pairs for number in kept), sum(b.pairs for b in blocks)
+    progress(done, total)
+    for number, block in enumerate(blocks):
+        arrays = work.load(number) if work else None
+        if arrays is not None:
+            yield block, BlockSums(**arrays)
+            continue
+        sums = sweep(block)
+        if work:
+            work.save(number, {"unit": sums.unit, "length": sums.length})
+        yield block, sums
+        done += 0 if number in kept else block.pairs
+        progress(done, total)
+
+
+def _shapes(block: WorkBlock, width: int) -> dict[str, tuple[int, ...]]:
+    """Of the arrays of `BlockSums`."""
+    return {"unit": (len(block.channels), width), "length": (len(block.channels),)}

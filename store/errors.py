@@ -12,7 +12,8 @@ A message is one line that names the thing, the place and the mend.
     ├── DirectionError          no channel passes beta
     ├── CheckpointError         a checkpoint that cannot be read
     ├── OptionError             a value out of its range
-    └── OutputError             a result that cannot be written
+    ├── OutputError             a result that cannot be written
+    └── ResumeError             a work folder that this run cannot take up
 """
 
 from __future__ import annotations
@@ -60,3 +61,7 @@ class OptionError(StyleAtlasError):
 
 class OutputError(StyleAtlasError):
     """A file that cannot be written; nothing half-written is left behind."""
+
+
+class ResumeError(StyleAtlasError):
+    """A work folder of another run, of a run at work, or of something else altogether."""

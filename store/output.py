@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import OutputError
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(
@@ -60,7 +63,16 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _sync_directory(path: Path) -> None:
+def leftovers(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What killed processes left of :func:`replacing`: each file and the name it was to take."""
+    for path in list(folder.iterdir()):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and path.is_file():
+            yield path, match[1]
+
+
+def sync_directory(path: Path) -> None:
+    """Force the names in a directory to disk."""
     if os.name != "posix":  # elsewhere a directory cannot be opened
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+import numpy as np
 import pytest
 
 from styleatlas import Atlas
+from styleatlas.precompute import build
 
 QUICK = ("--images", 2, "--samples", 50)
 
@@ -73,7 +78,7 @@ def test_generator_that_cannot_be_read_is_named(refused_precompute, checkpoint, 
     assert refused_precompute(generator=path).startswith(f"{path}: is not a readable safetensors")
 
 
-def test_interrupted_precompute_leaves_the_old_atlas_and_nothing_else(
+def test_precompute_interrupted_before_its_first_block_leaves_the_old_atlas_and_nothing_else(
     run, checkpoint, clip_folder, tmp_path, monkeypatch
 ):
     def interrupted(*arguments):
@@ -86,4 +91,84 @@ def test_interrupted_precompute_leaves_the_old_atlas_and_nothing_else(
     assert result.exit_code == 1
     assert "Traceback" not in result.output
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
+    """The arguments of a precompute over an old atlas that Ctrl-C ended after two blocks, and
+    what it wrote to stderr."""
+    sweep, swept = build.sweep_block, []
+
+    def interrupting(*arguments):
+        if len(swept) == 2:
+            raise KeyboardInterrupt
+        swept.append(1)
+        return sweep(*arguments)
+
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"old")
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "sweep_block", interrupting)
+        result = run(*arguments)
+    assert result.exit_code == 1 and result.stdout == ""
+    assert path.read_bytes() == b"old"
+    return arguments, result.stderr
+
+
+def test_same_command_resumes_an_interrupted_precompute(interrupted, run, tmp_path):
+    arguments, said = interrupted
+    folder = tmp_path / "a.h5.work"
+    kept = f"interrupted: 2 of 5 blocks are kept in {folder}: the same command resumes"
+    assert kept in said.splitlines()
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "resuming: 2 of 5 blocks are done\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.h5"]
+    resumed = Atlas.open(tmp_path / "a.h5")
+    assert run(*arguments).stderr == ""
+    assert np.array_equal(Atlas.open(tmp_path / "a.h5").rows, resumed.rows)
+
+
+def test_damaged_block_is_named_and_drawn_again(interrupted, run, tmp_path):
+    arguments, _ = interrupted
+    block = min((tmp_path / "a.h5.work").glob("block-*"))
+    block.write_bytes(block.read_bytes()[:-1])
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"{block.name}: was damaged (has less than ")
+    assert first.endswith("and removed; block 0 is drawn again")
+    assert second == "resuming: 1 of 5 blocks are done"
+
+
+def test_other_settings_are_refused_while_blocks_are_kept(interrupted, refused, tmp_path):
+    arguments, _ = interrupted
+    message = refused(*arguments, "--images", 3)
+    assert "settings.images is 2 there and 3 here" in message
+    assert f"start afresh: delete the folder {tmp_path / 'a.h5.work'}, or choose" in message
+
+
+def test_full_disk_is_explained_and_the_same_command_resumes(
+    run, checkpoint, clip_folder, tmp_path, monkeypatch
+):
+    fsync, calls = os.fsync, []
+
+    def filling(descriptor: int) -> None:
+        calls.append(1)
+        if len(calls) > 8:  # the plan and two blocks
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    path = tmp_path / "a.h5"
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr("styleatlas.store.output.os.fsync", filling)
+        result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "cannot be written (No space left on device)" in result.stderr
+    assert "blocks are kept in" in result.stderr and "the same command resumes" in result.stderr
+    assert run(*arguments).stderr.startswith("resuming: ")
     assert list(tmp_path.iterdir()) == [path]

@@ -85,7 +85,7 @@ def test_sweep_renders_two_images_a_pair_and_reports_every_block(generator, enco
     prompts = PromptSet((), ("{}",))
     settings = Settings(images=3, samples=2)
     precompute(generator, encoder, prompts, settings, lambda *call: calls.append(call))
-    assert calls == [(9, 36), (15, 36), (27, 36), (36, 36)]
+    assert calls == [(0, 36), (9, 36), (15, 36), (27, 36), (36, 36)]
     assert generator.images_rendered == 2 * 36
 
 

@@ -44,6 +44,7 @@ def test_small_deviations_around_a_large_mean_survive(generator, monkeypatch):
 
 def test_memory_does_not_grow_with_the_samples(generator, monkeypatch):
     held = []
+    gc.collect()  # what other tests left
 
     def count(styles):
         tensors = [obj for obj in gc.get_objects() if type(obj) is torch.Tensor]

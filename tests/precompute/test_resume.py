@@ -1,0 +1,251 @@
+"""Runs that are stopped, by an exception, a full disk or SIGKILL, and started again."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from styleatlas.precompute import build
+from styleatlas.precompute.build import Settings, open_work, precompute
+from styleatlas.prompts.sets import PromptSet
+from styleatlas.store.atlas import Atlas
+from styleatlas.store.errors import OutputError, ResumeError
+
+ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
+PROMPTS = PromptSet(("a picture", "something else"), ("{}",))
+SETTINGS = Settings(images=600, samples=50)  # two blocks a channel, so that sums are merged
+BLOCKS = 24
+
+
+def same(one: Atlas, other: Atlas) -> bool:
+    return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in ARRAYS) and (
+        np.array_equal(one.prompts.embeddings, other.prompts.embeddings)
+    )
+
+
+@pytest.fixture
+def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, list]]:
+    """Run to the end beside `tmp_path`; returns the atlas and what the progress was."""
+
+    def start(settings: Settings = SETTINGS) -> tuple[Atlas, list[tuple[int, int]]]:
+        arguments = (make_generator(), make_encoder(), PROMPTS, settings)
+        calls: list[tuple[int, int]] = []
+        with open_work(tmp_path / "a.h5", *arguments) as work:
+            atlas = precompute(*arguments, lambda *call: calls.append(call), work)
+            atlas.write(tmp_path / "a.h5")
+            work.finish()
+        return atlas, calls
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_generator, make_encoder) -> Atlas:
+    """The atlas drawn in memory, without a work folder."""
+    arguments = (make_generator(), make_encoder(), PROMPTS, SETTINGS)
+    return precompute(*arguments, lambda done, total: None)
+
+
+def stop_after(monkeypatch, blocks: int, error: BaseException) -> list[int]:
+    """Let the sweep raise `error` after some blocks; the list counts those that were swept."""
+    sweep, swept = build.sweep_block, []
+
+    def stopping(*arguments):
+        if len(swept) == blocks:
+            raise error
+        swept.append(1)
+        return sweep(*arguments)
+
+    monkeypatch.setattr(build, "sweep_block", stopping)
+    return swept
+
+
+def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
+    start, undisturbed, tmp_path
+):
+    atlas, calls = start()
+    assert same(atlas, undisturbed)
+    assert (calls[0], calls[-1], len(calls)) == ((0, 7200), (7200, 7200), BLOCKS + 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_run_stopped_after_any_block_resumes_to_the_same_bits(
+    start, undisturbed, tmp_path, monkeypatch
+):
+    for blocks in range(BLOCKS):
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            stop_after(patch, blocks, ZeroDivisionError())
+            start()
+        with monkeypatch.context() as patch:
+            swept = stop_after(patch, BLOCKS, AssertionError())
+            atlas, calls = start()
+        assert same(atlas, undisturbed), blocks
+        assert len(swept) == BLOCKS - blocks == len(calls) - 1
+        assert calls[0][0] == (blocks // 2) * 600 + (blocks % 2) * 512
+        assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_run_stopped_again_and_again_resumes_to_the_same_bits(
+    start, undisturbed, tmp_path, monkeypatch
+):
+    for _ in range(BLOCKS // 5):
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            stop_after(patch, 5, ZeroDivisionError())
+            start()
+    assert len(list((tmp_path / "a.h5.work").glob("block-*"))) == 20
+    assert same(start()[0], undisturbed)
+
+
+def test_damaged_and_missing_blocks_are_drawn_again(start, undisturbed, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        stop_after(patch, 9, ZeroDivisionError())
+        start()
+    shards = sorted((tmp_path / "a.h5.work").glob("block-*"))
+    shards[2].unlink()
+    shards[5].write_bytes(shards[4].read_bytes())
+    swept = stop_after(monkeypatch, BLOCKS, AssertionError())
+    assert same(start()[0], undisturbed)
+    assert len(swept) == BLOCKS - 9 + 2
+
+
+def test_other_settings_are_refused_by_name(start, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        stop_after(patch, 3, ZeroDivisionError())
+        start()
+    with pytest.raises(ResumeError, match=r"settings\.images is 600 there and 50 here"):
+        start(Settings(images=50, samples=50))
+
+
+@pytest.mark.parametrize("writes", [1, 7, BLOCKS + 1])
+def test_full_disk_keeps_the_blocks_before_it(start, undisturbed, tmp_path, monkeypatch, writes):
+    fsync, done = os.fsync, []
+
+    def filling(descriptor: int) -> None:
+        done.append(1)
+        # The plan takes three calls, a block two: its file and the folder.
+        if len(done) > 3 + 2 * (writes - 1):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("styleatlas.store.output.os.fsync", filling)
+        with pytest.raises(OutputError, match="No space left on device") as e:
+            start()
+    kept = writes - 1
+    said = f"{kept} of {BLOCKS} blocks are kept in {tmp_path / 'a.h5.work'}: the same command"
+    assert (said in str(e.value)) == bool(kept)
+    assert (tmp_path / "a.h5.work").exists() == bool(kept)
+    assert not (tmp_path / "a.h5").exists()
+    swept = stop_after(monkeypatch, BLOCKS, AssertionError())
+    assert same(start()[0], undisturbed)
+    assert len(swept) == BLOCKS - kept
+
+
+# A process that imports everything once; each run is a child that it forks. Slow disk calls make
+# the moments in the middle of a write a good part of a run.
+KILLER = """
+import importlib.util, json, os, random, signal, sys, time
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("countable", sys.argv[1])
+countable = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(countable)
+from styleatlas.precompute.build import Settings, open_work, precompute
+from styleatlas.prompts.sets import PromptSet
+
+folder, kills = Path(sys.argv[2]), int(sys.argv[3])
+atlas, work_folder = folder / "a.h5", folder / "a.h5.work"
+
+delay = 0.003
+
+def slowed(call):
+    def slow(*arguments):
+        time.sleep(delay)
+        return call(*arguments)
+    return slow
+
+def run():
+    global delay
+    os.fsync, os.replace = slowed(os.fsync), slowed(os.replace)
+    arguments = (countable.CountableGenerator(), countable.CountableEncoder(),
+        PromptSet(("a picture", "something else"), ("{}",)), Settings(images=600, samples=50))
+    with open_work(atlas, *arguments) as work:
+        assert not work.complaints, work.complaints
+        drawn = precompute(*arguments, lambda done, total: None, work)
+        delay = 0.04
+        drawn.write(atlas)
+        work.finish()
+
+def start():
+    child = os.fork()
+    if child == 0:
+        try:
+            run()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return child
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def content():
+    from styleatlas.store.atlas import Atlas
+    read = Atlas.open(atlas)
+    names = "style_mean style_std channels rows consistency strength images".split()
+    arrays = [getattr(read, name) for name in names] + [read.prompts.embeddings]
+    return b"".join(array.tobytes() for array in arrays)
+
+def undisturbed():
+    began = time.monotonic()
+    assert ended(start()) == 0
+    return time.monotonic() - began
+
+undisturbed()
+length = min(undisturbed() for _ in range(2))
+whole, moments = content(), random.Random(4)
+report = []
+while len(report) < kills:
+    atlas.write_bytes(b"old")
+    child = start()
+    time.sleep(moments.uniform(0, 1) * length)
+    os.kill(child, signal.SIGKILL)
+    if ended(child) == 0:
+        continue  # it was faster than the signal
+    left = {path.name for path in work_folder.iterdir()} if work_folder.exists() else set()
+    beside = any(path.name.startswith(".a.h5.") for path in folder.iterdir())
+    old = atlas.read_bytes() == b"old"
+    assert old or content() == whole, "a part of an atlas took the place of the old one"
+    found = dict(blocks=sum(name.startswith("block-") for name in left), old=old,
+        writing=any(name.startswith(".") for name in left), merging=beside)
+    assert ended(start()) == 0, found
+    assert content() == whole, found
+    assert [path.name for path in folder.iterdir()] == ["a.h5"], found
+    report.append(found)
+print(json.dumps([length, report]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_run_killed_at_fifty_random_moments_resumes_to_the_same_bits(tmp_path):
+    conftest = Path(__file__).parents[1] / "conftest.py"
+    command = [sys.executable, "-c", KILLER, str(conftest), str(tmp_path), "50"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    length, report = json.loads(result.stdout)
+    print(f"a run lasts {length:.2f} s;", *report, sep="\n")
+    assert len(report) == 50
+    assert len({found["blocks"] for found in report}) > 10, "killed early, in the middle, late"
+    assert any(found["writing"] for found in report), "killed while it wrote a block"
+    assert any(found["merging"] for found in report), "killed while it wrote the atlas"
