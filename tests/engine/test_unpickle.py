@@ -135,7 +135,7 @@ def test_network_by_the_older_constructor():
 def test_unknown_name_is_named_with_what_is_supported(tmp_path):
     path = tmp_path / "file.pkl"
     path.write_bytes(pickle.dumps(Path("x")))
-    with pytest.raises(CheckpointError, match=r"pathlib.*Path, which is not supported.*only tensors"):
+    with pytest.raises(CheckpointError, match=r"pathlib.*Path, .*only tensors"):
         read_pickle(path, NVIDIA_GLOBALS)
 
 
