@@ -144,7 +144,8 @@ def encoder_loader(
 
 
 def _known(what: str, option: str, name: str) -> str:
-    if name != zoo.NAME:
+    # A file is remembered by its stem; only names of open_clip's hold a slash.
+    if name != zoo.NAME and "/" not in name:
         raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
     return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -149,6 +150,15 @@ def test_question_without_an_answer_is_explained(
     refused, countable_path, command, arguments, message
 ):
     assert message in refused(command, countable_path, *arguments)
+
+
+def test_clip_that_open_clip_knows_by_name_is_looked_up_by_it(refused, countable_atlas, tmp_path):
+    origin = countable_atlas.fingerprint
+    clip = replace(origin.clip, name="ViT-B-32/no such tag")
+    path = tmp_path / "named.h5"
+    replace(countable_atlas, fingerprint=replace(origin, clip=clip)).write(path)
+    message = refused("query channels", path, "--neutral", "unheard", "--target", "of")
+    assert message.startswith("CLIP 'ViT-B-32/no such tag': open_clip knows no weights")
 
 
 def test_prompt_outside_the_bank_is_refused_by_another_clip_with_both_fingerprints(
