@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,9 +83,8 @@ def open_work(
     """
     blocks = plan_blocks(generator.layout, settings.images)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
-    details = {"method": "sweep", **asdict(settings)}
     run = Run(
-        Fingerprint(generator.identity, encoder.identity, details),
+        Fingerprint(generator.identity, encoder.identity, _details(settings)),
         prompts=hashlib.sha256(texts).hexdigest(),
         blocks=len(blocks),
         library=_LIBRARY,
@@ -137,7 +137,7 @@ def precompute(
     rows = unit / settings.images
     consistency = np.linalg.norm(rows, axis=1)
     rows = np.divide(rows, consistency[:, None], where=consistency[:, None] > 0, out=rows)
-    details = {"method": "sweep", **asdict(settings), "templates": list(prompts.templates)}
+    details = {**_details(settings), "templates": list(prompts.templates)}
     return Atlas(
         layout=generator.layout,
         style_mean=mean,
@@ -152,6 +152,11 @@ def precompute(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         library=_LIBRARY,
     )
+
+
+def _details(settings: Settings) -> dict[str, Any]:
+    """What decides the blocks of a run, beside its models."""
+    return {"method": "sweep", **asdict(settings)}
 
 
 def _all_sums(

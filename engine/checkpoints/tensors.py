@@ -42,7 +42,7 @@ def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tenso
     # A value takes two bytes at least, so this leaves room for tensors that share memory.
     if values > path.stat().st_size:
         raise CheckpointError(
-            f"{path}: its generator claims {values} numbers, more than the file can hold; "
+            f"{path}: it claims {values} numbers, more than the file can hold; "
             "get the checkpoint from its source again"
         )
     return {name: _loaded(source) for name, source in described.items()}

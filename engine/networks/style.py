@@ -1,4 +1,4 @@
-"""What every network tells of its styled layers."""
+"""What both families of networks share: the account of their styled layers, and small steps."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class StyledLayer(NamedTuple):
     resolution: int
     size: int
     row: int
+
+
+def energy(weight: Tensor) -> Tensor:
+    """The sum of squares of every kernel: (out, in, k, k) -> (out, in)."""
+    return weight.square().sum((2, 3))
 
 
 def clamped(x: Tensor, limit: float | None) -> Tensor:

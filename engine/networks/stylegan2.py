@@ -2,9 +2,10 @@
 the Image Quality of StyleGAN"; "Training Generative Adversarial Networks with Limited Data" for
 clamping and reduced precision), with the state names of the NVIDIA checkpoints.
 
-A style here is the raw output of a layer's affine map, as in StyleCLIP. Weights are never
-modulated per sample: inputs are scaled by the style and outputs by the demodulation factor, which
-computes the same with one ordinary convolution for the whole batch.
+A style here is the raw output of a layer's affine map, as in StyleCLIP. Batches do not modulate
+weights per sample: inputs are scaled by the style and outputs by the demodulation factor, which
+computes the same with one ordinary convolution for the whole batch. A single sample of many pixels
+scales its weights, which are smaller than its features.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped, renders_one_by_one
+from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one
 
 Architecture = Literal["skip", "resnet", "orig"]
 
@@ -127,11 +128,6 @@ def _cropped(y: Tensor, x: Tensor) -> Tensor:
     """y at twice the size of x: a filter of odd length leaves one row and column too many."""
     height, width = 2 * x.shape[2], 2 * x.shape[3]
     return y if y.shape[2:] == (height, width) else y[:, :, :height, :width]
-
-
-def energy(weight: Tensor) -> Tensor:
-    """The sum of squares of every kernel: (out, in, k, k) -> (out, in)."""
-    return weight.square().sum((2, 3))
 
 
 class SynthesisLayer(nn.Module):

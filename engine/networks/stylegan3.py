@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import filters
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped, renders_one_by_one
+from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one
 
 # Features (samples x channels x pixels) at the rate of the nonlinearity that a CPU holds at once.
 BAND = 2**22
@@ -305,7 +305,7 @@ class SynthesisLayer(nn.Module):
         if self.config.is_torgb:
             style, scale = style / math.sqrt(weight[0].numel()), style.new_ones(1, len(weight))
         else:
-            squares = weight.square().sum((2, 3))  # (out, in)
+            squares = energy(weight)  # (out, in)
             power = squares.mean(1, keepdim=True) / weight[0, 0].numel()
             weight = weight * power.rsqrt()[:, :, None, None]
             style = style * style.square().mean().rsqrt()
