@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ..store.errors import OptionError
 from ..store.fingerprint import ModelIdentity
-from ..store.layout import StyleLayout
+from ..store.layout import Layer, StyleLayout
 from .checkpoints.checkpoint import GeneratorCheckpoint
 from .networks.mapping import FullyConnected
+from .networks.prefix import Prefix, prefix
 from .networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from .networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from .precision import Precision, reduced_dtype
@@ -19,9 +20,15 @@ from .protocols import NoiseMode
 class StyleGANGenerator:
     """`Generator` over a StyleGAN2 or StyleGAN3 network; the layout is derived from the network."""
 
-    def __init__(self, network: StyleGAN2 | StyleGAN3, identity: ModelIdentity) -> None:
+    def __init__(
+        self,
+        network: StyleGAN2 | StyleGAN3,
+        identity: ModelIdentity,
+        precision: Precision = "float32",
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
-        self.identity = identity
+        self.identity, self.precision = identity, precision
+        network.synthesis.reduced_dtype = reduced_dtype(precision)
         self.device = network.mapping.w_avg.device
         self.z_dim, self.c_dim = network.config.z_dim, network.config.c_dim
         self._layers = network.config.styled_layers()
@@ -38,13 +45,12 @@ class StyleGANGenerator:
         Raises:
             OptionError: an unknown precision.
         """
-        dtype = reduced_dtype(precision)
+        reduced_dtype(precision)  # refuses an unknown one before the work
         network = build(checkpoint.config)
         network.load_state_dict(checkpoint.tensors)
         network = network.to(device).requires_grad_(False)
         network.synthesis.freeze()
-        network.synthesis.reduced_dtype = dtype
-        return cls(network, checkpoint.identity(name))
+        return cls(network, checkpoint.identity(name), precision)
 
     def map(
         self,
@@ -85,14 +91,26 @@ class StyleGANGenerator:
         Raises:
             OptionError: styles of another width.
         """
+        image: Tensor = self.network.synthesis(self._by_layer(styles), noise)
+        return image
+
+    def prefix(self, styles: Tensor, layer: Layer) -> Prefix:
+        """styles (n, C) rendered up to a layer; see `Generator.prefix`.
+
+        Raises:
+            OptionError: styles of another width, or StyleGAN3's input.
+        """
+        return prefix(self.network, self._by_layer(styles), list(self.layout).index(layer))
+
+    def _by_layer(self, styles: Tensor) -> tuple[Tensor, ...]:
+        """styles (n, C) -> (n, size) for each layer."""
         if styles.ndim != 2 or styles.shape[1] != self.layout.size:
             raise OptionError(
                 f"styles: have shape {tuple(styles.shape)}; "
                 f"this generator takes (n, {self.layout.size})"
             )
-        parts = styles.split([layer.size for layer in self.layout], 1)
-        image: Tensor = self.network.synthesis(parts, noise)
-        return image
+        parts: tuple[Tensor, ...] = styles.split([layer.size for layer in self.layout], 1)
+        return parts
 
     def _affine(self, layer: str) -> FullyConnected:
         affine = self.network.synthesis.get_submodule(f"{layer}.affine")

@@ -11,6 +11,13 @@ from ..store.errors import OptionError
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
+def pick_precision(precision: Precision | None, device: torch.device) -> Precision:
+    """The one given; else bfloat16 on CUDA, which computes in it much faster, and float32."""
+    if precision is not None:
+        return precision
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
 def reduced_dtype(precision: str) -> torch.dtype | None:
     """The type of reduced precision that is asked for; None for float32.
 

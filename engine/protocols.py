@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..store.fingerprint import ModelIdentity
-from ..store.layout import StyleLayout
+from ..store.layout import Layer, StyleLayout
+from .precision import Precision
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -22,6 +23,7 @@ class Generator(Protocol):
     layout: StyleLayout
     identity: ModelIdentity
     device: torch.device
+    precision: Precision
     z_dim: int
     c_dim: int
 
@@ -46,12 +48,28 @@ class Generator(Protocol):
         """styles (n, C) -> images (n, channels, H, W), nominally in [-1, 1]."""
         ...
 
+    def prefix(self, styles: Tensor, layer: Layer) -> Prefix:
+        """styles (n, C) rendered up to a conv or rgb layer of `layout`, with constant noise and
+        without gradients: where renders go on from that differ in that layer alone."""
+        ...
+
+
+class Prefix(Protocol):
+    """n images rendered up to a layer."""
+
+    def render(self, channel: int, values: Tensor) -> Tensor:
+        """The images with one channel of the layer, counted from its first, at each of k values,
+        all else as it was: values (k,) -> (k * n, channels, H, W), the n images at the first value
+        first."""
+        ...
+
 
 class JointEncoder(Protocol):
     """A CLIP: images and texts as unit vectors in one space of `width` dimensions."""
 
     identity: ModelIdentity
     device: torch.device
+    precision: Precision
     width: int
 
     def images(self, images: Tensor) -> Tensor:

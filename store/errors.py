@@ -13,7 +13,9 @@ A message is one line that names the thing, the place and the mend.
     ├── CheckpointError         a checkpoint that cannot be read
     ├── OptionError             a value out of its range
     ├── OutputError             a result that cannot be written
-    └── ResumeError             a work folder that this run cannot take up
+    ├── ResumeError             a work folder that this run cannot take up
+    ├── WorkerError             a process of a run that was lost
+    └── DeviceMemoryError       not even one image fits into a device's memory
 """
 
 from __future__ import annotations
@@ -65,3 +67,11 @@ class OutputError(StyleAtlasError):
 
 class ResumeError(StyleAtlasError):
     """A work folder of another run, of a run at work, or of something else altogether."""
+
+
+class WorkerError(StyleAtlasError):
+    """A worker process that was killed, or a machine that was lost, in the middle of a run."""
+
+
+class DeviceMemoryError(StyleAtlasError):
+    """A device's memory does not even hold the work on one image."""

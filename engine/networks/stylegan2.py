@@ -11,9 +11,9 @@ scales its weights, which are smaller than its features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,12 +99,15 @@ def modulated_conv(
         if up_filter is None:
             return F.conv2d(x, weight * kernel_scale, bias, padding=size // 2)
         return transposed_conv(x, weight, up_filter * kernel_scale, bias)
-    x = x * style[:, :, None, None]
-    if up_filter is None:
-        y = F.conv2d(x, weight, padding=size // 2)
-    else:
-        y = transposed_conv(x, weight, up_filter.expand(outputs, 1, -1, -1), None)
+    y = convolved(x * style[:, :, None, None], weight, up_filter)
     return torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
+
+
+def convolved(x: Tensor, weight: Tensor, up_filter: Tensor | None) -> Tensor:
+    """x (n, in, h, w) convolved with `weight` (out, in, k, k), and doubled by an `up_filter`."""
+    if up_filter is None:
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    return transposed_conv(x, weight, up_filter.expand(len(weight), 1, -1, -1), None)
 
 
 def transposed_conv(x: Tensor, weight: Tensor, up_filter: Tensor, bias: Tensor | None) -> Tensor:
@@ -153,24 +156,69 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: Tensor, style: Tensor, noise: NoiseMode, gain: float = 1.0) -> Tensor:
-        weight: Tensor = self.weight
-        squares = energy(weight) if self.weight_energy is None else self.weight_energy
-        if x.dtype == torch.float16:
-            # The same after demodulation, without the overflow of half precision.
-            factor = 1 / (weight.abs().amax((1, 2, 3)) * fan_in_root(weight))  # (out,)
-            weight = weight * factor[:, None, None, None]
-            squares = squares * factor.square()[:, None]
-            style = style / style.abs().amax(1, keepdim=True).clamp_min(1e-8)
-        demodulation = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # (n, out)
-        # The gain of the activation passes through it, since leaky ReLU is homogeneous.
-        amplitude = gain * math.sqrt(2)
-        scale = demodulation * amplitude
-        bias = self.bias * amplitude
+        weight, style = self._within_range(x.dtype, style, style)
+        scale, bias = self._scale_and_bias(x.dtype, style, gain)
         up_filter = self.resample_filter if self.up else None
-        y = modulated_conv(x, weight, style, scale, bias, up_filter)
+        return self._activated(
+            modulated_conv(x, weight, style, scale, bias, up_filter), noise, gain
+        )
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        """The convolution alone of x (n, in, h, w) with a style (n, in), which is linear in it."""
+        weight, style = self._within_range(x.dtype, style, style)
+        return self._convolved(x * style[:, :, None, None].to(x.dtype), weight)
+
+    def response(self, x: Tensor, style: Tensor, channel: int) -> Tensor:
+        """What `linear` gains for each unit that one channel of `style` gains."""
+        weight, unit = self._within_range(x.dtype, style, torch.ones_like(style[:, :1]))
+        only = slice(channel, channel + 1)
+        return self._convolved(x[:, only] * unit[:, :, None, None].to(x.dtype), weight[:, only])
+
+    def finish(
+        self, y: Tensor, style: Tensor, base: Tensor, noise: NoiseMode, gain: float
+    ) -> Tensor:
+        """The layer's output from y, what `linear` would give for `style`, but within the range of
+        the style `base`."""
+        _, style = self._within_range(y.dtype, base, style)
+        scale, bias = (t.to(y.dtype) for t in self._scale_and_bias(y.dtype, style, gain))
+        y = torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
+        return self._activated(y, noise, gain)
+
+    def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+        up_filter = self.resample_filter.to(x.dtype) if self.up else None
+        return convolved(x, weight.to(x.dtype), up_filter)
+
+    def _within_range(
+        self, dtype: torch.dtype, base: Tensor, style: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Weights and `style`; for half precision scaled by what they and the style `base` reach,
+        which is the same after demodulation, without the overflow."""
+        weight: Tensor = self.weight
+        if dtype != torch.float16:
+            return weight, style
+        style = style / base.abs().amax(1, keepdim=True).clamp_min(1e-8)
+        return weight * self._half_factor()[:, None, None, None], style
+
+    def _half_factor(self) -> Tensor:
+        weight: Tensor = self.weight
+        return 1 / (weight.abs().amax((1, 2, 3)) * fan_in_root(weight))  # (out,)
+
+    def _scale_and_bias(
+        self, dtype: torch.dtype, style: Tensor, gain: float
+    ) -> tuple[Tensor, Tensor]:
+        """Demodulation (n, out) and bias (out,), both with the gain of the activation: it passes
+        through, since leaky ReLU is homogeneous."""
+        squares = energy(self.weight) if self.weight_energy is None else self.weight_energy
+        if dtype == torch.float16:
+            squares = squares * self._half_factor().square()[:, None]
+        demodulation = torch.rsqrt(style.square() @ squares.t() + 1e-8)
+        amplitude = gain * math.sqrt(2)
+        return demodulation * amplitude, self.bias * amplitude
+
+    def _activated(self, y: Tensor, noise: NoiseMode, gain: float) -> Tensor:
         if self.use_noise and noise != "none":
             # In place, as what follows: at high resolution every pass over memory counts.
-            y.add_((self._noise(noise, len(y)) * amplitude).to(y.dtype))
+            y.add_((self._noise(noise, len(y)) * (gain * math.sqrt(2))).to(y.dtype))
         y = F.leaky_relu_(y, 0.2)
         return clamped(y, None if self.clamp is None else self.clamp * gain)
 
@@ -190,29 +238,54 @@ class SynthesisLayer(nn.Module):
         return torch.randn((n, 1, side, side), device=device) * self.noise_strength
 
 
-def _sample(
-    k: int, x: Tensor, images: list[Tensor], styles: list[Tensor]
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Sample k of a batch."""
-    only = slice(k, k + 1)
-    return x[only], [image[only] for image in images], [style[only] for style in styles]
+class Features(NamedTuple):
+    """What a render of n images holds between two layers.
+
+    `x` (n, channels, h, w); `before`, the input of a resnet block until its branches meet;
+    `images`, the partial images of the skip connection so far.
+    """
+
+    x: Tensor
+    before: Tensor | None
+    images: tuple[Tensor, ...]
+
+    def each(self) -> list[Features]:
+        """A sample at a time."""
+        return [
+            Features(
+                self.x[i : i + 1],
+                None if self.before is None else self.before[i : i + 1],
+                tuple(image[i : i + 1] for image in self.images),
+            )
+            for i in range(len(self.x))
+        ]
 
 
 class ToRGB(nn.Module):
     """Affine and a modulated 1x1 convolution to the image's channels, without demodulation."""
 
-    def __init__(self, config: StyleGAN2Config, inputs: int) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int, resolution: int) -> None:
         super().__init__()
-        self.clamp = config.conv_clamp
+        self.resolution, self.clamp = resolution, config.conv_clamp
         self.affine = FullyConnected(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(config.image_channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.image_channels))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return clamped(self.linear(x, style), self.clamp)
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        """The image before it is clamped, which is affine in the style."""
         weight = self.weight[:, :, 0, 0] * (style / fan_in_root(self.weight))[:, None]  # (n, 3, in)
         y = torch.bmm(weight.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
-        y = y.to(self.bias.dtype) + self.bias[:, None, None]
-        return clamped(y, self.clamp)
+        image: Tensor = y.to(self.bias.dtype) + self.bias[:, None, None]
+        return image
+
+    def response(self, x: Tensor, channel: int) -> Tensor:
+        """What `linear` gains for each unit that one channel of the style gains."""
+        weight: Tensor = self.weight[:, channel] / fan_in_root(self.weight)  # (3, 1, 1)
+        response: Tensor = weight * x[:, channel : channel + 1].to(weight.dtype)
+        return response
 
 
 def fan_in_root(weight: Tensor) -> float:
@@ -255,17 +328,41 @@ class SynthesisBlock(nn.Module):
             self.conv0 = SynthesisLayer(config, inputs, outputs, resolution, up=True)
         self.conv1 = SynthesisLayer(config, outputs, outputs, resolution, up=False)
         if config.architecture == "skip" or resolution == config.resolution:
-            self.torgb = ToRGB(config, outputs)
+            self.torgb = ToRGB(config, outputs, resolution)
         if self.is_resnet:
             self.skip = Skip(config, inputs, outputs)
         self.register_buffer("resample_filter", low_pass_filter(config.filter_taps))
 
-    def forward(self, x: Tensor, styles: Iterator[Tensor], noise: NoiseMode) -> Tensor:
-        """Features of the block before (or the constant) -> features of this one."""
-        gain = math.sqrt(0.5) if self.is_resnet else 1.0
-        y: Tensor = x if hasattr(self, "const") else self.conv0(x, next(styles), noise)
-        y = self.conv1(y, next(styles), noise, gain)
-        return y + self.skip(x, gain) if self.is_resnet else y
+    def convolution(self, part: str) -> SynthesisLayer:
+        """conv0 or conv1."""
+        layer: SynthesisLayer = self.conv0 if part == "conv0" else self.conv1
+        return layer
+
+    def gain(self, part: str) -> float:
+        """Of conv1 in a resnet block, where its output is added to that of the other branch."""
+        return math.sqrt(0.5) if self.is_resnet and part == "conv1" else 1.0
+
+    def forward(self, part: str, features: Features, style: Tensor, noise: NoiseMode) -> Features:
+        """One of its layers: conv0, conv1 or torgb."""
+        x, _, images = features
+        if part == "torgb":
+            rgb = self.torgb(x, style)
+            return features._replace(
+                images=(*images, self.doubled(images[-1]) + rgb if images else rgb)
+            )
+        return self.joined(part, features, self.convolution(part)(x, style, noise, self.gain(part)))
+
+    def joined(self, part: str, features: Features, y: Tensor) -> Features:
+        """`features` after the convolution `part`, whose output is y."""
+        if part == "conv0":
+            return Features(y, features.x if self.is_resnet else None, features.images)
+        if features.before is not None:
+            y = y + self.skip(features.before, self.gain(part))
+        return Features(y, None, features.images)
+
+    def doubled(self, image: Tensor) -> Tensor:
+        """A partial image at the resolution of this block."""
+        return upsample(image, self.resample_filter)
 
 
 def low_pass_filter(taps: int) -> Tensor:
@@ -286,6 +383,7 @@ class Synthesis(nn.Module):
         super().__init__()
         config = config if config.num_fp16_res else replace(config, num_fp16_res=4)
         self.resolutions = tuple(sorted(config.channels))
+        self.layers = tuple(layer.name for layer in config.styled_layers())
         self.reduced_dtype: torch.dtype | None = None
         inputs = 0
         for resolution in self.resolutions:
@@ -305,43 +403,55 @@ class Synthesis(nn.Module):
                 layer.freeze()
 
     def forward(self, styles: Sequence[Tensor], noise: NoiseMode = "const") -> Tensor:
-        return self.pyramid(styles, noise, self.resolutions[-1])[-1]
+        return self.run(self.start(len(styles[0])), 0, styles, noise).images[-1]
 
     def pyramid(self, styles: Sequence[Tensor], noise: NoiseMode, resolution: int) -> list[Tensor]:
         """The partial images of the skip connection, from 4x4 up to `resolution`; the image alone
         where the architecture has none."""
-        const = self.block(self.resolutions[0]).const
-        x = const.expand(len(styles[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        sizes = self.resolutions[: self.resolutions.index(resolution) + 1]
-        return self._run(sizes, x, [], list(styles), noise)
+        used = sum(int(name.split(".")[0][1:]) <= resolution for name in self.layers)
+        return list(self.run(self.start(len(styles[0])), 0, styles[:used], noise).images)
 
-    def _run(
-        self,
-        sizes: Sequence[int],
-        x: Tensor,
-        images: list[Tensor],
-        styles: list[Tensor],
-        noise: NoiseMode,
-    ) -> list[Tensor]:
-        """The blocks of these sizes, from features x and the images so far."""
-        for i, size in enumerate(sizes):
-            block = self.block(size)
-            if renders_one_by_one(block.features, styles):
-                samples = [_sample(k, x, images, styles) for k in range(len(x))]
-                parts = [self._run(sizes[i:], *sample, noise) for sample in samples]
-                return [torch.cat(part) for part in zip(*parts, strict=True)]
-            if block.reduced and self.reduced_dtype is not None:
-                x = x.to(self.reduced_dtype)
-            queue = iter(styles)
-            x = block(x, queue, noise)
-            if hasattr(block, "torgb"):
-                rgb = block.torgb(x, next(queue))
-                images = [
-                    *images,
-                    upsample(images[-1], block.resample_filter) + rgb if images else rgb,
-                ]
-            styles = list(queue)
-        return images
+    def start(self, n: int) -> Features:
+        """Before the first layer: the learned constant, n times."""
+        const: Tensor = self.block(self.resolutions[0]).const
+        x = const.expand(n, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        return Features(x, None, ())
+
+    def run(
+        self, features: Features, first: int, styles: Sequence[Tensor], noise: NoiseMode = "const"
+    ) -> Features:
+        """From before layer `first` on, through as many layers as there are styles."""
+        for i, style in enumerate(styles):
+            block, part = self.part(first + i)
+            if renders_one_by_one(block.features, styles[i:]):
+                samples = zip(*(style.split(1) for style in styles[i:]), strict=True)
+                return _joined(
+                    self.run(sample, first + i, rest, noise)
+                    for sample, rest in zip(features.each(), samples, strict=True)
+                )
+            features = block(part, self.in_precision(block, features), style, noise)
+        return features
+
+    def part(self, layer: int) -> tuple[SynthesisBlock, str]:
+        """The block of a layer, and its name in there: conv0, conv1 or torgb."""
+        block, part = self.layers[layer].split(".")
+        return self.block(int(block[1:])), part
+
+    def in_precision(self, block: SynthesisBlock, features: Features) -> Features:
+        """`features` in the type that a block computes in."""
+        if not block.reduced or self.reduced_dtype is None:
+            return features
+        return features._replace(x=features.x.to(self.reduced_dtype))
+
+
+def _joined(samples: Iterable[Features]) -> Features:
+    """Samples as one batch."""
+    x, before, images = zip(*samples, strict=True)
+    return Features(
+        torch.cat(x),
+        None if before[0] is None else torch.cat(before),
+        tuple(torch.cat(image) for image in zip(*images, strict=True)),
+    )
 
 
 class StyleGAN2(nn.Module):

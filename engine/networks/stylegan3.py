@@ -267,17 +267,34 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("down_filter", design(config.down_taps, cutoff, width, rate))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return self.finish(self.linear(x, style), style, style)
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        """The convolution alone with all of its padding, linear in the style (n, in) but for the
+        size of the whole: (n, in, h, w) -> (n, out, h + k - 1, w + k - 1)."""
+        style = (style * self._gain(style)).to(x.dtype)
+        return self._convolved(x * style[:, :, None, None], slice(None))
+
+    def response(self, x: Tensor, style: Tensor, channel: int) -> Tensor:
+        """What `linear` gains for each unit that one channel of `style` gains."""
+        only = slice(channel, channel + 1)
+        return self._convolved(x[:, only] * self._gain(style).to(x.dtype), only)
+
+    def finish(self, y: Tensor, style: Tensor, base: Tensor) -> Tensor:
+        """The layer's output from y, what `linear` would give for `style`, but at the size of the
+        style `base`."""
+        scale, bias = self._scale_and_bias(style * self._gain(base))
+        y = torch.addcmul(bias.to(y.dtype)[:, None, None], y, scale.to(y.dtype)[:, :, None, None])
         config = self.config
-        x = self._modulated_conv(x, style)
         if config.is_torgb:  # without filters
-            return clamped(x, config.clamp)
+            return clamped(y, config.clamp)
         rows = config.out_size
-        if x.device.type == "cpu":
+        if y.device.type == "cpu":
             # In bands that memory allocation and caches cope with; the filters meet at the seams.
-            row = x.shape[0] * x.shape[1] * rows * config.down_factor**2
+            row = y.shape[0] * y.shape[1] * rows * config.down_factor**2
             rows = max(8, BAND // row)
         bands = [
-            self._filtered(x, first, min(rows, config.out_size - first))
+            self._filtered(y, first, min(rows, config.out_size - first))
             for first in range(0, config.out_size, rows)
         ]
         # Channels last, as the bands are in memory: another way takes many times as long.
@@ -297,24 +314,34 @@ class SynthesisLayer(nn.Module):
         x = clamped(F.leaky_relu_(x, 0.2), config.clamp)
         return filters.downsample(x, self.down_filter, down) if config.down_taps > 1 else x
 
-    def _modulated_conv(self, x: Tensor, style: Tensor) -> Tensor:
-        """Convolution with all of its padding, in scale and bias: (n, out, h + k - 1, ...). The
-        gain of the activation, sqrt 2, is in it, since leaky ReLU and filters are homogeneous."""
+    def _convolved(self, x: Tensor, inputs: slice) -> Tensor:
+        """With the weights of some of the input channels."""
+        weight: Tensor = self.weight
+        if not self.config.is_torgb:
+            weight = weight * self._power().rsqrt()[:, None, None, None]
+        return F.conv2d(x, weight[:, inputs].to(x.dtype), padding=self.config.kernel - 1)
+
+    def _power(self) -> Tensor:
+        """Mean square of the weights of each output channel, (out,)."""
+        weight: Tensor = self.weight
+        return weight.square().mean((1, 2, 3))
+
+    def _gain(self, style: Tensor) -> Tensor:
+        """What a style is multiplied with before it meets the weights."""
+        if self.config.is_torgb:
+            return self.magnitude_ema.rsqrt() / math.sqrt(self.weight[0].numel())
+        return style.square().mean().rsqrt() * self.magnitude_ema.rsqrt()
+
+    def _scale_and_bias(self, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Demodulation (n, out) of a style (n, in) and bias (out,). The gain of the activation,
+        sqrt 2, is in both, since leaky ReLU and filters are homogeneous."""
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         if self.config.is_torgb:
-            style, scale = style / math.sqrt(weight[0].numel()), style.new_ones(1, len(weight))
-        else:
-            squares = energy(weight)  # (out, in)
-            power = squares.mean(1, keepdim=True) / weight[0, 0].numel()
-            weight = weight * power.rsqrt()[:, :, None, None]
-            style = style * style.square().mean().rsqrt()
-            scale = torch.rsqrt(style.square() @ (squares / power).t() + 1e-8) * math.sqrt(2)
-            bias = bias * math.sqrt(2)
-        style = style * self.magnitude_ema.rsqrt()
-        style, scale, weight, bias = (t.to(x.dtype) for t in (style, scale, weight, bias))
-        y = F.conv2d(x * style[:, :, None, None], weight, padding=self.config.kernel - 1)
-        return torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
+            return style.new_ones(1, len(weight)), bias
+        style = style / self.magnitude_ema.rsqrt()
+        squares = energy(weight) / self._power()[:, None]  # (out, in)
+        return torch.rsqrt(style.square() @ squares.t() + 1e-8) * math.sqrt(2), bias * math.sqrt(2)
 
 
 class Synthesis(nn.Module):
@@ -343,13 +370,28 @@ class Synthesis(nn.Module):
         if renders_one_by_one(self.features, styles):
             samples = zip(*(style.split(1) for style in styles), strict=True)
             return torch.cat([self(sample, noise) for sample in samples])
-        x: Tensor = self.input(styles[0])
-        for name, style in zip(self.names, styles[1:], strict=True):
-            layer: SynthesisLayer = getattr(self, name)
-            if layer.config.reduced and self.reduced_dtype is not None:
-                x = x.to(self.reduced_dtype)
-            x = layer(x, style)
-        return x.to(styles[0].dtype) * self.output_scale
+        return self.image(self.run(self.input(styles[0]), 0, styles[1:]))
+
+    def run(self, x: Tensor, first: int, styles: Sequence[Tensor]) -> Tensor:
+        """Features x before layer `first` -> those after as many layers as there are styles."""
+        for i, style in enumerate(styles, first):
+            layer = self.layer(i)
+            x = layer(self.in_precision(layer, x), style)
+        return x
+
+    def layer(self, number: int) -> SynthesisLayer:
+        """A layer by its number, from 0; the input has none."""
+        layer: SynthesisLayer = getattr(self, self.names[number])
+        return layer
+
+    def in_precision(self, layer: SynthesisLayer, x: Tensor) -> Tensor:
+        """x in the type that a layer computes in."""
+        reduces = layer.config.reduced and self.reduced_dtype is not None
+        return x.to(self.reduced_dtype) if reduces else x
+
+    def image(self, x: Tensor) -> Tensor:
+        """The image that the last layer's output is, in the type of the weights."""
+        return x.to(self.input.weight.dtype) * self.output_scale
 
 
 class StyleGAN3(nn.Module):

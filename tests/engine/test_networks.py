@@ -143,6 +143,57 @@ def test_batch_rendered_one_by_one_is_the_batch(name, make_network, monkeypatch)
     assert not torch.equal(one_by_one, together)
 
 
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "14 layers" not in name])
+def test_render_resumed_at_any_layer_is_the_whole_render(name, make_network):
+    network = make_network(config=CONFIGS[name]).requires_grad_(False)
+    network.synthesis.freeze()
+    if name != "wide":  # which is large, and slow in double precision
+        network.double()
+    generator = generator_of(network)
+    styles = torch.cat(random_styles(network, 2), 1).to(network.mapping.w_avg.dtype)
+    for layer in generator.layout:
+        if layer.kind == "input":
+            continue
+        values = torch.tensor([-3.0, 0.5]).to(styles)
+        wanted = styles.repeat(2, 1)
+        wanted[:, layer.slice.stop - 1] = values.repeat_interleave(2)
+        with torch.inference_mode():
+            image = generator.render(wanted)
+        found = generator.prefix(styles, layer).render(layer.size - 1, values)
+        # StyleGAN3 normalises styles over the batch, which demodulation undoes but for its epsilon.
+        bound = 1e-4 if name == "wide" else 1e-6
+        assert float((found - image).abs().max()) <= bound * float(image.std()), layer.name
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["skip", "StyleGAN3-T"])
+def test_render_resumed_in_reduced_precision_is_as_near_as_the_whole_render(
+    name, precision, make_network
+):
+    network = make_network(config=CONFIGS[name]).requires_grad_(False)
+    network.synthesis.freeze()
+    generator = generator_of(network)
+    styles = torch.cat(random_styles(network, 2), 1)
+    for layer in generator.layout:
+        if layer.kind == "input":
+            continue
+        changed = styles.clone()
+        changed[:, layer.start] = -4
+        network.synthesis.reduced_dtype = None
+        with torch.inference_mode():
+            exact = generator.render(changed)
+        network.synthesis.reduced_dtype = getattr(torch, precision)
+        found = generator.prefix(styles, layer).render(0, torch.tensor([-4.0]))
+        bound = 0.05 if precision == "bfloat16" else 0.01
+        assert float((found - exact).square().mean().sqrt() / exact.std()) < bound, layer.name
+
+
+def test_render_cannot_resume_at_the_input(make_network):
+    generator = generator_of(make_network(config=CONFIGS["StyleGAN3-T"]))
+    with pytest.raises(OptionError, match="layer input: is not linear in its style"):
+        generator.prefix(torch.ones(1, generator.layout.size), generator.layout["input"])
+
+
 def test_images_of_a_batch_do_not_see_each_other(network):
     generator = generator_of(network)
     styles = torch.cat(random_styles(network, 3), 1)
