@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..store.errors import OptionError, PromptError
 from ..store.fingerprint import ModelIdentity, weights_sha256
@@ -63,13 +63,37 @@ class OpenClipEncoder:
                 )
         tokens = self.tokenizer(texts).to(self.device)
         with self._autocast():
-            features = self.model.encode_text(tokens)
+            features = encode_tokens(self.model, tokens)
         return F.normalize(features.float(), dim=1)
 
     def _autocast(self) -> torch.autocast:
         # Entered for float32 too, so that an autocast around the call does not reach the towers.
         dtype = reduced_dtype(self.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
+
+def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
+    """What an open_clip model's `encode_text` makes of tokens (n, context_length): (n, width).
+
+    The text tower of CLIP's own design is causal and read at the end token, so what follows the
+    end has no say: such a tower sees the tokens up to the longest text's end only. That cut is
+    ours, as open_clip's `encode_text` takes no shorter context; any other tower gets all tokens.
+    """
+    pool = getattr(model, "text_pool_type", None)
+    if pool not in ("argmax", "eos") or model.attn_mask is None:
+        features: Tensor = model.encode_text(tokens)
+        return features
+    ends = (tokens if pool == "argmax" else (tokens == model.text_eos_id).int()).argmax(1)
+    length = int(ends.max()) + 1
+    x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    features = model.ln_final(x[torch.arange(len(x), device=x.device), ends])
+    projection = model.text_projection
+    if isinstance(projection, nn.Linear):
+        features = projection(features)
+    elif projection is not None:
+        features = features @ projection
+    return features
 
 
 def count_tokens(tokenizer: Any, text: str) -> int:

@@ -12,6 +12,8 @@ from ..store.bank import PromptBank, normalise_prompt
 EncodeTexts = Callable[[list[str]], NDArray[np.float32]]
 """Sentences -> unit embeddings (n, D)."""
 
+SENTENCES = 256  # a call: enough to keep a machine busy, few enough for a small one's memory
+
 
 def embed_prompts(
     prompts: Sequence[str], templates: Sequence[str], encode: EncodeTexts
@@ -21,12 +23,16 @@ def embed_prompts(
     Raises:
         PromptError: an empty or overlong prompt.
     """
-    rows = []
     for prompt in prompts:
         normalise_prompt(prompt)  # refuses what is no prompt before anything is encoded
-        mean = encode([template.format(prompt) for template in templates]).mean(0)
-        rows.append(mean / np.linalg.norm(mean))
-    return np.stack(rows).astype(np.float32)
+    step = max(1, SENTENCES // len(templates))
+    rows = []
+    for start in range(0, len(prompts), step):
+        batch = prompts[start : start + step]
+        embeddings = encode([template.format(prompt) for prompt in batch for template in templates])
+        means = embeddings.reshape(len(batch), len(templates), -1).mean(1)
+        rows.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+    return np.concatenate(rows).astype(np.float32)
 
 
 def build_bank(

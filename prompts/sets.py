@@ -47,10 +47,10 @@ class PromptSet:
 
 
 def prompt_set(domain: str) -> PromptSet:
-    """The prompts of a domain: `avatars` has a vocabulary; any other starts from an empty bank."""
+    """The prompts of a domain: `avatars` has its own; any other, of whatever name, the general."""
     if domain == "avatars":
         return PromptSet(read_vocabulary("avatars"), AVATAR_TEMPLATES)
-    return PromptSet((), GENERAL_TEMPLATES)
+    return PromptSet(read_vocabulary("general"), GENERAL_TEMPLATES)
 
 
 def read_vocabulary(name: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from styleatlas import load_encoder
+from styleatlas.engine.clip import OpenClipEncoder, count_tokens
 from styleatlas.store.errors import CheckpointError, PromptError
 
 
@@ -57,6 +58,56 @@ def test_embeddings_are_those_of_open_clips_own_pipeline(letters):
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
     assert float((letters.images(images) - known).abs().max()) < 0.01
     assert torch.allclose(letters.texts(["a face"]), known_text, atol=1e-6)
+
+
+def with_text_tower(letters: OpenClipEncoder, text_cfg: dict[str, Any]) -> OpenClipEncoder:
+    """The same tokenizer with a random CLIP whose text tower is described otherwise."""
+    from open_clip.model import CLIP
+
+    vision = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+    text = {"context_length": 20, "vocab_size": 516, "width": 16, "heads": 2, "layers": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CLIP(12, vision, text | text_cfg)
+    known = (letters.tokenizer, letters.preprocessing, letters.identity, letters.device)
+    return OpenClipEncoder(model, *known)
+
+
+def lengths_seen(encoder: OpenClipEncoder, texts: list[str]) -> tuple[list[int], float]:
+    """The lengths the text tower worked on, and how far the vectors are from the uncut ones."""
+    tokens = encoder.tokenizer(texts)
+    with torch.inference_mode():
+        known = encoder.model.encode_text(tokens, normalize=True)
+    seen: list[int] = []
+    tower = encoder.model.transformer
+    with tower.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1])):
+        difference = (encoder.texts(texts) - known).abs().max()
+    return seen, float(difference)
+
+
+@pytest.mark.parametrize(
+    "text_cfg",
+    [
+        {},
+        {"pool_type": "eos", "eos_id": 515},
+        {"pool_type": "eos", "eos_id": 3},  # never there: open_clip then reads the first token
+        {"layers": 3, "proj_bias": True},
+        {"proj_type": "none"},
+    ],
+)
+def test_texts_are_read_to_the_end_of_the_longest_only_and_exactly_so(letters, text_cfg):
+    encoder = with_text_tower(letters, text_cfg)
+    for texts in (["a face"], ["x", "a face", "x x x"], ["a face", "x " * 18]):
+        seen, difference = lengths_seen(encoder, texts)
+        longest = max(count_tokens(encoder.tokenizer, text) for text in texts)
+        assert seen == [1 if text_cfg.get("eos_id") == 3 else longest]
+        assert difference < 1e-6
+
+
+@pytest.mark.parametrize("text_cfg", [{"no_causal_mask": True}, {"pool_type": "last"}])
+def test_tower_that_looks_past_the_end_sees_the_whole_context(letters, text_cfg):
+    seen, difference = lengths_seen(with_text_tower(letters, text_cfg), ["a face", "x"])
+    assert (seen, difference) == ([20], 0)
 
 
 def test_gradient_flows_from_the_embedding_to_the_image(letters):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from styleatlas.prompts.embed import build_bank, embed_prompts
+from styleatlas.engine.clip import count_tokens
+from styleatlas.prompts.embed import SENTENCES, build_bank, embed_prompts
 from styleatlas.prompts.sets import (
     AVATAR_TEMPLATES,
     GENERAL_TEMPLATES,
+    PromptSet,
     prompt_set,
     read_vocabulary,
 )
@@ -41,8 +43,24 @@ def test_what_is_no_prompt_is_refused_before_it_is_encoded(prompt, message):
         return encode(sentences)
 
     with pytest.raises(PromptError, match=message):
-        embed_prompts([prompt], ["{}"], never)
+        embed_prompts(["a hat"] * SENTENCES + [prompt], ["{}"], never)
     assert asked == []
+
+
+@pytest.mark.parametrize("templates", [AVATAR_TEMPLATES, GENERAL_TEMPLATES, ["{}"] * 300])
+def test_prompts_are_encoded_together_and_come_out_as_they_do_alone(templates):
+    prompts = ["a " + "h" * length for length in range(70)]
+    sizes = []
+
+    def counted(sentences):
+        sizes.append(len(sentences))
+        return encode(sentences)
+
+    together = embed_prompts(prompts, templates, counted)
+    alone = [embed_prompts([prompt], templates, encode)[0] for prompt in prompts]
+    assert np.abs(together - alone).max() < 1e-6
+    assert max(sizes) <= max(SENTENCES, len(templates))
+    assert len(sizes) == -(-len(prompts) // max(1, SENTENCES // len(templates)))
 
 
 def test_bank_holds_phrases_and_embeddings():
@@ -61,17 +79,32 @@ def test_bank_refuses_a_phrase_that_occurs_twice():
         build_bank(["a hat", " A  hat"], ["{}"], encode, 2)
 
 
-def test_vocabulary_of_avatars_has_300_phrases_that_differ():
-    phrases = prompt_set("avatars").phrases
-    assert len(phrases) >= 300
-    assert len({normalise_prompt(phrase) for phrase in phrases}) == len(phrases)
-    assert not any(phrase.startswith("#") or phrase != phrase.strip() for phrase in phrases)
-    assert phrases == read_vocabulary("avatars")
+@pytest.mark.parametrize(("name", "least"), [("avatars", 300), ("general", 2000)])
+def test_vocabulary_has_many_phrases_that_differ(name, least):
+    phrases = read_vocabulary(name)
+    assert len({normalise_prompt(phrase) for phrase in phrases}) == len(phrases) >= least
+    assert all(phrase == " ".join(phrase.split()) for phrase in phrases)
+    assert not any(phrase.startswith("#") for phrase in phrases)
 
 
-def test_domain_without_vocabulary_starts_from_an_empty_bank():
-    unknown = prompt_set("horses")
-    assert (unknown.phrases, unknown.templates) == ((), GENERAL_TEMPLATES)
+def test_avatars_have_their_own_prompts_and_any_other_domain_the_general_ones():
+    assert prompt_set("avatars") == PromptSet(read_vocabulary("avatars"), AVATAR_TEMPLATES)
+    for domain in ("horses", "ViT-B-32/openai"):
+        assert prompt_set(domain) == PromptSet(read_vocabulary("general"), GENERAL_TEMPLATES)
+
+
+@pytest.mark.parametrize("neutral", ["a face", "a person", "a cat", "a car", "a church", "a room"])
+def test_general_vocabulary_holds_what_people_start_from(neutral):
+    assert neutral in read_vocabulary("general")
+
+
+def test_general_phrases_fit_the_shortest_context_in_use_in_every_template():
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    longest = max(GENERAL_TEMPLATES, key=lambda template: count_tokens(tokenizer, template))
+    for phrase in read_vocabulary("general"):
+        assert count_tokens(tokenizer, longest.format(phrase)) <= 16  # that of SigLIP's SO400M-14
 
 
 @pytest.mark.parametrize("templates", [AVATAR_TEMPLATES, GENERAL_TEMPLATES])
