@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,9 @@ from . import __version__, zoo
 from .store.errors import AtlasCorruptError, OptionError, StyleAtlasError
 
 if TYPE_CHECKING:
+    from .engine.precision import Precision
     from .engine.protocols import JointEncoder
+    from .precompute.build import Method
     from .store.atlas import Atlas
 
 
@@ -153,6 +154,7 @@ def _known(what: str, option: str, name: str) -> str:
 @main.command(
     epilog="""
     styleatlas precompute avatars --clip avatars -o my.h5 --images 16
+    styleatlas precompute ffhq.pkl --clip ViT-B-32.pt -o ffhq.h5 --dry-run
     """
 )
 @click.argument("generator")
@@ -160,83 +162,124 @@ def _known(what: str, option: str, name: str) -> str:
     "--clip", required=True, metavar="CLIP", help="A file, a folder or a name; see above."
 )
 @output_option("ATLAS", "The atlas file to write.")
-@click.option("--images", default=100, show_default=True, help="Images each channel is swept over.")
+@click.option("--images", default=100, show_default=True, help="Images a channel is measured on.")
+@click.option(
+    "--method",
+    type=click.Choice(["screened", "sweep", "jacobian"]),
+    default="screened",
+    show_default=True,
+    help="How; see above.",
+)
+@click.option(
+    "--probes",
+    type=int,
+    metavar="K",
+    help="Slopes along K directions of CLIP's space; 32 for screened, all for jacobian.",
+)
+@click.option(
+    "--reference-compat",
+    is_flag=True,
+    help="The table of StyleCLIP's public builders, their faults included, instead.",
+)
 @click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
 @click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
 @class_option
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the models; bfloat16 on CUDA and float32 elsewhere if not given.",
+)
+@click.option("--workers", default=1, show_default=True, help="Processes, each with a device.")
+@click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, local.")
+@click.option("--dry-run", is_flag=True, help="Tell what it would take, and draw nothing.")
+@json_option
 def precompute(
     generator: str,
     clip: str,
     output: Path,
     images: int,
+    method: Method,
+    probes: int | None,
+    reference_compat: bool,
     strength: float,
     truncation: float,
     samples: int,
     seed: int,
     label: int | None,
     device: str | None,
+    precision: Precision | None,
+    workers: int,
+    ray: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Draw the atlas of a generator: sweep every style channel through CLIP.
+    """Draw the atlas of a generator: what every style channel does in CLIP's space.
 
-    Once per generator and CLIP. Every convolution and toRGB channel is moved to both sides of its
-    mean on each of the images, rendered and encoded. A run that was interrupted or killed goes on
-    where it stopped when the same command is started again.
+    Once per generator and CLIP. A run that was interrupted or killed goes on where it stopped when
+    the same command is started again.
+
+    sweep moves every convolution and toRGB channel to both sides of its mean on each of the images,
+    renders and encodes: the reference, and the slowest. jacobian takes slopes at the images, all
+    channels at once: the fastest, and weak where a channel moves much. screened takes slopes,
+    sweeps the tenth of the channels that moves most, and audits the rest.
 
     GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
     wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
     ViT-B-32/openai.
     """
-    from .engine.load import load_encoder, load_generator
+    from .engine.load import load_encoder, load_generator, pick_device
+    from .engine.precision import pick_precision
+    from .precompute.bench import Sources
     from .precompute.build import Settings, open_work
     from .precompute.build import precompute as build
+    from .precompute.executors import open_executor
+    from .precompute.reports import ProgressReport, estimate_text, summary, summary_text
     from .prompts.sets import prompt_set
     from .store.output import require_writable
 
-    settings = Settings(images, strength, truncation, samples, seed, label)
+    if reference_compat:
+        given = click.get_current_context().get_parameter_source("method")
+        if given is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--reference-compat is a method of its own; leave out --method")
+        method = "reference"
+    settings = Settings(images, method, probes, strength, truncation, samples, seed, label)
     require_writable(output)
-    model, encoder = load_generator(generator, device), load_encoder(clip, device)
+    precision = pick_precision(precision, pick_device(device))
+    model = load_generator(generator, device, precision)
+    encoder = load_encoder(clip, device, precision)
     prompts = prompt_set(encoder.identity.name)
-    with open_work(output, model, encoder, prompts, settings) as work:
+    if dry_run:
+        from .precompute.estimate import estimate
+
+        record = estimate(model, encoder, prompts, settings, workers)
+        click.echo(json.dumps(record, indent=2) if as_json else estimate_text(record))
+        return
+    with (
+        open_work(output, model, encoder, prompts, settings) as work,
+        open_executor(workers, ray, device) as executor,
+    ):
         for complaint in work.complaints:
             click.echo(complaint, err=True)
         if work.done:
             click.echo(f"resuming: {len(work.done)} of {work.total} blocks are done", err=True)
+        report = ProgressReport(sys.stderr, model.layout)
+        sources = Sources(generator, clip, precision)
         try:
-            atlas = build(model, encoder, prompts, settings, progress_bar(), work)
-            atlas.write(output)
+            drawn = build(model, encoder, prompts, settings, report, work, executor, sources)
+            drawn.write(output)
         except KeyboardInterrupt:
             if work.done:
                 click.echo(f"\ninterrupted: {work.kept}", err=True)
             raise
         work.finish()
-    click.echo(
-        f"{output}: {len(atlas.channels)} channels over {images} images, "
-        f"{len(atlas.prompts)} prompts"
-    )
-
-
-def progress_bar() -> Callable[[int, int], None]:
-    """Rate and remaining time, on a terminal only. What the first call reports was done before."""
-    start: tuple[float, int] | None = None
-
-    def show(done: int, total: int) -> None:
-        nonlocal start
-        if not sys.stderr.isatty():
-            return
-        now = time.monotonic()
-        began, before = start = start or (now, done)
-        rate = (done - before) / max(now - began, 1e-3)
-        left = f"{(total - done) / rate:.0f}" if rate else "?"
-        width = 24 * done // total
-        bar = "#" * width + "-" * (24 - width)
-        end = "\n" if done == total else ""
-        text = f"\rsweep [{bar}] {done / total:4.0%}  {2 * rate:.0f} renders/s  {left} s left "
-        click.echo(text + end, nl=False, err=True)
-
-    return show
+    record = summary(drawn)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        click.echo(summary_text(str(output), record))
 
 
 @main.command(
@@ -480,7 +523,7 @@ def demo(out: Path, device: str | None) -> None:
     """The whole trip on the embedded models: precompute, edit, query."""
     from .zoo.demo import run
 
-    run(out, device, progress_bar())
+    run(out, device)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def one_hot_labels(
         raise OptionError(f"class {label}: this generator {has}")
     if not generator.c_dim:
         return None
-    chosen = torch.tensor(classes if label is None else [label] * len(classes))
+    chosen = torch.tensor(classes if label is None else [label] * len(classes), dtype=torch.int64)
     return F.one_hot(chosen, generator.c_dim).float().to(generator.device)
 
 

@@ -5,30 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 
 from .. import __version__
 from ..engine.protocols import Generator, JointEncoder
-from ..engine.sampling import MAX_SEED, require_truncation
+from ..engine.sampling import MAX_SEED, one_hot_labels, require_truncation
 from ..engine.texts import encode_with
 from ..prompts.embed import build_bank
 from ..prompts.sets import PromptSet
 from ..store.atlas import Atlas
+from ..store.bank import PromptBank
 from ..store.errors import OptionError
 from ..store.fingerprint import Fingerprint
-from ..store.shards import Run, WorkFolder
-from .plan import WorkBlock, plan_blocks
+from ..store.shards import Run, Shapes, WorkFolder
+from .bench import Bench, RemoteBench, Setup, Sources
+from .crew import Crew, Progress
+from .executors import InThisProcess
+from .plan import WorkBlock, reference_channels, slope_blocks, sweep_blocks
+from .slopes import Probes, require_probes
 from .statistics import image_styles, require_samples, style_statistics
-from .sweep import BlockSums, sweep_block
+from .tables import Table, audit, screened, screened_count, sloped_table, swept_table
+
+Method = Literal["screened", "sweep", "jacobian", "reference"]
 
 MAX_IMAGES = 100_000
 MAX_STRENGTH = 50.0
+SCREENING_PROBES = 32
+"""Of the screened method, where no other number is given."""
 _LIBRARY = f"styleatlas {__version__}"
 
 
@@ -37,7 +47,12 @@ class Settings:
     """What decides the content of an atlas, beside its models and prompts.
 
     Args:
-        images: images each channel is swept over, 1 to 100,000.
+        images: images each channel is measured on, 1 to 100,000.
+        method: `sweep` moves every channel to both sides of its mean; `jacobian` takes slopes;
+            `screened` takes slopes, sweeps the strongest tenth of the channels and audits the
+            rest; `reference` is the sweep of StyleCLIP's public builders with its faults.
+        probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
+            (`jacobian`) or 32 (`screened`).
         strength: how many standard deviations a channel moves to either side, above 0 to 50.
         truncation: psi of the images and of the statistics, 0 to 2.
         samples: latents behind the style statistics, at least 2.
@@ -45,10 +60,12 @@ class Settings:
         label: the class of all images of a conditional generator; None: classes at random.
 
     Raises:
-        OptionError: a value out of its range.
+        OptionError: a value out of its range, or probes for a method that takes no slopes.
     """
 
     images: int = 100
+    method: Method = "screened"
+    probes: int | None = None
     strength: float = 5.0
     truncation: float = 0.7
     samples: int = 10_000
@@ -56,6 +73,9 @@ class Settings:
     label: int | None = None
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            known = ", ".join(get_args(Method))
+            raise OptionError(f"method {self.method!r}: unknown; use one of {known}")
         if not 1 <= self.images <= MAX_IMAGES:
             raise OptionError(f"images {self.images}: must lie between 1 and {MAX_IMAGES}")
         if not 0 < self.strength <= MAX_STRENGTH:
@@ -66,6 +86,76 @@ class Settings:
         require_samples(self.samples)
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
+        if self.probes is not None:
+            if not self.takes_slopes:
+                raise OptionError(
+                    f"probes {self.probes}: the method {self.method} takes no slopes; leave them "
+                    "out, or use jacobian or screened"
+                )
+            require_probes(self.probes)
+
+    @property
+    def takes_slopes(self) -> bool:
+        """Whether any channel is measured by slopes."""
+        return self.method in ("jacobian", "screened")
+
+    def products(self, width: int) -> int:
+        """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
+        return min(width, self.probes or (SCREENING_PROBES if self.method == "screened" else width))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The blocks of a run, after the prompt bank, which is block 0.
+
+    Args:
+        channels: the flat indices of all rows, ascending (R,).
+        slopes: blocks of derivatives, numbered from 1.
+        sweep: blocks of the sweep, numbered after them. Those of the screened method have the
+            right sizes, but their channels are known once the slopes are.
+    """
+
+    channels: np.ndarray[Any, np.dtype[np.int64]]
+    slopes: list[WorkBlock]
+    sweep: list[WorkBlock]
+
+    @classmethod
+    def of(cls, generator: Generator, width: int, settings: Settings) -> Plan:
+        """What `settings` ask for of a generator and a CLIP of `width` dimensions.
+
+        Raises:
+            OptionError: the generator has no channels to measure.
+        """
+        layout, images = generator.layout, settings.images
+        channels = layout.indices("conv", "rgb")
+        if settings.method == "reference":
+            channels = reference_channels(layout)
+        if not len(channels):
+            raise OptionError("this generator has no style channels of convolutions")
+        slopes, sweep = [], []
+        if settings.takes_slopes:
+            slopes = slope_blocks(layout, channels, images, settings.products(width))
+        if settings.method == "screened":
+            sweep = sweep_blocks(layout, channels[: screened_count(len(channels))], images)
+        elif settings.method == "sweep":
+            sweep = sweep_blocks(layout, channels, images)
+        elif settings.method == "reference":
+            sweep = sweep_blocks(layout, channels, images, "reference")
+        return cls(channels, slopes, sweep)
+
+    @property
+    def renders(self) -> list[int]:
+        """What every block costs, by its number."""
+        return [0, *(block.renders for block in (*self.slopes, *self.sweep))]
+
+    def shapes(self, phrases: int, width: int) -> list[Shapes]:
+        """Of the arrays of every block, by its number."""
+        shapes: list[Shapes] = [{"embedding": (phrases, width)}]
+        for block in (*self.slopes, *self.sweep):
+            k = len(block.channels)
+            names = ["length", "inside", "outside"] if block.kind == "slopes" else ["length"]
+            shapes.append({"unit": (k, width), **dict.fromkeys(names, (k,))})
+        return shapes
 
 
 def open_work(
@@ -81,15 +171,16 @@ def open_work(
         OptionError: settings that the generator cannot satisfy.
         ResumeError, OutputError: a folder that cannot be taken up or made.
     """
-    blocks = plan_blocks(generator.layout, settings.images)
+    _require(generator, encoder, settings)
+    shapes = Plan.of(generator, encoder.width, settings).shapes(len(prompts.phrases), encoder.width)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
     run = Run(
-        Fingerprint(generator.identity, encoder.identity, _details(settings)),
+        _fingerprint(generator, encoder, settings),
         prompts=hashlib.sha256(texts).hexdigest(),
-        blocks=len(blocks),
+        blocks=len(shapes),
         library=_LIBRARY,
     )
-    return WorkFolder(atlas, run, [_shapes(block, encoder.width) for block in blocks])
+    return WorkFolder(atlas, run, shapes)
 
 
 def precompute(
@@ -97,91 +188,118 @@ def precompute(
     encoder: JointEncoder,
     prompts: PromptSet,
     settings: Settings,
-    progress: Callable[[int, int], None],
+    report: Callable[[Progress], None],
     work: WorkFolder | None = None,
+    executor: Executor | None = None,
+    sources: Sources | None = None,
 ) -> Atlas:
     """Draws the atlas of a generator as a CLIP sees it.
 
     With `work`, from `open_work` with the same arguments, finished blocks are kept and those that
     were kept are not drawn again; the arrays are the same, bit for bit on one device.
 
-    `progress(done, total)` is called before the first block and after each, in pairs of renders.
+    With an `executor` from `open_executor`, other processes draw the blocks; they load the models
+    from `sources`. Without, they are drawn here.
+
+    `report` is called once the prompts are embedded and after each block.
 
     Raises:
-        OptionError: settings that the generator cannot satisfy.
+        OptionError: settings that the generator or the prompts cannot satisfy.
         PromptError: a phrase that CLIP cannot read.
         OutputError: a block that cannot be kept.
+        WorkerError: a process at work was lost.
+        FingerprintError: a process loaded other models.
     """
+    _require(generator, encoder, settings)
+    plan = Plan.of(generator, encoder.width, settings)
+    resumed = work.done if work else frozenset[int]()
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
-    bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
-    blocks = plan_blocks(generator.layout, settings.images)
+    bank = _bank(encoder, prompts, work)
+    probes = None
+    if settings.takes_slopes:
+        products = settings.products(encoder.width)
+        probes = Probes.of(bank.embeddings, products, settings.seed)
     drawn = (settings.truncation, settings.seed, settings.label)
     mean, std = style_statistics(generator, settings.samples, *drawn)
-    styles = image_styles(generator, settings.images, *drawn)
-    centre = torch.from_numpy(mean).to(generator.device)
-    step = torch.from_numpy(settings.strength * std).to(generator.device)
-
-    channels = np.unique(np.concatenate([block.channels for block in blocks]))
-    unit = np.zeros((len(channels), encoder.width))
-    length = np.zeros(len(channels))
-
-    def sweep(block: WorkBlock) -> BlockSums:
-        return sweep_block(generator, encoder, block, styles, centre, step)
-
-    # Sums of floats depend on their order: blocks are added in that of the plan, always.
-    for block, sums in _all_sums(blocks, sweep, progress, work):
-        where = np.searchsorted(channels, block.channels)
-        unit[where] += sums.unit
-        length[where] += sums.length
-
-    rows = unit / settings.images
-    consistency = np.linalg.norm(rows, axis=1)
-    rows = np.divide(rows, consistency[:, None], where=consistency[:, None] > 0, out=rows)
-    details = {**_details(settings), "templates": list(prompts.templates)}
+    styles = image_styles(generator, settings.images, *drawn).cpu().numpy()
+    setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes)
+    if executor is None or isinstance(executor, InThisProcess):
+        bench: Bench | RemoteBench = Bench(generator, encoder)
+    elif sources is None:
+        raise OptionError("executor: other processes need sources to load the models from")
+    else:
+        bench = RemoteBench(sources, generator.identity, encoder.identity)
+    crew = Crew(
+        executor or InThisProcess(), partial(bench, setup), work, report, plan.renders, resumed
+    )
+    table, found = _measure(plan, crew, settings, encoder.width, probes, generator)
+    fingerprint = _fingerprint(generator, encoder, settings)
+    details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
     return Atlas(
         layout=generator.layout,
         style_mean=mean,
         style_std=std,
-        channels=channels,
-        rows=rows.astype(np.float32),
-        consistency=consistency.astype(np.float32),
-        strength=(length / settings.images).astype(np.float32),
-        images=np.full(len(channels), settings.images, np.int32),
+        channels=table.channels,
+        rows=table.rows.astype(np.float32),
+        consistency=table.consistency.astype(np.float32),
+        strength=table.strength.astype(np.float32),
+        images=np.full(len(table.channels), settings.images, np.int32),
         prompts=bank,
-        fingerprint=Fingerprint(generator.identity, encoder.identity, details),
+        fingerprint=replace(fingerprint, settings=details),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         library=_LIBRARY,
     )
 
 
-def _details(settings: Settings) -> dict[str, Any]:
-    """What decides the blocks of a run, beside its models."""
-    return {"method": "sweep", **asdict(settings)}
+def _require(generator: Generator, encoder: JointEncoder, settings: Settings) -> None:
+    """Raise OptionError for settings that these models cannot satisfy."""
+    one_hot_labels(generator, [], settings.label)
+    if settings.takes_slopes and "float16" in (generator.precision, encoder.precision):
+        raise OptionError(
+            f"precision float16: its gradients vanish, which the method {settings.method} needs; "
+            "take bfloat16, or --method sweep"
+        )
 
 
-def _all_sums(
-    blocks: Sequence[WorkBlock],
-    sweep: Callable[[WorkBlock], BlockSums],
-    progress: Callable[[int, int], None],
-    work: WorkFolder | None,
-) -> Iterator[tuple[WorkBlock, BlockSums]]:
-    """The sums of every block in the order of the plan, taken from the work folder or swept."""
-    kept = work.done if work else frozenset()
-    done, total = sum(blocks[number].pairs for number in kept), sum(b.pairs for b in blocks)
-    progress(done, total)
-    for number, block in enumerate(blocks):
-        arrays = work.load(number) if work else None
-        if arrays is not None:
-            yield block, BlockSums(**arrays)
-            continue
-        sums = sweep(block)
-        if work:
-            work.save(number, {"unit": sums.unit, "length": sums.length})
-        yield block, sums
-        done += 0 if number in kept else block.pairs
-        progress(done, total)
+def _measure(
+    plan: Plan,
+    crew: Crew,
+    settings: Settings,
+    width: int,
+    probes: Probes | None,
+    generator: Generator,
+) -> tuple[Table, dict[str, Any]]:
+    """The table, and what was found out about it."""
+    images, after = settings.images, 1 + len(plan.slopes)
+    if probes is None:
+        blocks = crew.run(plan.sweep, after)
+        return swept_table(plan.channels, images, width, blocks), {}
+    slopes = sloped_table(plan.channels, images, width, probes, crew.run(plan.slopes, 1))
+    if settings.method == "jacobian":
+        return slopes, {}
+    strongest, audited = screened(slopes, settings.seed)
+    chosen = np.union1d(strongest, audited)
+    blocks = crew.run(sweep_blocks(generator.layout, chosen, images), after)
+    swept = swept_table(chosen, images, width, blocks)
+    found = {"swept": len(chosen), "audit": audit(slopes, swept, strongest, probes)}
+    return slopes.replaced(swept), found
 
 
-def _shapes(block: WorkBlock, width: int) -> dict[str, tuple[int, ...]]:
-    """Of the arrays of `BlockSums`."""
-    return {"unit": (len(block.channels), width), "length": (len(block.channels),)}
+def _bank(encoder: JointEncoder, prompts: PromptSet, work: WorkFolder | None) -> PromptBank:
+    """The prompts as CLIP reads them: block 0, which takes a real CLIP minutes on a CPU."""
+    kept = work.load(0) if work else None
+    if kept is not None:
+        return PromptBank(prompts.phrases, kept["embedding"].astype(np.float32))
+    bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
+    if work:
+        work.save(0, {"embedding": bank.embeddings.astype(np.float64)})
+    return bank
+
+
+def _fingerprint(generator: Generator, encoder: JointEncoder, settings: Settings) -> Fingerprint:
+    """What decides the blocks of a run."""
+    details = asdict(settings)
+    if settings.takes_slopes:
+        details["probes"] = settings.products(encoder.width)
+    details |= {"precision": generator.precision, "clip_precision": encoder.precision}
+    return Fingerprint(generator.identity, encoder.identity, details)

@@ -1,59 +1,89 @@
-"""What the sweep renders, cut into blocks. This is the one place that decides it."""
+"""What a table is made of, cut into blocks of work. This is the one place that decides it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store.errors import OptionError
-from ..store.layout import LayerKind, StyleLayout
+from ..store.layout import StyleLayout
 
-BLOCK_PAIRS = 512
-"""Pairs of renders in a block: a few seconds of work on a CPU."""
+BlockKind = Literal["sweep", "slopes", "reference"]
+
+# A block is some seconds to minutes of work at any resolution: that much is lost with it.
+_MAX_PAIRS = 512
+_PAIR_PIXELS = 2**16
+_SLOPE_PIXELS = 8 * 64**2
+_MAX_SLOPE_IMAGES = 8
 
 
 @dataclass(frozen=True, eq=False)
 class WorkBlock:
-    """Some channels of one layer, each to be swept over some of the images.
+    """Some channels over some of the images.
 
     Args:
-        channels: flat indices (k,).
+        kind: `sweep`, every channel moved to both sides of its mean; `slopes`, the derivatives of
+            all of them; `reference`, the sweep as StyleCLIP's public builders do it.
+        channels: flat indices, ascending (k,).
         first, last: the images, a half-open range.
+        renders: what it costs, in renders; a vector-Jacobian product costs about one.
     """
 
+    kind: BlockKind
     channels: NDArray[np.int64]
     first: int
     last: int
+    renders: int
 
     @property
-    def pairs(self) -> int:
-        """Pairs of renders: channels x images."""
-        return len(self.channels) * (self.last - self.first)
+    def images(self) -> int:
+        """How many."""
+        return self.last - self.first
 
 
-def plan_blocks(
-    layout: StyleLayout, images: int, kinds: Sequence[LayerKind] = ("conv", "rgb")
+def sweep_blocks(
+    layout: StyleLayout, channels: NDArray[np.int64], images: int, kind: BlockKind = "sweep"
 ) -> list[WorkBlock]:
-    """Every channel of these kinds over `images` images, in blocks of one layer each.
+    """Every one of these channels over all images. A block takes few images and many channels, so
+    that what its channels share is rendered rarely."""
+    pairs = max(16, min(_MAX_PAIRS, _PAIR_PIXELS // _resolution(layout)))
+    span = min(images, 2 ** ((pairs.bit_length() - 1) // 2))
+    return [
+        WorkBlock(kind, part, first, last, 2 * len(part) * (last - first))
+        for part in _split(channels, pairs // span)
+        for first, last in _ranges(images, span)
+    ]
 
-    Raises:
-        OptionError: fewer than one image, or no channel of these kinds.
-    """
-    if images < 1:
-        raise OptionError(f"images {images}: must be at least 1")
-    blocks: list[WorkBlock] = []
-    span = min(images, BLOCK_PAIRS)
-    count = max(1, BLOCK_PAIRS // span)
-    for layer in layout:
-        if layer.kind not in kinds:
-            continue
-        for start in range(layer.start, layer.slice.stop, count):
-            channels = np.arange(start, min(start + count, layer.slice.stop), dtype=np.int64)
-            for first in range(0, images, span):
-                blocks.append(WorkBlock(channels, first, min(first + span, images)))
-    if not blocks:
-        raise OptionError(f"this generator has no style channels of kind {' or '.join(kinds)}")
-    return blocks
+
+def slope_blocks(
+    layout: StyleLayout, channels: NDArray[np.int64], images: int, products: int
+) -> list[WorkBlock]:
+    """Derivatives of all of these channels at all images, by so many products an image."""
+    span = max(1, min(_MAX_SLOPE_IMAGES, _SLOPE_PIXELS // _resolution(layout) ** 2))
+    return [
+        WorkBlock("slopes", channels, first, last, products * (last - first))
+        for first, last in _ranges(images, span)
+    ]
+
+
+def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
+    """The channels that StyleCLIP's public builders sweep: the convolutions among the first 17
+    layers, 5,376 channels of FFHQ-1024."""
+    among = list(layout)[:17]
+    channels = layout.indices("conv")
+    first: NDArray[np.int64] = channels[channels < among[-1].slice.stop]
+    return first
+
+
+def _resolution(layout: StyleLayout) -> int:
+    return max(layer.resolution for layer in layout)
+
+
+def _split(channels: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [channels[start : start + size] for start in range(0, len(channels), size)]
+
+
+def _ranges(count: int, size: int) -> list[tuple[int, int]]:
+    return [(first, min(first + size, count)) for first in range(0, count, size)]

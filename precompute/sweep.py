@@ -1,37 +1,26 @@
 """The sweep of StyleCLIP: what a channel at mean +- strength sigma does to the CLIP embedding.
 
 Source: Patashnik et al. 2021, section 6 and its public table builders. One fault of these is not
-repeated: every pair starts from the image's own styles, so no channel sees another's change.
+repeated, unless the reference table is asked for: here every pair starts from the image's own
+styles, so no channel sees another's change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..engine.preprocess import to_bytes
 from ..engine.protocols import Generator, JointEncoder
-from ..engine.sampling import batch_size
-from .plan import WorkBlock
+from .batches import Batches
+from .plan import WorkBlock, reference_channels
 
 # Below this length a delta is rounding error of float32 embeddings, not a direction.
-_STILL = 1e-5
-
-
-@dataclass(frozen=True, eq=False)
-class BlockSums:
-    """What a block adds to the rows of its k channels.
-
-    Args:
-        unit: sum over the images of the unit deltas, float64 (k, D).
-        length: sum over the images of the lengths of the raw deltas, float64 (k,).
-    """
-
-    unit: NDArray[np.float64]
-    length: NDArray[np.float64]
+STILL = 1e-5
 
 
 @torch.inference_mode()
@@ -42,41 +31,84 @@ def sweep_block(
     styles: Tensor,
     centre: Tensor,
     step: Tensor,
-) -> BlockSums:
-    """Renders and encodes both sides of every pair of a block: its channel at centre +- step.
+    batches: Batches,
+) -> dict[str, NDArray[np.float64]]:
+    """Both sides of every channel of a block on each of its images, the channel at centre +- step.
 
-    styles (images, C), centre and step (C,), all on the generator's device.
+    styles (images, C), centre and step (C,), all on the generator's device. Returns sums over the
+    images: `unit` (k, D) of the unit deltas and `length` (k,) of the lengths of the raw ones.
     """
-    channels = torch.from_numpy(block.channels).to(styles.device)
-    images = block.last - block.first
-    unit = torch.zeros(len(channels), encoder.width, dtype=torch.float64)
-    length = torch.zeros(len(channels), dtype=torch.float64)
-    pairs = torch.arange(block.pairs, device=styles.device)
-    for part in pairs.split(max(1, batch_size(generator) // 2)):
-        position = part // images  # in the block's channels
-        channel = channels[position]
-        base = styles[block.first + part % images]  # (n, C), a copy
-        delta = _delta(generator, encoder, base, channel, centre, step)
-        size = delta.norm(dim=1)
-        delta = torch.where((size > _STILL)[:, None], delta / size[:, None].clamp(min=_STILL), 0)
-        where = position.cpu()
-        unit.index_add_(0, where, delta.cpu().double())
-        length.index_add_(0, where, size.cpu().double())
-    return BlockSums(unit.numpy(), length.numpy())
+    ends = torch.stack([centre + step, centre - step])  # (2, C)
+
+    def deltas(first: int, last: int) -> Iterator[Tensor]:
+        images = styles[block.first + first : block.first + last]
+        reached, prefix = None, None
+        for flat in block.channels.tolist():
+            layer, channel = generator.layout.locate(flat)
+            if prefix is None or layer is not reached:
+                reached, prefix = layer, generator.prefix(images, layer)
+            yield _delta(encoder, prefix.render(channel, ends[:, flat]))
+
+    return _sums(block, encoder.width, batches, deltas)
 
 
-def _delta(
+@torch.inference_mode()
+def reference_block(
     generator: Generator,
     encoder: JointEncoder,
-    base: Tensor,
-    channel: Tensor,
+    block: WorkBlock,
+    styles: Tensor,
     centre: Tensor,
     step: Tensor,
-) -> Tensor:
-    """Each pair's embedding at centre + step minus that at centre - step: (n, D)."""
-    rows = torch.arange(len(base), device=base.device)
-    up, down = base.clone(), base
-    up[rows, channel] = centre[channel] + step[channel]
-    down[rows, channel] = centre[channel] - step[channel]
-    embeddings = encoder.images(generator.render(torch.cat([up, down]))).float()
-    return embeddings[: len(base)] - embeddings[len(base) :]
+    batches: Batches,
+) -> dict[str, NDArray[np.float64]]:
+    """The same as StyleCLIP's public builders compute it, for tables that compare with theirs.
+
+    A channel that was swept is left at its mean for all that follow it, and images are rounded to
+    8 bits (facts of `global_directions` and `global_torch`).
+    """
+    swept = torch.zeros_like(centre, dtype=torch.bool)
+    swept[torch.from_numpy(reference_channels(generator.layout))] = True
+    order = torch.arange(len(centre), device=centre.device)
+
+    def deltas(first: int, last: int) -> Iterator[Tensor]:
+        images = styles[block.first + first : block.first + last]
+        for flat in block.channels.tolist():
+            up = torch.where(swept & (order < flat), centre, images)
+            down = up.clone()
+            up[:, flat], down[:, flat] = centre[flat] + step[flat], centre[flat] - step[flat]
+            pixels = to_bytes(generator.render(torch.cat([up, down]))).permute(0, 3, 1, 2)
+            yield _delta(encoder, pixels.float() / 127.5 - 1)
+
+    return _sums(block, encoder.width, batches, deltas)
+
+
+def _delta(encoder: JointEncoder, images: Tensor) -> Tensor:
+    """Embeddings of the first half of a batch minus those of the second: (n, D)."""
+    up, down = encoder.images(images).float().chunk(2)
+    return up - down
+
+
+def _sums(
+    block: WorkBlock,
+    width: int,
+    batches: Batches,
+    deltas: Callable[[int, int], Iterator[Tensor]],
+) -> dict[str, NDArray[np.float64]]:
+    """Sums over the images of a block of what `deltas` yields for each channel, (n, D)."""
+
+    def part(first: int, last: int) -> tuple[Tensor, Tensor]:
+        units, lengths = [], []
+        for delta in deltas(first, last):
+            delta = delta.double()
+            length = delta.norm(dim=1, keepdim=True)
+            units.append(torch.where(length > STILL, delta / length, 0).sum(0))
+            lengths.append(length.sum())
+        return torch.stack(units).cpu(), torch.stack(lengths).cpu()
+
+    unit = torch.zeros(len(block.channels), width, dtype=torch.float64)
+    length = torch.zeros(len(block.channels), dtype=torch.float64)
+    for more, longer in batches.over(block.images, part):
+        unit += more
+        length += longer
+    return {"unit": unit.numpy(), "length": length.numpy()}

@@ -28,7 +28,7 @@ from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
-from styleatlas.store.layout import StyleLayout
+from styleatlas.store.layout import Layer, StyleLayout
 
 LAYERS = [
     ("input", "input", 4, 2),
@@ -64,7 +64,7 @@ class CountableGenerator:
         random = np.random.default_rng(seed)
         self.layout = StyleLayout.of(LAYERS)
         self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
-        self.device = torch.device("cpu")
+        self.device, self.precision = torch.device("cpu"), "float32"
         self.z_dim, self.c_dim = 5, 0
         self.gate = gate
         self.images_rendered = 0
@@ -99,6 +99,22 @@ class CountableGenerator:
         red = red.unflatten(1, (self.SIDE, self.SIDE))
         return torch.stack([red, red * 0, red * 0], 1)
 
+    def prefix(self, styles: Tensor, layer: Layer) -> CountablePrefix:
+        return CountablePrefix(self, styles, layer)
+
+
+class CountablePrefix:
+    """A `Prefix` that shares nothing: every image is rendered as a whole."""
+
+    def __init__(self, generator: CountableGenerator, styles: Tensor, layer: Layer) -> None:
+        self.generator, self.styles, self.layer = generator, styles, layer
+
+    def render(self, channel: int, values: Tensor) -> Tensor:
+        assert 0 <= channel < self.layer.size
+        styles = self.styles.repeat(len(values), 1)
+        styles[:, self.layer.start + channel] = values.repeat_interleave(len(self.styles))
+        return self.generator.render(styles)
+
 
 class CountableEncoder:
     """A `JointEncoder` that reads red pixel k < `channels` as an angle in plane k of its space.
@@ -118,7 +134,7 @@ class CountableEncoder:
         self.identity = ModelIdentity(
             f"countable clip {seed}", sha256_of(f"clip {seed} {channels}"), {"width": self.width}
         )
-        self.device = torch.device("cpu")
+        self.device, self.precision = torch.device("cpu"), "float32"
         self.texts_read: list[str] = []
         # The planes lie askew in the space, so that nothing works by reading single dimensions.
         square = np.random.default_rng(seed).normal(size=(self.width, self.width))
@@ -187,18 +203,20 @@ def encoder() -> CountableEncoder:
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., Atlas]:
-    """Precompute an atlas; `phrases` and `templates` fill its bank, the rest are settings."""
+    """Precompute an atlas, by the sweep if not told otherwise; `phrases` and `templates` fill its
+    bank, the rest are settings."""
 
     def draw(
         generator: object,
         encoder: object,
         phrases: tuple[str, ...] = BANK,
         templates: tuple[str, ...] = ("{}", "look at {}"),
-        **settings: float,
+        **settings: float | str,
     ) -> Atlas:
-        chosen = Settings(**{"images": IMAGES, "strength": STRENGTH, "samples": 500, **settings})
+        usual = {"method": "sweep", "images": IMAGES, "strength": STRENGTH, "samples": 500}
         prompts = PromptSet(phrases, templates)
-        return precompute(generator, encoder, prompts, chosen, lambda done, total: None)
+        chosen = Settings(**{**usual, **settings})
+        return precompute(generator, encoder, prompts, chosen, lambda progress: None)
 
     return draw
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,6 +15,8 @@ from ..engine.pictures import save_png, sheet
 from ..engine.reports import channel_records, prompt_records, table
 from ..engine.sampling import styles_from_seeds
 from ..precompute.build import Settings, precompute
+from ..precompute.crew import Progress
+from ..precompute.reports import ProgressReport
 from ..prompts.sets import prompt_set
 from ..store.atlas import Atlas
 from ..store.errors import OutputError
@@ -33,7 +35,7 @@ ALPHAS = (0.0, 1.5, 3.0, 4.5)
 IMAGES = 3
 
 
-def run(out: Path, device: str | None, progress: Callable[[int, int], None]) -> None:
+def run(out: Path, device: str | None) -> None:
     """Precomputes an atlas from few images, edits with the one that ships, answers two queries.
 
     Raises:
@@ -49,7 +51,8 @@ def run(out: Path, device: str | None, progress: Callable[[int, int], None]) -> 
     click.echo(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
     settings = Settings(images=IMAGES)
-    precompute(generator, encoder, prompt_set(zoo.NAME), settings, progress).write(own)
+    report = ProgressReport(sys.stderr, generator.layout) if sys.stderr.isatty() else _silent
+    precompute(generator, encoder, prompt_set(zoo.NAME), settings, report).write(own)
     click.echo(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
 
     atlas = Atlas.open(zoo.ATLAS)
@@ -76,3 +79,7 @@ def run(out: Path, device: str | None, progress: Callable[[int, int], None]) -> 
     for side in ("towards", "away"):
         click.echo(f"{side}\n{table(meaning[side])}")
     click.echo(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
+
+
+def _silent(progress: Progress) -> None:
+    """Off a terminal the demonstration tells its steps alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,6 +31,14 @@ class StyledLayer(NamedTuple):
 def energy(weight: Tensor) -> Tensor:
     """The sum of squares of every kernel: (out, in, k, k) -> (out, in)."""
     return weight.square().sum((2, 3))
+
+
+def scaled(y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """y (n, out, h, w) times scale (n, out) plus bias (out,)."""
+    scale, bias = scale.to(y.dtype)[:, :, None, None], bias.to(y.dtype)[:, None, None]
+    if y.requires_grad:  # the gradient of addcmul takes passes over memory that this does not
+        return y * scale + bias
+    return torch.addcmul(bias, y, scale)
 
 
 def clamped(x: Tensor, limit: float | None) -> Tensor:

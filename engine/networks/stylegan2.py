@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one
+from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one, scaled
 
 Architecture = Literal["skip", "resnet", "orig"]
 
@@ -100,7 +100,7 @@ def modulated_conv(
             return F.conv2d(x, weight * kernel_scale, bias, padding=size // 2)
         return transposed_conv(x, weight, up_filter * kernel_scale, bias)
     y = convolved(x * style[:, :, None, None], weight, up_filter)
-    return torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
+    return scaled(y, scale, bias)
 
 
 def convolved(x: Tensor, weight: Tensor, up_filter: Tensor | None) -> Tensor:
@@ -180,9 +180,8 @@ class SynthesisLayer(nn.Module):
         """The layer's output from y, what `linear` would give for `style`, but within the range of
         the style `base`."""
         _, style = self._within_range(y.dtype, base, style)
-        scale, bias = (t.to(y.dtype) for t in self._scale_and_bias(y.dtype, style, gain))
-        y = torch.addcmul(bias[:, None, None], y, scale[:, :, None, None])
-        return self._activated(y, noise, gain)
+        scale, bias = self._scale_and_bias(y.dtype, style, gain)
+        return self._activated(scaled(y, scale, bias), noise, gain)
 
     def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
         up_filter = self.resample_filter.to(x.dtype) if self.up else None

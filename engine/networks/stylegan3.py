@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import filters
 from .mapping import FullyConnected, Mapping, MappingConfig
-from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one
+from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one, scaled
 
 # Features (samples x channels x pixels) at the rate of the nonlinearity that a CPU holds at once.
 BAND = 2**22
@@ -284,7 +284,7 @@ class SynthesisLayer(nn.Module):
         """The layer's output from y, what `linear` would give for `style`, but at the size of the
         style `base`."""
         scale, bias = self._scale_and_bias(style * self._gain(base))
-        y = torch.addcmul(bias.to(y.dtype)[:, None, None], y, scale.to(y.dtype)[:, :, None, None])
+        y = scaled(y, scale, bias)
         config = self.config
         if config.is_torgb:  # without filters
             return clamped(y, config.clamp)

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from styleatlas.cli import main
+from styleatlas.prompts import sets
+from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 
 # Run as a user's shell would, then say which heavy libraries were imported.
@@ -25,6 +27,17 @@ finally:
 
 Run = Callable[..., Result]
 Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _short_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny CLIP of the tests spells its texts and reads 20 letters."""
+    known, short = sets.prompt_set, PromptSet(("a", "face"), ("{}", "a {}"))
+
+    def chosen(domain: str) -> PromptSet:
+        return known(domain) if domain == "avatars" else short
+
+    monkeypatch.setattr(sets, "prompt_set", chosen)
 
 
 @pytest.fixture

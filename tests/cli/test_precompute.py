@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 
 import numpy as np
 import pytest
 
 from styleatlas import Atlas
-from styleatlas.precompute import build
+from styleatlas.precompute import bench
 
 QUICK = ("--images", 2, "--samples", 50)
 
@@ -25,13 +27,25 @@ def refused_precompute(refused, checkpoint, clip_folder, tmp_path):
     return refused_precompute
 
 
+def blocks_told(stderr: str) -> list[dict]:
+    """The JSON objects among the lines on stderr."""
+    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+
+
+def said(stderr: str) -> list[str]:
+    """The other lines on stderr."""
+    return [line for line in stderr.splitlines() if not line.startswith("{")]
+
+
 def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folder, tmp_path):
     path = tmp_path / "a.h5"
-    options = ("--strength", 3, "--truncation", 0.5, "--seed", 4)
+    options = ("--strength", 3, "--truncation", 0.5, "--seed", 4, "--method", "sweep")
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK, *options)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{path}: 23 channels over 2 images, 0 prompts\n"
-    assert result.stderr == "", "progress is for terminals"
+    first, *_, last = result.stdout.splitlines()
+    assert first == f"{path}: 23 channels over 2 images, 2 prompts"
+    assert re.fullmatch(rf"next: styleatlas query prompts {re.escape(str(path))} b\d.\w+:\d+", last)
+    assert run(*last.removeprefix("next: styleatlas ").split()).exit_code == 0
     assert list(tmp_path.iterdir()) == [path]
     atlas = Atlas.open(path)
     settings = dict(atlas.fingerprint.settings)
@@ -39,14 +53,82 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
     assert settings == {
         "method": "sweep",
         "images": 2,
+        "probes": None,
         "strength": 3,
         "truncation": 0.5,
         "samples": 50,
         "seed": 4,
         "label": None,
+        "precision": "float32",
+        "clip_precision": "float32",
     }
     assert atlas.fingerprint.generator.name == "tiny"
     assert atlas.strength.min() > 0
+
+
+def test_precompute_off_a_terminal_tells_every_block_in_json(
+    run, checkpoint, clip_folder, tmp_path
+):
+    options = (*QUICK, "--method", "sweep", "--images", 65)
+    result = run("precompute", checkpoint, "--clip", clip_folder, "-o", tmp_path / "a.h5", *options)
+    told = blocks_told(result.stderr)
+    assert said(result.stderr) == [] and len(told) == 5
+    assert [block["blocks"] for block in told] == [2, 3, 4, 5, 6], "after the prompt bank"
+    assert {block["of_blocks"] for block in told} == {6}
+    assert told[0]["kind"] == "sweep" and told[0]["images"] == [0, 15]
+    assert told[0]["channels"] == ["b4.conv1:0", "b8.torgb:3"]
+    assert told[-1]["seconds_left"] == 0 and told[0]["renders_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "swept"),
+    [
+        ((), "screened", 23),
+        (("--method", "jacobian"), "jacobian", None),
+        (("--reference-compat",), "reference", None),
+    ],
+)
+def test_every_method_writes_an_atlas_that_says_so(
+    run, checkpoint, clip_folder, tmp_path, options, method, swept
+):
+    path = tmp_path / "a.h5"
+    arguments = ("--clip", clip_folder, "-o", path, *QUICK, *options, "--json")
+    result = run("precompute", checkpoint, *arguments)
+    assert result.exit_code == 0, result.output
+    record, settings = json.loads(result.stdout), Atlas.open(path).fingerprint.settings
+    assert settings["method"] == method
+    assert record["output"] == str(path)
+    assert record.get("swept") == settings.get("swept") == swept
+    assert record.get("audit") == settings.get("audit")
+    info = json.loads(run("info", path, "--json").stdout)
+    assert info["settings"] == settings
+
+
+def test_dry_run_plans_and_measures_and_draws_nothing(run, checkpoint, clip_folder, tmp_path):
+    arguments = ("--clip", clip_folder, "-o", tmp_path / "a.h5", "--dry-run")
+    result = run("precompute", checkpoint, *arguments)
+    assert result.exit_code == 0, result.output
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["method"] == "screened"
+    assert lines["channels"] == "23 over 100 images"
+    assert lines["renders"] == "4,600" and lines["products"].startswith("1,200 vector-Jacobian")
+    assert re.fullmatch(
+        r"about \d+ s on 1 x cpu \(prompts .*, slopes .*, sweep .*\)", lines["time"]
+    )
+    assert list(tmp_path.iterdir()) == []
+    record = json.loads(run("precompute", checkpoint, *arguments, "--json").stdout)
+    assert record["seconds_in_all"] == pytest.approx(sum(record["seconds"].values()), abs=0.2)
+    assert record["work_folder_bytes"] > record["atlas_bytes"] > 0
+
+
+def test_two_workers_draw_the_same_atlas(run, checkpoint, clip_folder, tmp_path):
+    for name, options in (("a.h5", ()), ("b.h5", ("--workers", 2, "--device", "cpu"))):
+        arguments = ("--clip", clip_folder, "-o", tmp_path / name, *QUICK, *options)
+        result = run("precompute", checkpoint, *arguments)
+        assert result.exit_code == 0, result.output
+    one, two = (Atlas.open(tmp_path / name) for name in ("a.h5", "b.h5"))
+    assert np.allclose(one.rows, two.rows, atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +140,11 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
         (("--samples", 1), "samples 1: must be at least 2"),
         (("--seed", -1), "seed -1: must lie between 0 and 4294967295"),
         (("--device", "warp"), "device 'warp': cannot be used"),
+        (("--probes", 7), "probes 7: must be at least 8"),
+        (("--method", "sweep", "--probes", 9), "probes 9: the method sweep takes no slopes"),
+        (("--precision", "float16"), "float16': is for GPUs"),
+        (("--workers", 0), "workers 0: must lie between 1 and 1024"),
+        (("--workers", 2, "--ray", "auto"), "a cluster has its own workers; give one of them"),
         (("--clip", "none"), "CLIP 'none': is no file or folder, and open_clip knows no model"),
         (("-o", "none/a.h5"), "none does not exist; create it first"),
         (("-o", "."), ".: is a directory; name a file to write"),
@@ -86,7 +173,7 @@ def test_precompute_interrupted_before_its_first_block_leaves_the_old_atlas_and_
 
     path = tmp_path / "a.h5"
     path.write_bytes(b"old")
-    monkeypatch.setattr("styleatlas.precompute.build.sweep_block", interrupted)
+    monkeypatch.setattr("styleatlas.precompute.build.build_bank", interrupted)
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
     assert result.exit_code == 1
     assert "Traceback" not in result.output
@@ -98,7 +185,7 @@ def test_precompute_interrupted_before_its_first_block_leaves_the_old_atlas_and_
 def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
     """The arguments of a precompute over an old atlas that Ctrl-C ended after two blocks, and
     what it wrote to stderr."""
-    sweep, swept = build.sweep_block, []
+    sweep, swept = bench.sweep_block, []
 
     def interrupting(*arguments):
         if len(swept) == 2:
@@ -108,9 +195,10 @@ def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
 
     path = tmp_path / "a.h5"
     path.write_bytes(b"old")
-    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
+    options = (*QUICK, "--images", 65, "--method", "sweep")
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *options)
     with monkeypatch.context() as patch:
-        patch.setattr(build, "sweep_block", interrupting)
+        patch.setattr(bench, "sweep_block", interrupting)
         result = run(*arguments)
     assert result.exit_code == 1 and result.stdout == ""
     assert path.read_bytes() == b"old"
@@ -118,35 +206,36 @@ def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
 
 
 def test_same_command_resumes_an_interrupted_precompute(interrupted, run, tmp_path):
-    arguments, said = interrupted
+    arguments, stderr = interrupted
     folder = tmp_path / "a.h5.work"
-    kept = f"interrupted: 2 of 5 blocks are kept in {folder}: the same command resumes"
-    assert kept in said.splitlines()
+    kept = f"interrupted: 3 of 6 blocks are kept in {folder}: the same command resumes"
+    assert kept in said(stderr)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert result.stderr == "resuming: 2 of 5 blocks are done\n"
+    assert said(result.stderr) == ["resuming: 3 of 6 blocks are done"]
+    assert {block["resumed"] for block in blocks_told(result.stderr)} == {3}
     assert list(tmp_path.iterdir()) == [tmp_path / "a.h5"]
     resumed = Atlas.open(tmp_path / "a.h5")
-    assert run(*arguments).stderr == ""
+    assert said(run(*arguments).stderr) == []
     assert np.array_equal(Atlas.open(tmp_path / "a.h5").rows, resumed.rows)
 
 
 def test_damaged_block_is_named_and_drawn_again(interrupted, run, tmp_path):
     arguments, _ = interrupted
-    block = min((tmp_path / "a.h5.work").glob("block-*"))
+    block = sorted((tmp_path / "a.h5.work").glob("block-*"))[1]
     block.write_bytes(block.read_bytes()[:-1])
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    first, second = result.stderr.splitlines()
+    first, second = said(result.stderr)
     assert first.startswith(f"{block.name}: was damaged (has less than ")
-    assert first.endswith("and removed; block 0 is drawn again")
-    assert second == "resuming: 1 of 5 blocks are done"
+    assert first.endswith("and removed; block 1 is drawn again")
+    assert second == "resuming: 2 of 6 blocks are done"
 
 
 def test_other_settings_are_refused_while_blocks_are_kept(interrupted, refused, tmp_path):
     arguments, _ = interrupted
     message = refused(*arguments, "--images", 3)
-    assert "settings.images is 2 there and 3 here" in message
+    assert "settings.images is 65 there and 3 here" in message
     assert f"start afresh: delete the folder {tmp_path / 'a.h5.work'}, or choose" in message
 
 
@@ -157,18 +246,19 @@ def test_full_disk_is_explained_and_the_same_command_resumes(
 
     def filling(descriptor: int) -> None:
         calls.append(1)
-        if len(calls) > 8:  # the plan and two blocks
+        if len(calls) > 9:  # the plan, the prompt bank and two blocks
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
     path = tmp_path / "a.h5"
-    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
+    options = (*QUICK, "--images", 65, "--method", "sweep")
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *options)
     with monkeypatch.context() as patch:
         patch.setattr("styleatlas.store.output.os.fsync", filling)
         result = run(*arguments)
     assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
-    assert "cannot be written (No space left on device)" in result.stderr
-    assert "blocks are kept in" in result.stderr and "the same command resumes" in result.stderr
+    (message,) = said(result.stderr)
+    assert "cannot be written (No space left on device)" in message
+    assert "3 of 6 blocks are kept in" in message and "the same command resumes" in message
     assert run(*arguments).stderr.startswith("resuming: ")
     assert list(tmp_path.iterdir()) == [path]

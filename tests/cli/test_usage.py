@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import click
 import pytest
 
 from styleatlas import __version__
-from styleatlas.cli import Numbers, Seeds, main, progress_bar
+from styleatlas.cli import Numbers, Seeds, main
 
 COMMANDS = [
     "convert",
@@ -128,57 +127,6 @@ def test_numbers_are_separated_by_commas():
     for text in ("", "1,", "one", "1 2"):
         with pytest.raises(click.BadParameter, match="is not a number, or numbers separated by"):
             Numbers().convert(text, None, None)
-
-
-class Terminal:
-    def __init__(self, is_one: bool) -> None:
-        self.text, self.is_one = "", is_one
-
-    def isatty(self) -> bool:
-        return self.is_one
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        pass
-
-
-@pytest.fixture
-def progress(monkeypatch):
-    """What is drawn at `before` (of an earlier run), 10 and 40 of 40 pairs, after 0, 2 and 8 s."""
-
-    def progress(on_terminal: bool, before: int = 0) -> str:
-        stderr = Terminal(on_terminal)
-        clock = iter([0.0, 2.0, 8.0])
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", stderr)
-            patch.setattr(time, "monotonic", lambda: next(clock))
-            show = progress_bar()
-            show(before, 40)
-            show(10, 40)
-            show(40, 40)
-        return stderr.text
-
-    return progress
-
-
-def test_progress_on_a_terminal_shows_rate_and_remaining_time(progress):
-    start, first, last = progress(on_terminal=True).lstrip("\r").split("\r")
-    assert start.startswith("sweep [------------------------]   0%  0 renders/s  ? s left")
-    assert first.startswith("sweep [######------------------]  25%  10 renders/s  6 s left")
-    assert last.startswith("sweep [########################] 100%  10 renders/s  0 s left")
-    assert last.endswith("\n") and "\n" not in first
-
-
-def test_progress_does_not_count_resumed_blocks_as_fast_ones(progress):
-    start, first, _ = progress(on_terminal=True, before=4).lstrip("\r").split("\r")
-    assert start.startswith("sweep [##----------------------]  10%  0 renders/s  ? s left")
-    assert first.startswith("sweep [######------------------]  25%  6 renders/s  10 s left")
-
-
-def test_progress_off_a_terminal_is_silent(progress):
-    assert progress(on_terminal=False) == ""
 
 
 @pytest.mark.parametrize(

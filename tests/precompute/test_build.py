@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 
 from styleatlas import __version__
+from styleatlas.precompute import build
 from styleatlas.precompute.build import Settings, precompute
+from styleatlas.precompute.executors import open_executor
+from styleatlas.precompute.tables import audit, screened
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import OptionError, PromptError
 
 ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
+METHODS = ("screened", "sweep", "jacobian", "reference")
+PHRASES = tuple(f"word{i}" for i in range(9))
 
 
-def test_same_settings_give_the_same_arrays_bit_for_bit(draw, make_generator, make_encoder):
-    one, other = (draw(make_generator(), make_encoder(), seed=7) for _ in range(2))
+@pytest.mark.parametrize("method", METHODS)
+def test_same_settings_give_the_same_arrays_bit_for_bit(draw, make_generator, make_encoder, method):
+    one, other = (draw(make_generator(), make_encoder(), method=method, seed=7) for _ in range(2))
     assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS)
     assert np.array_equal(one.prompts.embeddings, other.prompts.embeddings)
 
@@ -33,11 +39,14 @@ def test_atlas_remembers_what_it_was_drawn_with(countable_atlas, generator, enco
     assert origin.settings == {
         "method": "sweep",
         "images": 24,
+        "probes": None,
         "strength": 5.0,
         "truncation": 0.7,
         "samples": 500,
         "seed": 0,
         "label": None,
+        "precision": "float32",
+        "clip_precision": "float32",
         "templates": ["{}", "look at {}"],
     }
     assert countable_atlas.layout == generator.layout
@@ -83,10 +92,111 @@ def test_phrase_that_clip_cannot_read_fails_before_any_render(
 def test_sweep_renders_two_images_a_pair_and_reports_every_block(generator, encoder):
     calls = []
     prompts = PromptSet((), ("{}",))
-    settings = Settings(images=3, samples=2)
-    precompute(generator, encoder, prompts, settings, lambda *call: calls.append(call))
-    assert calls == [(0, 36), (9, 36), (15, 36), (27, 36), (36, 36)]
-    assert generator.images_rendered == 2 * 36
+    settings = Settings(images=40, method="sweep", samples=2)
+    precompute(generator, encoder, prompts, settings, calls.append)
+    assert [call.renders for call in calls] == [0, 384, 768, 960]
+    assert generator.images_rendered == 960 == 2 * 12 * 40
+    assert {call.of_renders for call in calls} == {960}
+    assert [call.last and call.last.images for call in calls] == [None, 16, 16, 8]
+    assert {(call.resumed, call.resumed_renders) for call in calls} == {(0, 0)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_run_in_memory_ends_with_all_blocks_and_renders_done(generator, encoder, method):
+    calls = []
+    settings = Settings(images=20, method=method, samples=2)
+    precompute(generator, encoder, PromptSet((), ("{}",)), settings, calls.append)
+    last = calls[-1]
+    assert last.renders == last.of_renders > 0
+    assert last.blocks == last.of_blocks
+    assert len(calls) == last.of_blocks, "the start, and each block but that of the prompts"
+
+
+# Slopes that are screened
+
+
+def test_screened_rows_are_the_sweeps_where_swept_and_slopes_elsewhere(
+    stylegan2, make_encoder, draw, monkeypatch
+):
+    monkeypatch.setattr("styleatlas.precompute.tables.AUDITED", 4)
+    encoder = make_encoder(16)  # of 32 dimensions, as many as probes
+    sweep, slopes, both = (
+        draw(stylegan2, encoder, PHRASES, method=m) for m in ("sweep", "jacobian", "screened")
+    )
+    strongest, audited = screened(slopes, 0)
+    assert (len(slopes.channels), len(strongest), len(audited)) == (23, 3, 4)
+    swept = np.isin(both.channels, np.union1d(strongest, audited))
+    assert both.fingerprint.settings["swept"] == swept.sum() == 7
+    for name in ("rows", "consistency", "strength"):
+        found, by_sweep, by_slopes = (getattr(atlas, name) for atlas in (both, sweep, slopes))
+        assert np.allclose(found[swept], by_sweep[swept], atol=1e-6), name
+        assert np.array_equal(found[~swept], by_slopes[~swept]), name
+        assert np.abs(by_sweep - by_slopes)[~swept].max() > 1e-3, "they can be told apart"
+
+
+def test_screened_atlas_tells_what_the_audit_found(stylegan2, make_encoder, draw, monkeypatch):
+    monkeypatch.setattr("styleatlas.precompute.tables.AUDITED", 4)
+    seen = []
+    monkeypatch.setattr(build, "audit", lambda *given: seen.append(given) or audit(*given))
+    atlas = draw(stylegan2, make_encoder(14), PHRASES, method="screened")
+    ((slopes, swept, strongest, *_),) = seen
+    settings = atlas.fingerprint.settings
+    assert settings["method"] == "screened" and settings["probes"] == 28, "no more than dimensions"
+    assert settings["audit"] == audit(*seen[0])
+    assert settings["audit"]["channels"] == len(swept.channels) - len(strongest) == 4
+    assert len(slopes.channels) == len(atlas.channels)
+
+
+def test_everything_is_swept_where_channels_are_few(generator, encoder, countable_atlas, draw):
+    atlas = draw(generator, encoder, method="screened")
+    assert atlas.fingerprint.settings["swept"] == 12
+    for name in ("rows", "consistency", "strength"):
+        assert np.allclose(getattr(atlas, name), getattr(countable_atlas, name), atol=1e-6), name
+
+
+def test_screened_run_renders_what_it_said_it_would(make_encoder, generator):
+    calls, encoder = [], make_encoder(14)
+    settings = Settings(images=20, method="screened", samples=2)
+    precompute(generator, encoder, PromptSet((), ("{}",)), settings, calls.append)
+    swept = 2 * 12 * 20
+    assert generator.images_rendered == swept + 20, "an image of slopes is rendered once"
+    assert calls[-1].of_renders == swept + 20 * encoder.width
+
+
+# Executors and settings
+
+
+def test_other_processes_without_sources_are_refused(generator, encoder):
+    settings = Settings(images=1, method="sweep", samples=2)
+    prompts = PromptSet((), ("{}",))
+    with (
+        open_executor(2, None, "cpu") as executor,
+        pytest.raises(OptionError, match="need sources"),
+    ):
+        precompute(generator, encoder, prompts, settings, lambda progress: None, None, executor)
+    assert generator.images_rendered == 0
+
+
+def test_executor_of_this_process_needs_no_sources(generator, encoder, countable_atlas):
+    settings = Settings(images=24, method="sweep", samples=500)
+    prompts = PromptSet((), ("{}",))
+    with open_executor(1, None, None) as executor:
+        atlas = precompute(
+            generator, encoder, prompts, settings, lambda progress: None, None, executor
+        )
+    assert all(np.array_equal(getattr(atlas, n), getattr(countable_atlas, n)) for n in ARRAYS)
+
+
+@pytest.mark.parametrize("method", ["Sweep", "", "slopes", None])
+def test_unknown_method_is_refused_with_those_there_are(method):
+    with pytest.raises(
+        OptionError, match=f"method {method!r}: unknown; use one of screened, sweep, jacobian, ref"
+    ):
+        Settings(method=method)
+
+
+def test_screened_is_the_method_where_none_is_named():
+    assert Settings().method == "screened"
 
 
 @pytest.mark.parametrize(

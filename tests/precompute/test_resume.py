@@ -8,21 +8,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from styleatlas.precompute import build
-from styleatlas.precompute.build import Settings, open_work, precompute
+from styleatlas.precompute.bench import Bench
+from styleatlas.precompute.build import Plan, Settings, open_work, precompute
+from styleatlas.precompute.crew import Progress
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import OutputError, ResumeError
 
 ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
-PROMPTS = PromptSet(("a picture", "something else"), ("{}",))
-SETTINGS = Settings(images=600, samples=50)  # two blocks a channel, so that sums are merged
-BLOCKS = 24
+PROMPTS = PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",))
+# Blocks of 16 images, so that sums are merged. The prompt bank is one more, the first.
+SETTINGS = Settings(images=300, method="sweep", samples=50)
+BLOCKS = 19
 
 
 def same(one: Atlas, other: Atlas) -> bool:
@@ -35,11 +38,11 @@ def same(one: Atlas, other: Atlas) -> bool:
 def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, list]]:
     """Run to the end beside `tmp_path`; returns the atlas and what the progress was."""
 
-    def start(settings: Settings = SETTINGS) -> tuple[Atlas, list[tuple[int, int]]]:
+    def start(settings: Settings = SETTINGS) -> tuple[Atlas, list[Progress]]:
         arguments = (make_generator(), make_encoder(), PROMPTS, settings)
-        calls: list[tuple[int, int]] = []
+        calls: list[Progress] = []
         with open_work(tmp_path / "a.h5", *arguments) as work:
-            atlas = precompute(*arguments, lambda *call: calls.append(call), work)
+            atlas = precompute(*arguments, calls.append, work)
             atlas.write(tmp_path / "a.h5")
             work.finish()
         return atlas, calls
@@ -48,24 +51,33 @@ def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, 
 
 
 @pytest.fixture(scope="module")
-def undisturbed(make_generator, make_encoder) -> Atlas:
-    """The atlas drawn in memory, without a work folder."""
-    arguments = (make_generator(), make_encoder(), PROMPTS, SETTINGS)
-    return precompute(*arguments, lambda done, total: None)
+def in_memory(make_generator, make_encoder) -> Callable[[Settings], Atlas]:
+    """The atlas drawn without a work folder."""
+
+    def draw(settings: Settings) -> Atlas:
+        arguments = (make_generator(), make_encoder(), PROMPTS, settings)
+        return precompute(*arguments, lambda progress: None)
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def undisturbed(in_memory) -> Atlas:
+    return in_memory(SETTINGS)
 
 
 def stop_after(monkeypatch, blocks: int, error: BaseException) -> list[int]:
-    """Let the sweep raise `error` after some blocks; the list counts those that were swept."""
-    sweep, swept = build.sweep_block, []
+    """Let the bench raise `error` after some blocks; the list counts those that were drawn."""
+    work_on, drawn = Bench.__call__, []
 
     def stopping(*arguments):
-        if len(swept) == blocks:
+        if len(drawn) == blocks:
             raise error
-        swept.append(1)
-        return sweep(*arguments)
+        drawn.append(1)
+        return work_on(*arguments)
 
-    monkeypatch.setattr(build, "sweep_block", stopping)
-    return swept
+    monkeypatch.setattr(Bench, "__call__", stopping)
+    return drawn
 
 
 def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
@@ -73,34 +85,79 @@ def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
 ):
     atlas, calls = start()
     assert same(atlas, undisturbed)
-    assert (calls[0], calls[-1], len(calls)) == ((0, 7200), (7200, 7200), BLOCKS + 1)
+    assert (calls[0].renders, calls[-1].renders, len(calls)) == (0, 7200, BLOCKS + 1)
+    assert (calls[0].blocks, calls[-1].blocks) == (1, BLOCKS + 1)
+    assert {call.resumed for call in calls} == {0}, "the bank was embedded in this run"
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
+@pytest.mark.parametrize(
+    ("method", "probes", "images"),
+    [
+        ("sweep", None, 300),
+        ("reference", None, 100),
+        ("jacobian", None, 70),
+        ("jacobian", 8, 70),
+        ("screened", 8, 60),
+    ],
+)
 def test_run_stopped_after_any_block_resumes_to_the_same_bits(
-    start, undisturbed, tmp_path, monkeypatch
+    start, in_memory, generator, encoder, tmp_path, monkeypatch, method, probes, images
 ):
-    for blocks in range(BLOCKS):
+    settings = Settings(method=method, probes=probes, images=images, samples=50)
+    undisturbed = in_memory(settings)
+    blocks = len(Plan.of(generator, encoder.width, settings).renders) - 1
+    assert blocks > 5
+    for finished in range(blocks):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-            stop_after(patch, blocks, ZeroDivisionError())
-            start()
+            stop_after(patch, finished, ZeroDivisionError())
+            start(settings)
         with monkeypatch.context() as patch:
-            swept = stop_after(patch, BLOCKS, AssertionError())
-            atlas, calls = start()
-        assert same(atlas, undisturbed), blocks
-        assert len(swept) == BLOCKS - blocks == len(calls) - 1
-        assert calls[0][0] == (blocks // 2) * 600 + (blocks % 2) * 512
+            drawn = stop_after(patch, blocks, AssertionError())
+            atlas, calls = start(settings)
+        assert same(atlas, undisturbed), finished
+        assert atlas.fingerprint == undisturbed.fingerprint, "what the audit found, too"
+        assert len(drawn) == blocks - finished == len(calls) - 1
+        assert calls[0].blocks == calls[0].resumed == 1 + finished
+        assert calls[0].renders == calls[0].resumed_renders
+        assert calls[-1].blocks == calls[-1].of_blocks == 1 + blocks
         assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_prompts_are_not_embedded_again(
+    make_generator, make_encoder, start, undisturbed, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 0, KeyboardInterrupt())
+        start()
+    shards = [path.name for path in (tmp_path / "a.h5.work").glob("block-*")]
+    assert len(shards) == 1 and shards[0].startswith("block-000000-")
+    encoder = make_encoder()
+    arguments = (make_generator(), encoder, PROMPTS, SETTINGS)
+    with open_work(tmp_path / "a.h5", *arguments) as work:
+        assert same(precompute(*arguments, lambda progress: None, work), undisturbed)
+    assert encoder.texts_read == []
+
+
+def test_bank_that_was_lost_is_embedded_again(start, undisturbed, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        stop_after(patch, 3, ZeroDivisionError())
+        start()
+    (bank,) = (tmp_path / "a.h5.work").glob("block-000000-*")
+    bank.unlink()
+    atlas, calls = start()
+    assert same(atlas, undisturbed)
+    assert (calls[0].blocks, calls[0].resumed) == (4, 3)
 
 
 def test_run_stopped_again_and_again_resumes_to_the_same_bits(
     start, undisturbed, tmp_path, monkeypatch
 ):
-    for _ in range(BLOCKS // 5):
+    for _ in range(3):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
             stop_after(patch, 5, ZeroDivisionError())
             start()
-    assert len(list((tmp_path / "a.h5.work").glob("block-*"))) == 20
+    assert len(list((tmp_path / "a.h5.work").glob("block-*"))) == 1 + 15
     assert same(start()[0], undisturbed)
 
 
@@ -111,20 +168,42 @@ def test_damaged_and_missing_blocks_are_drawn_again(start, undisturbed, tmp_path
     shards = sorted((tmp_path / "a.h5.work").glob("block-*"))
     shards[2].unlink()
     shards[5].write_bytes(shards[4].read_bytes())
-    swept = stop_after(monkeypatch, BLOCKS, AssertionError())
+    drawn = stop_after(monkeypatch, BLOCKS, AssertionError())
     assert same(start()[0], undisturbed)
-    assert len(swept) == BLOCKS - 9 + 2
+    assert len(drawn) == BLOCKS - 9 + 2
 
 
-def test_other_settings_are_refused_by_name(start, monkeypatch):
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"images": 50}, r"settings\.images is 300 there and 50 here"),
+        ({"method": "reference"}, r'settings\.method is "sweep" there and "reference" here'),
+        ({"method": "jacobian", "probes": 8}, r"settings\.probes is null there and 8 here"),
+    ],
+)
+def test_other_settings_are_refused_by_name(start, monkeypatch, other, said):
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         stop_after(patch, 3, ZeroDivisionError())
         start()
-    with pytest.raises(ResumeError, match=r"settings\.images is 600 there and 50 here"):
-        start(Settings(images=50, samples=50))
+    with pytest.raises(ResumeError, match=said):
+        start(replace(SETTINGS, **other))
 
 
-@pytest.mark.parametrize("writes", [1, 7, BLOCKS + 1])
+def test_other_precision_is_refused_by_name(
+    start, make_generator, make_encoder, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        stop_after(patch, 3, ZeroDivisionError())
+        start()
+    for which, said in ((0, "precision"), (1, "clip_precision")):
+        models = [make_generator(), make_encoder()]
+        models[which].precision = "bfloat16"
+        said = rf'settings\.{said} is "float32" there and "bfloat16" here'
+        with pytest.raises(ResumeError, match=said):
+            open_work(tmp_path / "a.h5", *models, PROMPTS, SETTINGS)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 7, BLOCKS + 2])
 def test_full_disk_keeps_the_blocks_before_it(start, undisturbed, tmp_path, monkeypatch, writes):
     fsync, done = os.fsync, []
 
@@ -140,13 +219,13 @@ def test_full_disk_keeps_the_blocks_before_it(start, undisturbed, tmp_path, monk
         with pytest.raises(OutputError, match="No space left on device") as e:
             start()
     kept = writes - 1
-    said = f"{kept} of {BLOCKS} blocks are kept in {tmp_path / 'a.h5.work'}: the same command"
+    said = f"{kept} of {1 + BLOCKS} blocks are kept in {tmp_path / 'a.h5.work'}: the same command"
     assert (said in str(e.value)) == bool(kept)
     assert (tmp_path / "a.h5.work").exists() == bool(kept)
     assert not (tmp_path / "a.h5").exists()
-    swept = stop_after(monkeypatch, BLOCKS, AssertionError())
+    drawn = stop_after(monkeypatch, BLOCKS, AssertionError())
     assert same(start()[0], undisturbed)
-    assert len(swept) == BLOCKS - kept
+    assert len(drawn) == BLOCKS - max(0, kept - 1), "the first of them is the bank"
 
 
 # A process that imports everything once; each run is a child that it forks. Slow disk calls make
@@ -155,6 +234,7 @@ KILLER = """
 import importlib.util, json, os, random, signal, sys, time
 from pathlib import Path
 import numpy as np, torch
+import torch.fx.experimental.symbolic_shapes  # a second of imports that the first gradient takes
 torch.set_num_threads(1)
 spec = importlib.util.spec_from_file_location("countable", sys.argv[1])
 countable = importlib.util.module_from_spec(spec)
@@ -177,10 +257,11 @@ def run():
     global delay
     os.fsync, os.replace = slowed(os.fsync), slowed(os.replace)
     arguments = (countable.CountableGenerator(), countable.CountableEncoder(),
-        PromptSet(("a picture", "something else"), ("{}",)), Settings(images=600, samples=50))
+        PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",)),
+        Settings(images=64, method="screened", probes=8, samples=50))
     with open_work(atlas, *arguments) as work:
         assert not work.complaints, work.complaints
-        drawn = precompute(*arguments, lambda done, total: None, work)
+        drawn = precompute(*arguments, lambda progress: None, work)
         delay = 0.04
         drawn.write(atlas)
         work.finish()
@@ -246,6 +327,6 @@ def test_run_killed_at_fifty_random_moments_resumes_to_the_same_bits(tmp_path):
     length, report = json.loads(result.stdout)
     print(f"a run lasts {length:.2f} s;", *report, sep="\n")
     assert len(report) == 50
-    assert len({found["blocks"] for found in report}) > 10, "killed early, in the middle, late"
+    assert len({found["blocks"] for found in report}) > 8, "killed early, in the middle, late"
     assert any(found["writing"] for found in report), "killed while it wrote a block"
     assert any(found["merging"] for found in report), "killed while it wrote the atlas"

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from styleatlas.engine.generator import StyleGANGenerator
+from styleatlas.engine.load import load_encoder
+from styleatlas.engine.preprocess import to_bytes
 from styleatlas.precompute import build
-from styleatlas.precompute.plan import WorkBlock, plan_blocks
-from styleatlas.precompute.statistics import image_styles
-from styleatlas.precompute.sweep import sweep_block
+from styleatlas.precompute.batches import Batches
+from styleatlas.precompute.plan import WorkBlock, reference_channels, sweep_blocks
+from styleatlas.precompute.statistics import image_styles, style_statistics
+from styleatlas.precompute.sweep import reference_block, sweep_block
+from styleatlas.store.fingerprint import ModelIdentity
+
+from ..checkpoint_files import small_stylegan3
 
 ROWS = ("rows", "consistency", "strength")
 
@@ -72,60 +79,176 @@ def test_step_is_strength_times_sigma(draw, generator, encoder):
     assert atlas.strength[0] == pytest.approx(encoder.length(1.5 * atlas.style_std[2]), abs=1e-6)
 
 
-def entangled(make_generator, stylegan2) -> list:
-    """Generators in which one swept channel changes what another does."""
-    return [make_generator(gate=2), stylegan2]
+@pytest.fixture(scope="module")
+def stylegan3(make_network) -> StyleGANGenerator:
+    identity = ModelIdentity("tiny 3", "3" * 64, {"resolution": 16})
+    return StyleGANGenerator(make_network(config=small_stylegan3()), identity)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["countable", "stylegan2"])
+def block_of(channels, first: int, last: int, kind: str = "sweep") -> WorkBlock:
+    channels = np.array(channels)
+    return WorkBlock(kind, channels, first, last, 2 * len(channels) * (last - first))
+
+
+@pytest.mark.parametrize("which", ["countable", "stylegan2", "stylegan3"])
 def test_row_does_not_depend_on_which_channels_were_swept_before(
-    make_generator, make_encoder, stylegan2, draw, monkeypatch, which
+    make_generator, make_encoder, stylegan2, stylegan3, draw, monkeypatch, which
 ):
-    generator = entangled(make_generator, stylegan2)[which]
-    encoder = make_encoder(24)
+    # In each of them one swept channel changes what another does.
+    entangled = {"countable": make_generator(gate=2), "stylegan2": stylegan2}
+    generator, encoder = {**entangled, "stylegan3": stylegan3}[which], make_encoder(24)
     whole = draw(generator, encoder)
-    reverse = plan_blocks(generator.layout, 24)[::-1]
-    monkeypatch.setattr(build, "plan_blocks", lambda layout, images: reverse)
-    assert all(
-        np.array_equal(getattr(draw(generator, encoder), n), getattr(whole, n)) for n in ROWS
-    )
-    for channel in whole.channels:
-        alone = [WorkBlock(np.array([channel]), 0, 24)]
-        monkeypatch.setattr(build, "plan_blocks", lambda layout, images, alone=alone: alone)
-        single, row = draw(generator, encoder), whole.row_of(channel)
-        assert single.channels.tolist() == [channel]
-        for name in ROWS:
-            difference = getattr(single, name)[0] - getattr(whole, name)[row]
-            assert np.abs(difference).max() < 2e-6, (channel, name)
+    reverse = sweep_blocks(generator.layout, whole.channels, 24)[::-1]
+    assert len(reverse) > 1
+    monkeypatch.setattr(build, "sweep_blocks", lambda layout, channels, images: reverse)
+    backwards = draw(generator, encoder)
+    for name in ROWS:
+        assert np.allclose(getattr(backwards, name), getattr(whole, name), atol=1e-6), name
+    alone = [block_of([c], 0, 24) for c in whole.channels]
+    monkeypatch.setattr(build, "sweep_blocks", lambda layout, channels, images: alone)
+    single = draw(generator, encoder)
+    for name in ROWS:
+        difference = np.abs(getattr(single, name) - getattr(whole, name))
+        assert difference.max() < 2e-6, name
 
 
 def test_styles_are_left_as_they_were(generator, encoder):
     styles = image_styles(generator, 6, 0.7, 0)
     before = styles.clone()
-    block = WorkBlock(np.arange(7, 11), 1, 5)
-    sweep_block(generator, encoder, block, styles, torch.zeros(14), torch.ones(14))
-    assert torch.equal(styles, before)
+    ends = torch.zeros(14), torch.ones(14)
+    for work, kind in ((sweep_block, "sweep"), (reference_block, "reference")):
+        block = block_of([7, 8, 9, 10], 1, 5, kind)
+        work(generator, encoder, block, styles, *ends, Batches(generator))
+        assert torch.equal(styles, before)
 
 
-def test_block_sums_are_those_of_its_own_images(make_generator, encoder):
-    generator = make_generator(gate=2)
+@pytest.mark.parametrize("work", [sweep_block, reference_block])
+def test_block_sums_are_those_of_its_own_images(generator, encoder, work):
     styles = image_styles(generator, 9, 0.7, 0)
     centre, step = torch.zeros(14), torch.full((14,), 0.25)
 
-    def sums(first: int, last: int) -> np.ndarray:
-        block = WorkBlock(np.array([7, 9]), first, last)
-        result = sweep_block(generator, encoder, block, styles, centre, step)
-        return np.column_stack([result.unit, result.length])
+    def sums(first: int, last: int, channels: tuple[int, ...] = (7, 9)) -> np.ndarray:
+        block = block_of(channels, first, last)
+        result = work(generator, encoder, block, styles, centre, step, Batches(generator))
+        return np.column_stack([result["unit"], result["length"]])
 
     assert np.allclose(sums(0, 9), sums(0, 4) + sums(4, 9), atol=1e-6)
-    assert not np.allclose(sums(0, 4), sums(4, 8), atol=1e-3)
+    assert not np.allclose(sums(0, 3), sums(3, 6), atol=1e-3)
+    assert np.allclose(sums(0, 9), np.concatenate([sums(0, 9, (7,)), sums(0, 9, (9,))]), atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["sweep", "reference"])
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000])
 def test_result_does_not_depend_on_the_batch_size(
-    countable_atlas, generator, encoder, draw, monkeypatch, size
+    generator, encoder, draw, monkeypatch, size, method
 ):
-    monkeypatch.setattr("styleatlas.precompute.sweep.batch_size", lambda generator: size)
-    atlas = draw(generator, encoder)
+    whole = draw(generator, encoder, method=method)
+    monkeypatch.setattr("styleatlas.precompute.batches.batch_size", lambda generator: size)
+    images, most = encoder.images, []
+    monkeypatch.setattr(encoder, "images", lambda x: most.append(len(x)) or images(x))
+    atlas = draw(generator, encoder, method=method)
+    assert max(most) == 2 * min(size, 16), "a block has 16 images"
     for name in ROWS:
-        assert np.allclose(getattr(atlas, name), getattr(countable_atlas, name), atol=1e-6), name
+        assert np.allclose(getattr(atlas, name), getattr(whole, name), atol=1e-6), name
+
+
+@pytest.mark.parametrize("clip", ["countable", "random"])
+@pytest.mark.parametrize("which", ["stylegan2", "stylegan3"])
+def test_rows_of_real_generators_are_those_of_whole_renders(
+    which, clip, request, make_encoder, clip_folder, draw
+):
+    generator = request.getfixturevalue(which)
+    encoder = make_encoder(24) if clip == "countable" else load_encoder(clip_folder, "cpu")
+    phrases = ("a", "c", "f")
+    atlas = draw(generator, encoder, phrases, ("{}",), images=20)
+    styles = image_styles(generator, 20, 0.7, 0)
+    rows, strength = [], []
+    with torch.inference_mode():
+        for channel in atlas.channels:
+            sides = []
+            for sign in (1, -1):
+                moved = styles.clone()
+                end = atlas.style_mean[channel] + sign * 5 * atlas.style_std[channel]
+                moved[:, channel] = float(end)
+                sides.append(encoder.images(generator.render(moved)).double())
+            delta = sides[0] - sides[1]
+            mean = (delta / delta.norm(dim=1, keepdim=True)).mean(0)
+            rows.append(mean / mean.norm())
+            strength.append(delta.norm(dim=1).mean())
+    assert (atlas.consistency > 0).all()
+    assert np.abs(atlas.rows - torch.stack(rows).numpy()).max() < 1e-5
+    assert np.abs(atlas.strength - torch.stack(strength).numpy()).max() < 1e-5
+
+
+# The reference: the public builders' loop, written out.
+
+
+@torch.inference_mode()
+def plain_reference(generator, encoder, styles, centre, step) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the images of unit deltas and of their lengths, a row for each swept channel."""
+    swept = reference_channels(generator.layout)
+    unit, length = np.zeros((len(swept), encoder.width)), np.zeros(len(swept))
+    for image in range(len(styles)):
+        style = styles[image : image + 1].clone()  # changed in place from here on
+        for row, channel in enumerate(swept):
+            embeddings = []
+            for end in (centre[channel] + step[channel], centre[channel] - step[channel]):
+                style[:, channel] = end
+                picture = to_bytes(generator.render(style))  # (1, H, W, 3)
+                pixels = picture.permute(0, 3, 1, 2).float() / 127.5 - 1
+                embeddings.append(encoder.images(pixels)[0].double().numpy())
+            style[:, channel] = centre[channel]
+            delta = embeddings[0] - embeddings[1]
+            if np.linalg.norm(delta) > 1e-5:
+                unit[row] += delta / np.linalg.norm(delta)
+            length[row] += np.linalg.norm(delta)
+    return unit, length
+
+
+@pytest.mark.parametrize("which", ["countable", "stylegan2"])
+def test_reference_is_the_loop_of_the_public_builders_with_its_leak_and_its_rounding(
+    which, make_generator, make_encoder, stylegan2, draw
+):
+    generator = make_generator(gate=2) if which == "countable" else stylegan2
+    encoder = make_encoder(14 if which == "countable" else 24)
+    mean, std = style_statistics(generator, 500, 0.7, 0)
+    centre, step = torch.from_numpy(mean), torch.from_numpy(5 * std)
+    styles = image_styles(generator, 20, 0.7, 0)
+    unit, length = plain_reference(generator, encoder, styles, centre, step)
+    atlas = draw(generator, encoder, method="reference", images=20)
+    assert np.array_equal(atlas.channels, reference_channels(generator.layout))
+    assert set(generator.layout.kinds[atlas.channels]) == {"conv"}
+    consistency = np.linalg.norm(unit / 20, axis=1)
+    known = np.divide(unit / 20, consistency[:, None], where=consistency[:, None] > 0, out=0 * unit)
+    assert np.abs(atlas.rows - known).max() < 1e-5
+    assert np.abs(atlas.consistency - consistency).max() < 1e-5
+    assert np.abs(atlas.strength - length / 20).max() < 1e-5
+    clean = draw(generator, encoder, images=20)
+    rows = clean.rows[[clean.row_of(channel) for channel in atlas.channels]]
+    assert np.abs(atlas.rows - rows).max() > 1e-2, "the leak matters here"
+
+
+def test_channel_behind_a_swept_gate_has_the_gates_mean_in_the_reference(
+    make_generator, encoder, draw
+):
+    generator = make_generator(gate=2)
+    clean, leaky = (draw(generator, encoder, method=m) for m in ("sweep", "reference"))
+    row = leaky.row_of(generator.GATED)
+    assert clean.consistency[clean.row_of(generator.GATED)] < 0.9
+    assert leaky.consistency[row] > 0.999, "its gate stands at the mean in all images"
+    sign = np.sign(leaky.style_mean[2])
+    known = sign * encoder.effect(generator.GATED, sign * leaky.style_mean[generator.GATED])
+    assert np.abs(leaky.rows[row] - known).max() < 0.05, "but for the rounding to 8 bits"
+
+
+def test_channel_is_left_at_its_mean_across_the_blocks_of_a_reference(
+    make_generator, encoder, draw, monkeypatch
+):
+    generator = make_generator(gate=2)
+    whole = draw(generator, encoder, method="reference")
+    channels = reference_channels(generator.layout)
+    alone = [block_of([c], 0, 24, "reference") for c in channels[::-1]]
+    monkeypatch.setattr(build, "sweep_blocks", lambda *arguments: alone)
+    single = draw(generator, encoder, method="reference")
+    for name in ROWS:
+        assert np.allclose(getattr(single, name), getattr(whole, name), atol=1e-6), name

@@ -1,0 +1,132 @@
+"""Blocks through an executor, kept as they come and handed on in the order of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.shards import WorkFolder
+from .executors import InThisProcess, result
+from .plan import WorkBlock
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+# Blocks given out before the first of them is handed on: what is finished waits in memory if there
+# is no work folder.
+_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        blocks: finished ones, those of an earlier run and the prompt bank among them.
+        of_blocks: how many there are.
+        resumed: how many an earlier run had finished.
+        renders, of_renders: the same as work; a vector-Jacobian product counts as a render.
+        resumed_renders: those that an earlier run had done.
+        last: the block that was just finished; None at the start.
+    """
+
+    blocks: int
+    of_blocks: int
+    resumed: int
+    renders: int
+    of_renders: int
+    resumed_renders: int
+    last: WorkBlock | None
+
+
+class Crew:
+    """Runs the blocks of a run and reports on them.
+
+    Args:
+        executor: where.
+        bench: what turns a block into its arrays.
+        work: keeps finished blocks; None: they are kept in memory until they are handed on.
+        report: told of the progress at the start and after each block.
+        renders: of every block of the run, in the order of their numbers.
+        resumed: the blocks that an earlier run had finished.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        bench: Callable[[WorkBlock], Arrays],
+        work: WorkFolder | None,
+        report: Callable[[Progress], None],
+        renders: Sequence[int],
+        resumed: Set[int],
+    ) -> None:
+        self._executor, self._bench, self._work = executor, bench, work
+        self._report, self._renders = report, renders
+        self._done, self._resumed = {0, *resumed}, resumed  # block 0, the bank, came before
+        self._ahead = 1 if isinstance(executor, InThisProcess) else _AHEAD
+        self._tell(None)
+
+    def run(self, blocks: Sequence[WorkBlock], first: int) -> Iterator[tuple[WorkBlock, Arrays]]:
+        """Every block, numbered from `first` on, with its arrays, in order.
+
+        Raises:
+            WorkerError: the process at work on a block was lost.
+            OutputError: a block cannot be kept.
+        """
+        ready: dict[int, Arrays] = {}
+        at_work: dict[Future[Arrays], int] = {}
+        last = first + len(blocks)
+        given = first  # up to here blocks are given out, or need not be
+        for number in range(first, last):
+            while number not in ready:
+                kept = self._work.load(number) if self._work else None
+                if kept is not None:
+                    ready[number] = kept
+                    continue
+                if number < given and number not in at_work.values():  # it was kept, and is lost
+                    at_work[self._executor.submit(self._bench, blocks[number - first])] = number
+                while given < last and len(at_work) < self._ahead and given < number + _AHEAD:
+                    if given not in self._done:
+                        block = blocks[given - first]
+                        at_work[self._executor.submit(self._bench, block)] = given
+                    given += 1
+                ready |= self._finished(at_work, blocks, first)
+            yield blocks[number - first], ready.pop(number)
+
+    def _finished(
+        self, at_work: dict[Future[Arrays], int], blocks: Sequence[WorkBlock], first: int
+    ) -> dict[int, Arrays]:
+        """Waits for a block and takes what is finished out of `at_work`; arrays that were kept on
+        disk are not held."""
+        finished, _ = wait(at_work, return_when=FIRST_COMPLETED)
+        held: dict[int, Arrays] = {}
+        # Failures last: what others have done by then is kept.
+        for future in sorted(finished, key=lambda future: future.exception() is not None):
+            number = at_work.pop(future)
+            arrays = result(future)
+            if self._work:
+                self._work.save(number, arrays)
+            else:
+                held[number] = arrays
+            self._done.add(number)
+            self._tell(blocks[number - first])
+        return held
+
+    def _tell(self, last: WorkBlock | None) -> None:
+        def of(numbers: Set[int]) -> int:
+            return sum(self._renders[number] for number in numbers)
+
+        self._report(
+            Progress(
+                blocks=len(self._done),
+                of_blocks=len(self._renders),
+                resumed=len(self._resumed),
+                renders=of(self._done),
+                of_renders=sum(self._renders),
+                resumed_renders=of(self._resumed),
+                last=last,
+            )
+        )

@@ -1,0 +1,139 @@
+"""What people and machines are told of a run: before it, while it runs, and after it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, TextIO
+
+import numpy as np
+
+from ..store.atlas import Atlas
+from ..store.layout import StyleLayout
+from .crew import Progress
+
+Record = dict[str, Any]
+
+_BAR = 24
+
+
+class ProgressReport:
+    """Tells a stream of every `Progress`: a line that renews itself on a terminal, elsewhere a
+    JSON object a block."""
+
+    def __init__(self, stream: TextIO, layout: StyleLayout) -> None:
+        self._stream, self._layout = stream, layout
+        self._start: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now
+        done = progress.renders - progress.resumed_renders
+        rate = done / max(now - self._start, 1e-3)
+        left = (progress.of_renders - progress.renders) / rate if rate else None
+        if self._stream.isatty():
+            self._stream.write(_line(progress, rate, left))
+            self._stream.flush()
+        elif progress.last is not None:
+            block = progress.last
+            ends = (self._layout.label(int(block.channels[i])) for i in (0, -1))
+            record = {
+                "kind": block.kind,
+                "channels": list(ends),
+                "images": [block.first, block.last - 1],
+                "blocks": progress.blocks,
+                "of_blocks": progress.of_blocks,
+                "resumed": progress.resumed,
+                "renders_per_s": round(rate, 2),
+                "seconds_left": None if left is None else round(left, 1),
+            }
+            self._stream.write(json.dumps(record) + "\n")
+
+
+def _line(progress: Progress, rate: float, left: float | None) -> str:
+    share = progress.renders / max(1, progress.of_renders)
+    bar = "#" * int(_BAR * share)
+    stage = progress.last.kind if progress.last else "begins"
+    parts = [
+        f"\r{stage:<9} [{bar:-<{_BAR}}] {share:4.0%}",
+        f"{progress.blocks}/{progress.of_blocks} blocks",
+        f"{rate:.3g} renders/s",
+        f"{'?' if left is None else duration(left)} left ",
+    ]
+    end = "\n" if progress.blocks == progress.of_blocks else ""
+    return "  ".join(parts) + end
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3.4 h, 5.2 days."""
+    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{1 if name == 'h' else 0}f} {name}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def estimate_text(record: Record) -> str:
+    """What `estimate` found out, for people."""
+    seconds = [f"{name} {duration(value)}" for name, value in record["seconds"].items()]
+    memory = record["peak_memory_bytes"]
+    rows = {
+        "method": record["method"],
+        "channels": f"{record['channels']:,} over {record['images']} images",
+        "blocks": f"{record['blocks']:,}",
+        "renders": f"{record['renders']:,}",
+        "products": f"{record['vector_jacobian_products']:,} vector-Jacobian products",
+        "time": f"about {duration(record['seconds_in_all'])} on {record['workers']} x "
+        f"{record['device']} ({', '.join(seconds)})",
+        "work folder": f"{record['work_folder_bytes'] / 2**20:,.0f} MiB until the atlas is written",
+        "atlas": f"{record['atlas_bytes'] / 2**20:,.1f} MiB",
+        "memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB in the calibration",
+    }
+    return "\n".join(f"{key:<13}{value}" for key, value in rows.items())
+
+
+def summary(atlas: Atlas) -> Record:
+    """What came out of a run: how many channels move the embedding, how alike the images are in
+    them, which layers are strongest, and what was audited."""
+    images = int(atlas.images[0])
+    chance = 1.5 / np.sqrt(images)  # the mean of so many random unit vectors has 1 / sqrt(images)
+    live = atlas.consistency > 0
+    layers = []
+    for layer in atlas.layout:
+        inside = live & (atlas.channels >= layer.start) & (atlas.channels < layer.slice.stop)
+        if inside.any():
+            layers.append((float(np.median(atlas.strength[inside])), layer.name))
+    strongest = int(np.argmax(atlas.strength * atlas.consistency))
+    settings = atlas.fingerprint.settings
+    record: Record = {
+        "channels": len(atlas.channels),
+        "images": images,
+        "live": int(live.sum()),
+        "more_consistent_than_chance": int((atlas.consistency > chance).sum()),
+        "median_consistency": round(float(np.median(atlas.consistency)), 3),
+        "strongest_layers": [name for _, name in sorted(layers, reverse=True)[:3]],
+        "strongest_channel": atlas.layout.label(int(atlas.channels[strongest])),
+        "prompts": len(atlas.prompts),
+    }
+    return record | {key: settings[key] for key in ("swept", "audit") if key in settings}
+
+
+def summary_text(name: str, record: Record) -> str:
+    """The summary of the atlas written to `name`, and what to try next, for people."""
+    lines = [
+        f"{name}: {record['channels']} channels over {record['images']} images, "
+        f"{record['prompts']} prompts",
+        f"  {record['live']} channels move CLIP's embedding, "
+        f"{record['more_consistent_than_chance']} of them more alike in all images than chance "
+        f"(median consistency {record['median_consistency']})",
+        f"  strongest layers: {', '.join(record['strongest_layers']) or 'none'}",
+    ]
+    if "audit" in record:
+        audit = record["audit"]
+        lines.append(
+            f"  {record['swept']} channels were swept, the rest have slopes; of "
+            f"{audit['channels']} audited ones the median cosine of both is "
+            f"{audit['median_cosine']}, the lowest {audit['lowest_cosine']}"
+        )
+    lines.append(f"next: styleatlas query prompts {name} {record['strongest_channel']}")
+    return "\n".join(lines)
