@@ -42,7 +42,8 @@ class Prefix(ABC):
         change = (values[:, None] - self._base[:, channel])[
             ..., None, None, None
         ]  # (k, n, 1, 1, 1)
-        y = self._linear + change.to(self._linear.dtype) * self._response(channel)
+        response = self._response(channel)
+        y = torch.addcmul(self._linear, change.to(response.dtype), response)
         base = self._base.repeat(k, 1)
         style = base.clone()
         style[:, channel] = values.repeat_interleave(n)
@@ -148,5 +149,5 @@ def prefix(network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int)
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:
-    """The whole batch so many times: (n, c, h, w) -> (times * n, c, h, w)."""
-    return x.repeat(times, 1, 1, 1)
+    """The whole batch so many times, channels last: (n, c, h, w) -> (times * n, c, h, w)."""
+    return x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)

@@ -276,8 +276,10 @@ class ToRGB(nn.Module):
     def linear(self, x: Tensor, style: Tensor) -> Tensor:
         """The image before it is clamped, which is affine in the style."""
         weight = self.weight[:, :, 0, 0] * (style / fan_in_root(self.weight))[:, None]  # (n, 3, in)
-        y = torch.bmm(weight.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
-        image: Tensor = y.to(self.bias.dtype) + self.bias[:, None, None]
+        # Channels last in memory, as x: a CPU up-samples such images 4 to 12 times as fast.
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (n, h * w, in)
+        y = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).to(self.bias.dtype) + self.bias
+        image: Tensor = y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
         return image
 
     def response(self, x: Tensor, channel: int) -> Tensor:
