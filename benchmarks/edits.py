@@ -8,15 +8,19 @@ attributes that stay as they were, over all of them and over those the edit succ
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
+from torch import Tensor
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
 from styleatlas.engine.direction import KINDS
 from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA
 from styleatlas.engine.pictures import save_png, sheet
+from styleatlas.engine.protocols import Generator
 from styleatlas.engine.reports import table
 from styleatlas.engine.sampling import render_batches, styles_from_seeds
 from styleatlas.zoo.judge import Judge, Reading, shown
@@ -65,6 +69,32 @@ def score(
     }
 
 
+class Avatars:
+    """Avatars of seeds 1 to n, and what the judge reads of them before and after edits."""
+
+    def __init__(self, generator: Generator, seeds: int) -> None:
+        self._judge = Judge()
+        self._styles = styles_from_seeds(generator, range(1, seeds + 1), 0.7)
+        with torch.inference_mode():
+            self.images = torch.cat(list(render_batches(generator, self._styles)))
+        self._before = self._judge.read(self.images)
+
+    def edited(
+        self, editor: Editor, alpha: float, **choice: Any
+    ) -> Iterator[tuple[dict[str, Any], Tensor]]:
+        """Figures and images of every edit; `choice` is what `Editor.direction` takes."""
+        for target, (attribute, values) in EDITS.items():
+            direction = editor.direction(NEUTRAL, target, **choice)
+            images = editor.apply(self._styles, direction, alpha).images
+            figures = score(self._before, self._judge.read(images), attribute, values)
+            yield {"target": target, "channels": len(direction.channels), **figures}, images
+
+
+def mean(records: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, float]:
+    """Of some of the figures."""
+    return {key: round(sum(r[key] for r in records) / len(records), 1) for key in keys}
+
+
 @click.command()
 @click.option("--atlas", default=str(zoo.ATLAS), help="An atlas of the embedded pair.")
 @click.option("--seeds", default=200, show_default=True)
@@ -82,25 +112,18 @@ def main(
     sheets: Path | None,
     as_json: bool,
 ) -> None:
-    generator, judge = load_generator(zoo.NAME), Judge()
+    generator = load_generator(zoo.NAME)
     editor = Editor(Atlas.open(atlas), generator, lambda: load_encoder(zoo.NAME))
-    styles = styles_from_seeds(generator, range(1, seeds + 1), 0.7)
-    with torch.inference_mode():
-        images = torch.cat(list(render_batches(generator, styles)))
-    before = judge.read(images)
+    avatars = Avatars(generator, seeds)
     records = []
-    for target, (attribute, values) in EDITS.items():
-        direction = editor.direction(NEUTRAL, target, beta=beta, kinds=KINDS[kinds])
-        result = editor.apply(styles, direction, alpha)
-        figures = score(before, judge.read(result.images), attribute, values)
-        records.append({"target": target, "channels": len(direction.channels), **figures})
+    for record, images in avatars.edited(editor, alpha, beta=beta, kinds=KINDS[kinds]):
+        records.append(record)
         if sheets is not None:
             sheets.mkdir(parents=True, exist_ok=True)
-            name = target.replace(" ", "-") + ".png"
-            save_png(sheet([images[:12], result.images[:12]], scale=2), sheets / name)
-    keys = ("success", "preservation", "where_won")
-    mean = {key: round(sum(r[key] for r in records) / len(records), 1) for key in keys}
-    records.append({"target": "mean", "channels": "", "absent": "", **mean})
+            name = record["target"].replace(" ", "-") + ".png"
+            save_png(sheet([avatars.images[:12], images[:12]], scale=2), sheets / name)
+    means = mean(records, ("success", "preservation", "where_won"))
+    records.append({"target": "mean", "channels": "", "absent": "", **means})
     click.echo(json.dumps(records, indent=2) if as_json else table(records))
 
 

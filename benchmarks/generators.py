@@ -19,11 +19,12 @@ from pathlib import Path
 import click
 import plain_stylegan
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleatlas.engine.generator import build
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
+from styleatlas.engine.preprocess import Preprocessing, preprocess
 from styleatlas.engine.reports import table
 
 Run = Callable[[], Tensor]
@@ -89,18 +90,22 @@ def generator_runs(name: str, batch: int, device: str) -> tuple[dict[str, Run], 
     return runs, batch * macs(config)
 
 
-def clip_runs(batch: int, device: str) -> tuple[dict[str, Run], float]:
-    """A ViT-B/32 with our preprocessing of 256 px images."""
+def vit_b_32(device: str) -> tuple[nn.Module, Preprocessing]:
+    """CLIP's ViT-B/32 with random weights, and how it takes its images."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.model import CLIP
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from styleatlas.engine.preprocess import Preprocessing, preprocess
 
     vision = {"image_size": 224, "patch_size": 32, "width": 768, "layers": 12}
     text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
     model = CLIP(512, vision, text, quick_gelu=True).to(device).eval().requires_grad_(False)
-    settings = Preprocessing(224, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    return model, Preprocessing(224, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+
+
+def clip_runs(batch: int, device: str) -> tuple[dict[str, Run], float]:
+    """A ViT-B/32 with our preprocessing of 256 px images."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, settings = vit_b_32(device)
     images = torch.rand(batch, 3, 256, 256, device=device) * 2 - 1
 
     def encode() -> Tensor:

@@ -1,0 +1,489 @@
+"""What precompute costs and what its methods are worth: `python benchmarks/precompute.py`.
+
+\b
+a  the sweep against the loop of StyleCLIP's public builders
+b  the methods on the embedded pair: seconds, agreement with the sweep, judged edits
+c  FFHQ-1024 on this machine, projected from measured parts
+d  peak memory of the blocks, and two workers against one
+
+Ratios are of figures of the same run. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from chart import scatter
+from costs import SAMPLES, fastest, load_models, method_seconds, slope_costs, sweep_costs
+from edits import EDITS, NEUTRAL, Avatars, mean
+from generators import machine, memory_of
+from numpy.typing import NDArray
+
+from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA
+from styleatlas.engine.reports import table
+from styleatlas.precompute.bench import Arrays, Bench, RemoteBench, Setup, Sources
+from styleatlas.precompute.build import Plan, Settings, precompute
+from styleatlas.precompute.crew import Crew
+from styleatlas.precompute.executors import InThisProcess, open_executor
+from styleatlas.precompute.plan import WorkBlock, reference_channels, slope_blocks, sweep_blocks
+from styleatlas.precompute.slopes import Probes
+from styleatlas.precompute.tables import swept_table
+from styleatlas.prompts.sets import prompt_set
+from styleatlas.store.fingerprint import Fingerprint
+from styleatlas.store.shards import Run, WorkFolder
+
+Record = dict[str, Any]
+
+MIDDLE, LARGE = "StyleGAN2 256", "StyleGAN2 1024"
+AIMS = {zoo.NAME: 8, MIDDLE: 2}  # of the sweep, in times the loop
+METHOD_AIMS = {  # in times the sweep
+    "jacobian, all components": 10,
+    "jacobian, 32 probes": 40,
+    "screened, 32 probes": 5,
+}
+METHODS = {
+    "sweep": Settings(method="sweep"),
+    "jacobian, all components": Settings(method="jacobian"),
+    "jacobian, 32 probes": Settings(method="jacobian", probes=32),
+    "screened, 32 probes": Settings(method="screened"),
+    "screened, all components": Settings(method="screened", probes=128),
+}
+PROMPTS = (  # for the overlap of channels, in the bank
+    *EDITS,
+    "a face with red hair",
+    "a face with grey hair",
+    "a face with long hair",
+    "a face with an afro",
+    "a face with a turban",
+    "a face with a moustache",
+    "a sad face",
+    "a winking face",
+    "a face with a white shirt",
+    "a face with a pink background",
+)
+TOP = 30
+ALPHAS, CHANNELS = (4.0, 5.5, 7.5), (50, 100, 200)
+HOURS_AIM, HOURS_IMAGES, LOOP_IMAGES = 3, 32, 100  # of FFHQ-1024; a builder takes 100 images
+
+
+def part_a(images: int, rounds: int) -> Record:
+    """Milliseconds of a pair, averaged over all channels: of the loop with the plain formulation,
+    of the same loop with our renderer, and of our sweep in blocks."""
+    rows = []
+    for name, aim in AIMS.items():
+        costs = sweep_costs(name, images, rounds)
+        channels = costs.models.channels
+        loop, ours = costs.loop_pair(), costs.loop_pair(our_render=True)
+        sweep = costs.sweep(channels, images) / (len(channels) * images)
+        rows.append(
+            {
+                "pair": name,
+                "loop ms": round(1000 * loop, 2),
+                "loop, our render ms": round(1000 * ours, 2),
+                "sweep ms": round(1000 * sweep, 2),
+                "times loop": round(loop / sweep, 1),
+                "aim": aim,
+                "of it by the renderer": round(loop / ours, 1),
+                **{key: round(x, 4) for key, x in costs.rows_apart.items()},
+            }
+        )
+        say(f"{name}: {rows[-1]['times loop']} times")
+    return {"rows": rows, "by_layer": {name: _by_layer(name, images, rounds) for name in AIMS}}
+
+
+def _by_layer(name: str, images: int, rounds: int) -> Record:
+    costs = sweep_costs(name, images, rounds)
+    keys = ("loop", "loop_our_render", "prefix", "pair")
+    return {"sample": asdict(SAMPLES[name]), **{key: getattr(costs, key) for key in keys}}
+
+
+def part_b(images: int, rounds: int, seeds: int) -> Record:
+    """Seconds of all blocks of a method, without the prompt bank and the statistics; how its table
+    agrees with the sweep's on the same images; what edits by it achieve."""
+    atlases, seconds = {}, {}
+    for name, settings in METHODS.items():
+        atlases[name], seconds[name] = _drawn(replace(settings, images=images))
+        say(f"{name}: {seconds[name]:.1f} s")
+    for name in ("jacobian, 32 probes", "screened, 32 probes"):
+        fewer = max(1, round(images * seconds[name] / seconds["sweep"]))
+        key = f"sweep, {fewer} image{'s' * (fewer > 1)}"
+        if key not in atlases:
+            atlases[key], seconds[key] = _drawn(Settings(method="sweep", images=fewer))
+            say(f"{key}: {seconds[key]:.1f} s")
+    avatars = Avatars(load_models(zoo.NAME).generator, seeds)
+    rows, edits = [], []
+    for name, atlas in atlases.items():
+        rows.append(
+            {
+                "method": name,
+                "seconds": round(seconds[name], 1),
+                "s an image": round(seconds[name] / int(atlas.images[0]), 3),
+                "times sweep": round(seconds["sweep"] / seconds[name], 1),
+                "aim": METHOD_AIMS.get(name),
+                **_agreement(atlas, atlases["sweep"]),
+            }
+        )
+        edits.append({"method": name, **_judged(avatars, atlas)})
+        say(f"{name}: edits judged")
+    projected = method_seconds(
+        sweep_costs(MIDDLE, images, rounds), slope_costs(MIDDLE, 16, rounds), images
+    )
+    return {
+        "rows": rows,
+        "edits": edits,
+        "precision": _precision(min(images, 8)),
+        "projected_256": [
+            {
+                "method": name,
+                "s an image": round(spent / images, 1),
+                "times sweep": round(projected["sweep"] / spent, 1),
+                "aim": METHOD_AIMS.get(name),
+            }
+            for name, spent in projected.items()
+        ],
+    }
+
+
+def _precision(images: int) -> list[Record]:
+    """Rows of the sweep by models of reduced precision, against float32 on the same images."""
+    settings = Settings(method="sweep", images=images)
+    exact, _ = _drawn(settings)
+    generator, encoder = (
+        load(zoo.NAME, "cpu", "bfloat16") for load in (load_generator, load_encoder)
+    )
+    reduced = precompute(generator, encoder, prompt_set(zoo.NAME), settings, lambda progress: None)
+    cosines = (exact.rows * reduced.rows).sum(1)[exact.consistency > 0]
+    return [
+        {
+            "precision": "bfloat16",
+            "images": images,
+            "median cosine": round(float(np.median(cosines)), 4),
+            "5th percentile": round(float(np.percentile(cosines, 5)), 4),
+            "strongest tenth": round(float(np.median(cosines[_strongest(exact)])), 4),
+        }
+    ]
+
+
+def _strongest(atlas: Atlas) -> NDArray[np.bool_]:
+    """The tenth of the channels that move most, among those that move."""
+    strength = atlas.strength[atlas.consistency > 0]
+    return strength >= np.percentile(strength, 90)
+
+
+def _drawn(settings: Settings) -> tuple[Atlas, float]:
+    """An atlas of the embedded pair, and the seconds from its first report to its last."""
+    models, reports = load_models(zoo.NAME), []
+    atlas = precompute(
+        models.generator,
+        models.encoder,
+        prompt_set(zoo.NAME),
+        settings,
+        lambda progress: reports.append(time.perf_counter()),
+    )
+    return atlas, reports[-1] - reports[0]
+
+
+def _agreement(atlas: Atlas, sweep: Atlas) -> Record:
+    """Median cosines of rows with the sweep's, and of their parts in the basis of 32 probes; the
+    share of the 30 strongest channels in common, over 20 prompts.
+
+    The mean of n unit vectors without anything in common has a length of 1/sqrt(n); where they
+    vary in ten dimensions or more, 1.5 times that is three deviations above. Rows of the sweep
+    with less consistency are noise, and left out.
+    """
+    live = sweep.consistency > 1.5 / np.sqrt(sweep.images)
+    basis = Probes.of(sweep.prompts.embeddings, 32, 0).basis
+
+    def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        return round(float(np.median((a * b).sum(1) / lengths.clip(1e-12))), 3)
+
+    ours, theirs = atlas.rows[live], sweep.rows[live]
+    editor = Editor(sweep, load_models(zoo.NAME).generator, load_models(zoo.NAME).encoder)
+    common = []
+    for prompt in PROMPTS:
+        text = editor.texts.direction(NEUTRAL, prompt)
+        best = [set(np.argsort(-abs(rows @ text))[:TOP]) for rows in (atlas.rows, sweep.rows)]
+        common.append(len(best[0] & best[1]) / TOP)
+    return {
+        "rows": int(live.sum()),
+        "cosine": cosine(ours, theirs),
+        "in the basis": cosine(ours @ basis.T, theirs @ basis.T),
+        f"top {TOP}": round(float(np.mean(common)), 3),
+    }
+
+
+def _judged(avatars: Avatars, atlas: Atlas) -> Record:
+    """At the default alpha and beta, and at the alpha and number of channels of a small grid with
+    the largest sum of success and preservation; the mean over the prompts of `edits.py`."""
+    editor = Editor(atlas, load_models(zoo.NAME).generator, load_models(zoo.NAME).encoder)
+
+    def figures(alpha: float, **choice: float) -> dict[str, float]:
+        records = [record for record, _ in avatars.edited(editor, alpha, **choice)]
+        return mean(records, ("success", "preservation", "channels"))
+
+    usual = figures(DEFAULT_ALPHA, beta=DEFAULT_BETA)
+    grid = {(a, k): figures(a, channels=k) for a in ALPHAS for k in CHANNELS}
+    (alpha, count), best = max(grid.items(), key=lambda e: e[1]["success"] + e[1]["preservation"])
+    chosen = {"best alpha": alpha, "best channels": count}
+    return usual | chosen | {f"best {key}": best[key] for key in ("success", "preservation")}
+
+
+def part_c(images: int, rounds: int) -> Record:
+    """Hours of FFHQ-1024: every measured part is of one image; the rest is multiplication."""
+    sweep, slopes = sweep_costs(LARGE, images, rounds), slope_costs(LARGE, 1, rounds)
+    models, encoder = sweep.models, sweep.models.encoder
+    style = models.styles[:1]
+    with torch.inference_mode():
+        image = models.generator.render(style)
+        parts = fastest(
+            {
+                "a render": partial(models.generator.render, style),
+                "a plain render": partial(models.plain, style),
+                "an embedding": partial(encoder.images, image),
+            },
+            rounds,
+        )
+    parts["a pair of the loop, with Pillow"] = sweep.loop_pair()
+    parts["a render and its embedding, for gradients"] = slopes.start
+    parts["a vector-Jacobian product"] = slopes.product
+    references = len(reference_channels(models.generator.layout))
+    loop = references * LOOP_IMAGES * sweep.loop_pair()
+    projected = {f"loop, {references} channels, {LOOP_IMAGES} images": loop}
+    projected |= method_seconds(sweep, slopes, HOURS_IMAGES)
+    return {
+        "channels": len(models.channels),
+        "measured": [{"part": key, "seconds": round(x, 3)} for key, x in parts.items()],
+        "measured_layers": [
+            {"layer": name, "prefix s": round(sweep.prefix[name], 3), "pair s": round(pair, 3)}
+            for name, pair in sweep.pair.items()
+        ],
+        "rows": [
+            {"method": key, "hours": round(x / 3600, 2), "times loop": round(loop / x, 1)}
+            for key, x in projected.items()
+        ],
+        "by_layer": _by_layer(LARGE, images, rounds),
+    }
+
+
+def _setup(images: int) -> Setup:
+    """Of the embedded pair, with styles of so many images and 32 probes."""
+    models = load_models(zoo.NAME)
+    probes = Probes.of(Atlas.open(zoo.ATLAS).prompts.embeddings, 32, 0)
+    arrays = (models.styles[:images], models.centre, models.step)
+    return Setup(*(array.numpy() for array in arrays), probes)
+
+
+def _blocks(
+    executor: Executor,
+    bench: Bench | RemoteBench,
+    setup: Setup,
+    plan: Plan,
+    work: WorkFolder | None = None,
+) -> Iterator[tuple[WorkBlock, Arrays]]:
+    """The blocks of a plan as precompute draws them."""
+    place = (executor, partial(bench, setup), work)
+    crew = Crew(*place, lambda progress: None, plan.renders, frozenset())
+    return crew.run([*plan.slopes, *plan.sweep], 1)
+
+
+def _spread(channels: int) -> NDArray[np.int64]:
+    """So many of the embedded pair's channels, evenly."""
+    every = load_models(zoo.NAME).channels
+    return every[np.linspace(0, len(every) - 1, min(channels, len(every))).astype(int)]
+
+
+def memory(kind: str, images: int, channels: int) -> float:
+    """MiB at the peak of all blocks and their sums, in this process, with a work folder."""
+    models, chosen = load_models(zoo.NAME), _spread(channels)
+    layout, width = models.generator.layout, models.encoder.width
+    slopes = slope_blocks(layout, chosen, images, 32) if kind == "slopes" else []
+    sweep = sweep_blocks(layout, chosen, images) if kind == "sweep" else []
+    plan, setup = Plan(chosen, slopes, sweep), _setup(images)
+    fingerprint = Fingerprint(models.generator.identity, models.encoder.identity, {})
+    run = Run(fingerprint, prompts="", blocks=len(plan.renders), library="")
+    bench = Bench(models.generator, models.encoder)
+    with (
+        TemporaryDirectory() as folder,
+        WorkFolder(Path(folder) / "atlas.h5", run, plan.shapes(1, width)) as work,
+    ):
+        blocks = _blocks(InThisProcess(), bench, setup, plan, work)
+        peak, _ = memory_of(lambda: swept_table(chosen, images, width, blocks), "cpu")
+        work.finish()
+    return 1024 * peak
+
+
+def part_d(images: int, rounds: int) -> Record:
+    """Peak memory against the number of images (a block takes 16 at most) and of channels, every
+    row in a process of its own; seconds of the same blocks by two workers and in this process."""
+    few, many = max(1, images // 4), 4 * images
+    cases = [("sweep", n, 64) for n in (few, images, many)]
+    cases += [("sweep", few, k) for k in (256, 1128)]
+    cases += [("slopes", n, 1128) for n in (few, images, many)]
+    cases += [("slopes", few, k) for k in (64, 256)]
+    rows = []
+    for case in cases:
+        command = [sys.executable, __file__, "--row", json.dumps(case)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        row = dict(zip(("kind", "images", "channels"), case, strict=True))
+        rows.append(row | {"MiB": round(float(answer), 1)})
+        say(f"memory: {rows[-1]}")
+    return {"memory": rows, **_throughput(min(images, 16), rounds)}
+
+
+def _throughput(images: int, rounds: int) -> Record:
+    """Seconds of 256 channels; the workers have started and loaded their models before."""
+    models, setup, chosen = load_models(zoo.NAME), _setup(images), _spread(256)
+    plan = Plan(chosen, [], sweep_blocks(models.generator.layout, chosen, images))
+    here = Bench(models.generator, models.encoder)
+    identities = (models.generator.identity, models.encoder.identity)
+    remote = RemoteBench(Sources(zoo.NAME, zoo.NAME), *identities)
+    threads_before = torch.get_num_threads()
+
+    def in_process(threads: int) -> None:
+        torch.set_num_threads(threads)
+        list(_blocks(InThisProcess(), here, setup, plan))
+        torch.set_num_threads(threads_before)
+
+    with open_executor(2, None, "cpu") as executor:
+        small = WorkBlock("sweep", chosen[:1], 0, 1, 2)
+        start, ready = time.perf_counter(), set()
+        while len(ready) < 2:
+            futures = [executor.submit(_warmed, remote, setup, small) for _ in range(2)]
+            ready |= {future.result() for future in futures}
+        start_up = time.perf_counter() - start
+        runs: dict[str, Callable[[], object]] = {
+            "in process, 1 thread": partial(in_process, 1),
+            "in process, 2 threads": partial(in_process, 2),
+            "2 workers, 1 thread each": lambda: list(_blocks(executor, remote, setup, plan)),
+        }
+        seconds = fastest(runs, rounds)
+    one, renders = seconds["in process, 1 thread"], sum(plan.renders)
+    return {
+        "throughput": [
+            {
+                "where": where,
+                "seconds": round(spent, 1),
+                "renders/s": round(renders / spent, 1),
+                "times 1 thread": round(one / spent, 2),
+                "start-up s": round(start_up, 1) if "workers" in where else 0.0,
+            }
+            for where, spent in seconds.items()
+        ],
+    }
+
+
+def _warmed(bench: RemoteBench, setup: Setup, block: WorkBlock) -> int:
+    """The process that loaded the models and worked on a block."""
+    bench(setup, block)
+    return os.getpid()
+
+
+def say(text: str) -> None:
+    """Progress, beside the tables."""
+    click.echo(text, err=True)
+
+
+TEXTS = {
+    "a": {
+        "rows": "A pair of renders and embeddings: the loop and the sweep; apart: unit rows of both"
+    },
+    "b": {
+        "rows": "Methods on the embedded pair, and agreement with the sweep on the same images",
+        "edits": "Edits by them: judged at the defaults, and at the best of a grid, in percent",
+        "precision": "Rows of the sweep in reduced precision, against float32",
+        "projected_256": f"{MIDDLE} with ViT-B/32, projected from measured blocks",
+    },
+    "c": {
+        "measured": f"{LARGE} with ViT-B/32: measured, one image each",
+        "measured_layers": "Measured by layer, one image and one channel each",
+        "rows": f"Arithmetic, {HOURS_IMAGES} images; aim: under {HOURS_AIM} hours. No GPU measured",
+    },
+    "d": {
+        "memory": "Peak of the blocks on top of the models, embedded pair",
+        "throughput": "The same blocks of the sweep; start-up of workers not counted",
+    },
+}
+
+
+def draw(rows: list[Record], edits: list[Record], path: Path) -> None:
+    """Success and preservation at the defaults against the seconds of all blocks."""
+    scatter(
+        {
+            f"{key}, mean of {len(EDITS)} prompts": [
+                (row["method"], row["seconds"], edit[key])
+                for row, edit in zip(rows, edits, strict=True)
+            ]
+            for key in ("success", "preservation")
+        },
+        "seconds of all blocks",
+        path,
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--part", "parts", type=click.Choice(list(TEXTS)), multiple=True, default=TEXTS)
+@click.option(
+    "--images",
+    default=32,
+    type=click.IntRange(4),
+    show_default=True,
+    help="Of part b; d takes a quarter to four times as many.",
+)
+@click.option("--seeds", default=200, show_default=True, help="Avatars whose edits are judged.")
+@click.option("--rounds", default=3, show_default=True, help="The best counts; not for methods.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Everything, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Part b as a PNG file.")
+@click.option("--row", hidden=True, help="Kind, images and channels of a row of memory, as JSON.")
+def main(
+    parts: tuple[str, ...],
+    images: int,
+    seeds: int,
+    rounds: int,
+    json_file: Path | None,
+    plot: Path | None,
+    row: str | None,
+) -> None:
+    if row:
+        click.echo(memory(*json.loads(row)))
+        return
+    if plot and "b" not in parts:
+        raise click.UsageError("--plot draws part b; ask for it")
+    results: Record = {
+        "machine": machine("cpu"),
+        "settings": {"parts": parts, "images": images, "seeds": seeds, "rounds": rounds},
+    }
+    work = {
+        "a": partial(part_a, images, rounds),
+        "b": partial(part_b, images, rounds, seeds),
+        "c": partial(part_c, images, rounds),
+        "d": partial(part_d, images, rounds),
+    }
+    click.echo(results["machine"])
+    for part in sorted(set(parts)):
+        results[part] = work[part]()
+        for key, title in TEXTS[part].items():
+            click.echo(f"\n{part}. {title}\n\n{table(results[part][key])}")
+        if json_file:
+            json_file.write_text(json.dumps(results, indent=2))
+    if plot:
+        draw(results["b"]["rows"], results["b"]["edits"], plot)
+
+
+if __name__ == "__main__":
+    main()
