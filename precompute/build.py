@@ -52,7 +52,7 @@ class Settings:
             `screened` takes slopes, sweeps the strongest tenth of the channels and audits the
             rest; `reference` is the sweep of StyleCLIP's public builders with its faults.
         probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
-            (`jacobian`) or 32 (`screened`).
+            (`jacobian`), or 32 (`screened`; all if there are fewer prompts).
         strength: how many standard deviations a channel moves to either side, above 0 to 50.
         truncation: psi of the images and of the statistics, 0 to 2.
         samples: latents behind the style statistics, at least 2.
@@ -171,7 +171,7 @@ def open_work(
         OptionError: settings that the generator cannot satisfy.
         ResumeError, OutputError: a folder that cannot be taken up or made.
     """
-    _require(generator, encoder, settings)
+    settings = settled(generator, encoder, prompts, settings)
     shapes = Plan.of(generator, encoder.width, settings).shapes(len(prompts.phrases), encoder.width)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
     run = Run(
@@ -210,7 +210,7 @@ def precompute(
         WorkerError: a process at work was lost.
         FingerprintError: a process loaded other models.
     """
-    _require(generator, encoder, settings)
+    settings = settled(generator, encoder, prompts, settings)
     plan = Plan.of(generator, encoder.width, settings)
     resumed = work.done if work else frozenset[int]()
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
@@ -251,14 +251,25 @@ def precompute(
     )
 
 
-def _require(generator: Generator, encoder: JointEncoder, settings: Settings) -> None:
-    """Raise OptionError for settings that these models cannot satisfy."""
+def settled(
+    generator: Generator, encoder: JointEncoder, prompts: PromptSet, settings: Settings
+) -> Settings:
+    """`settings` as these models and prompts allow: all directions of CLIP's space where no number
+    of probes is asked for and there are too few prompts to choose them by.
+
+    Raises:
+        OptionError: the models cannot satisfy the settings.
+    """
     one_hot_labels(generator, [], settings.label)
     if settings.takes_slopes and "float16" in (generator.precision, encoder.precision):
         raise OptionError(
             f"precision float16: its gradients vanish, which the method {settings.method} needs; "
             "take bfloat16, or --method sweep"
         )
+    too_few = settings.probes is None and len(prompts.phrases) < SCREENING_PROBES
+    return (
+        replace(settings, probes=encoder.width) if settings.takes_slopes and too_few else settings
+    )
 
 
 def _measure(

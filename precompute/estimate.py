@@ -16,7 +16,7 @@ from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
 from ..store.layout import Layer
 from .bench import Bench, Setup
-from .build import Plan, Settings
+from .build import Plan, Settings, settled
 from .plan import WorkBlock
 from .slopes import Probes
 from .statistics import image_styles
@@ -41,6 +41,7 @@ def estimate(
     Raises:
         OptionError: settings that the generator cannot satisfy.
     """
+    settings = settled(generator, encoder, prompts, settings)
     plan = Plan.of(generator, encoder.width, settings)
     shapes = plan.shapes(len(prompts.phrases), encoder.width)
     seconds = {

@@ -217,3 +217,16 @@ def test_screened_is_the_method_where_none_is_named():
 def test_settings_out_of_range_are_refused_by_name(settings, message):
     with pytest.raises(OptionError, match=message):
         Settings(**settings)
+
+
+def test_screened_takes_all_directions_where_too_few_prompts_could_choose_probes(
+    draw, generator, make_encoder
+):
+    wide = make_encoder(24)  # 48 dimensions
+    few = draw(generator, wide, method="screened", images=2)
+    assert few.fingerprint.settings["probes"] == 48
+    many = tuple(f"channel{number % 14} number {number}" for number in range(40))
+    assert (
+        draw(generator, wide, many, method="screened", images=2).fingerprint.settings["probes"]
+        == 32
+    )
