@@ -209,6 +209,7 @@ def precompute(
         OutputError: a block that cannot be kept.
         WorkerError: a process at work was lost.
         FingerprintError: a process loaded other models.
+        DeviceMemoryError: not even one image fits into the device's memory.
     """
     settings = settled(generator, encoder, prompts, settings)
     plan = Plan.of(generator, encoder.width, settings)
@@ -266,10 +267,9 @@ def settled(
             f"precision float16: its gradients vanish, which the method {settings.method} needs; "
             "take bfloat16, or --method sweep"
         )
-    too_few = settings.probes is None and len(prompts.phrases) < SCREENING_PROBES
-    return (
-        replace(settings, probes=encoder.width) if settings.takes_slopes and too_few else settings
-    )
+    if not settings.takes_slopes or settings.probes or len(prompts.phrases) >= SCREENING_PROBES:
+        return settings
+    return replace(settings, probes=encoder.width)
 
 
 def _measure(

@@ -39,11 +39,9 @@ class Prefix(ABC):
         """The images with one channel of the layer at each of k values, all else as it was:
         values (k,) -> (k * n, image channels, H, W), the n images at the first value first."""
         k, n = len(values), len(self._base)
-        change = (values[:, None] - self._base[:, channel])[
-            ..., None, None, None
-        ]  # (k, n, 1, 1, 1)
+        change = values[:, None] - self._base[:, channel]  # (k, n)
         response = self._response(channel)
-        y = torch.addcmul(self._linear, change.to(response.dtype), response)
+        y = torch.addcmul(self._linear, change[..., None, None, None].to(response.dtype), response)
         base = self._base.repeat(k, 1)
         style = base.clone()
         style[:, channel] = values.repeat_interleave(n)
@@ -99,15 +97,16 @@ class ToRGBPrefix(Prefix):
         self._layer = block.torgb
         above = synthesis.resolutions.index(block.torgb.resolution) + 1
         self._above = [synthesis.block(size) for size in synthesis.resolutions[above:]]
-        super().__init__(styles, layer, self._layer.linear(self._x, styles[layer]))
+        linear = self._layer.linear(self._x, styles[layer])
+        self._rgb = clamped(linear.clone(), self._layer.clamp)
+        super().__init__(styles, layer, linear)
 
     def _response(self, channel: int) -> Tensor:
         return self._layer.response(self._x, channel)
 
     def _finish(self, y: Tensor, base: Tensor, style: Tensor, later: Sequence[Tensor]) -> Tensor:
         times = len(base) // len(self._base)
-        rgb = clamped(self._linear.clone(), self._layer.clamp)
-        change = clamped(y, self._layer.clamp) - _repeated(rgb, times)
+        change = clamped(y, self._layer.clamp) - _repeated(self._rgb, times)
         for block in self._above:
             change = block.doubled(change)
         return _repeated(self._image, times) + change
