@@ -6,19 +6,25 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from . import __version__, zoo
-from .store.errors import AtlasCorruptError, OptionError, StyleAtlasError
+from .store.errors import AtlasCorruptError, OptionError, OutputError, StyleAtlasError
 
 if TYPE_CHECKING:
     from .engine.precision import Precision
     from .engine.protocols import JointEncoder
+    from .engine.texts import TextEmbedder
     from .precompute.build import Method
     from .store.atlas import Atlas
+
+
+Form = Literal["text", "json", "csv"]
 
 
 class Command(click.Command):
@@ -113,6 +119,32 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
 
 
+def form_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--json and --csv; the command is told one `form`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @click.option("--csv", "as_csv", is_flag=True, help="Answer in CSV with a header.")
+    @wraps(command)
+    def formed(*arguments: Any, as_json: bool, as_csv: bool, **options: Any) -> None:
+        if as_json and as_csv:
+            raise click.UsageError("--json and --csv exclude each other; give one of them")
+        command(*arguments, form="json" if as_json else "csv" if as_csv else "text", **options)
+
+    return formed
+
+
+def answer(records: list[dict[str, Any]], form: Form) -> None:
+    """Print the records of a query."""
+    from .engine.reports import csv_lines, sides, table
+
+    if form == "json":
+        click.echo(json.dumps(records, indent=2))
+    elif form == "csv":
+        click.echo(csv_lines(records), nl=False)
+    else:
+        click.echo(sides(records) if records and "side" in records[0] else table(records))
+
+
 def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
@@ -129,6 +161,14 @@ def open_atlas(source: str) -> Atlas:
     from .store.atlas import Atlas
 
     return Atlas.open(zoo.ATLAS if source == zoo.NAME else source)
+
+
+def open_texts(source: str, clip: str | None) -> tuple[Atlas, TextEmbedder]:
+    """An atlas, and what embeds prompts as it does."""
+    from .engine.texts import TextEmbedder
+
+    atlas = open_atlas(source)
+    return atlas, TextEmbedder(atlas, encoder_loader(atlas, clip, None))
 
 
 def encoder_loader(
@@ -186,6 +226,9 @@ def _known(what: str, option: str, name: str) -> str:
 @click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
 @class_option
+@click.option(
+    "--prompts", "prompts_file", metavar="FILE", help="Add its phrases, one a line, to the bank."
+)
 @device_option
 @click.option(
     "--precision",
@@ -209,6 +252,7 @@ def precompute(
     samples: int,
     seed: int,
     label: int | None,
+    prompts_file: str | None,
     device: str | None,
     precision: Precision | None,
     workers: int,
@@ -237,7 +281,7 @@ def precompute(
     from .precompute.build import precompute as build
     from .precompute.executors import open_executor
     from .precompute.reports import ProgressReport, estimate_text, summary, summary_text
-    from .prompts.sets import prompt_set
+    from .prompts.sets import prompt_set, read_phrases
     from .store.output import require_writable
 
     if reference_compat:
@@ -248,9 +292,10 @@ def precompute(
     settings = Settings(images, method, probes, strength, truncation, samples, seed, label)
     require_writable(output)
     precision = pick_precision(precision, pick_device(device))
+    phrases = read_phrases(prompts_file) if prompts_file else ()
     model = load_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
-    prompts = prompt_set(encoder.identity.name)
+    prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
     if dry_run:
         from .precompute.estimate import estimate
 
@@ -386,46 +431,327 @@ def query() -> None:
 @click.argument("atlas")
 @prompt_options
 @click.option("--top", default=20, show_default=True, help="How many.")
-@json_option
+@form_options
 def query_channels(
-    atlas: str, neutral: str, target: str, clip: str | None, top: int, as_json: bool
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
 ) -> None:
     """Which channels a pair of prompts moves.
 
     The score is the cosine of a channel's row with the text direction; consistency says how alike
-    the images are in it, strength how far the channel moves CLIP's embedding.
+    the images are in it, strength how far the channel moves CLIP's embedding; expected is how far
+    it is expected to move along the text direction for each sigma of the channel.
     """
-    from .engine.reports import channel_records, table
-    from .engine.texts import TextEmbedder
-
-    opened = open_atlas(atlas)
-    texts = TextEmbedder(opened, encoder_loader(opened, clip, None))
-    records = channel_records(opened, texts.direction(neutral, target), top)
-    click.echo(json.dumps(records, indent=2) if as_json else table(records))
+    opened, texts = open_texts(atlas, clip)
+    answer(opened.query_channels(texts.direction(neutral, target), top), form)
 
 
 @query.command(
     "prompts",
     epilog="""
     styleatlas query prompts avatars b16.conv1:20 --top 5
+    styleatlas query prompts avatars b16.conv1 --top 5
     """,
 )
 @click.argument("atlas")
-@click.argument("channel")
-@click.option("--top", default=20, show_default=True, help="How many to either side.")
-@json_option
-def query_prompts(atlas: str, channel: str, top: int, as_json: bool) -> None:
-    """What a CHANNEL, written layer:number, means in the words of the prompt bank."""
-    from .engine.reports import prompt_records, table
+@click.argument("channel", metavar="CHANNEL|LAYER")
+@click.option("--top", default=20, show_default=True, help="How many, to either side.")
+@form_options
+def query_prompts(atlas: str, channel: str, top: int, form: Form) -> None:
+    """What a channel or a layer means, in phrases.
 
-    record = prompt_records(open_atlas(atlas), channel, top)
+    Of a CHANNEL, written layer:number: the phrases it moves images towards and away from. The
+    confidence, 0 to 1, is the share of its row that other images would repeat, times the
+    probability that a row by chance scores lower with its best phrase.
+
+    Of a LAYER: the phrases that depend most on it. Share is its part in all that the atlas's
+    channels do along the phrase, movement how far CLIP's embedding moves along it as the layer's
+    channels vary by a sigma; then the channels that move most towards and away, and the confidence
+    of the stronger one.
+    """
+    opened = open_atlas(atlas)
+    records = opened.query_prompts(channel, top)
+    if records and records[0].get("consistency") == 0:
+        click.echo(f"{channel}: is dead: it never moved CLIP's embedding", err=True)
+    answer(records, form)
+
+
+@query.command(
+    "similar",
+    epilog="""
+    styleatlas query similar avatars --neutral "a face" --target "a face with glasses" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@click.option("--top", default=20, show_default=True, help="How many.")
+@form_options
+def query_similar(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
+) -> None:
+    """Which phrases of the bank edit alike.
+
+    Both cosines compare a phrase with the target, as seen from the neutral prompt: in CLIP's space,
+    and of the edits' steps in style space, each channel counted by its strength. A phrase low in
+    the first and high in the second means something else and yet edits alike.
+    """
+    opened, texts = open_texts(atlas, clip)
+    text = texts.direction(neutral, target)
+    answer(opened.query_similar(texts.embed(neutral), text, top), form)
+
+
+@query.command(
+    "entangled",
+    epilog="""
+    styleatlas query entangled avatars --neutral "a face" --target "a bald face" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@click.option("--top", default=20, show_default=True, help="How many to either side.")
+@form_options
+def query_entangled(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
+) -> None:
+    """What else an edit is expected to move.
+
+    Adds up what the atlas knows of the channels that `edit` would move, and lists the phrases that
+    the image moves towards or away from more than the prompts alone explain. Moves and explained
+    are cosines. Phrases about the target itself are left out.
+    """
+    from .engine.direction import DEFAULT_BETA, find_direction
+
+    opened, texts = open_texts(atlas, clip)
+    text = texts.direction(neutral, target)
+    found = find_direction(opened, text, neutral=neutral, target=target, beta=DEFAULT_BETA)
+    answer(opened.query_entangled(found.delta(1.0), text, top), form)
+
+
+@query.command(
+    "compare",
+    epilog="""
+    styleatlas query compare avatars my.h5
+    """,
+)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@form_options
+def query_compare(a: str, b: str, form: Form) -> None:
+    """How alike two atlases of one generator are.
+
+    As a whole and layer by layer, of the channels in both: the median cosine of their rows, plain
+    and weighted by strength (with one CLIP only), the median correlation of their scores with the
+    phrases in both banks, the rank correlation of their strengths, the median consistencies, and
+    which share of the 30 channels that answer most to a phrase both name.
+    """
+    from .engine.reports import origin
+
+    one, other = open_atlas(a), open_atlas(b)
+    records = one.compare(other)
+    if form == "text":
+        click.echo(f"A  {origin(one)}\nB  {origin(other)}\n")
+    answer(records, form)
+
+
+@main.command(
+    epilog="""
+    styleatlas sheet avatars b16.conv1:20 b32.torgb:45 --seed 1-4 -o sheet.png
+    styleatlas sheet avatars --top 5 --neutral "a face" --target "a face with a beard" -o beard.png
+    """
+)
+@click.argument("atlas")
+@click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
+@click.option("--top", type=int, metavar="K", help="The K channels that the prompts move most.")
+@click.option("--neutral", metavar="TEXT", help='Where from: "a face".')
+@click.option("--target", metavar="TEXT", help='Where to: "a sad face".')
+@click.option("--clip", metavar="CLIP", help="The atlas's CLIP, for prompts not in its bank.")
+@click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
+@click.option("--seed", "seeds", type=Seeds(), default="1-4", show_default=True, help="1-8 or 3,5.")
+@click.option(
+    "--steps",
+    type=Numbers(),
+    default="-10,-5,0,5,10",
+    show_default=True,
+    help="The columns, in sigma of the channel.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@class_option
+@output_option("PATH", "The PNG file to write.")
+@device_option
+@json_option
+def sheet(
+    atlas: str,
+    channels: tuple[str, ...],
+    top: int | None,
+    neutral: str | None,
+    target: str | None,
+    clip: str | None,
+    generator: str | None,
+    seeds: tuple[int, ...],
+    steps: tuple[float, ...],
+    truncation: float,
+    label: int | None,
+    output: Path,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Show what style channels do, as one PNG with their phrases beside them.
+
+    A row a seed, a column a step from the image's own style, as an edit steps. CHANNEL is written
+    layer:number; instead of channels, --top K with a pair of prompts shows those the pair moves
+    most. Large images are scaled down as the sheet grows.
+    """
+    from .engine.channel_sheet import draw_sheet, require_sheet, sheet_records
+    from .engine.direction import find_direction
+    from .engine.load import load_generator
+    from .engine.pictures import require_png, save_png
+    from .engine.sampling import styles_from_seeds
+    from .engine.texts import TextEmbedder
+
+    asked = (top, neutral, target)
+    if bool(channels) == (None not in asked) or (channels and asked != (None, None, None)):
+        raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
+    require_png(output)
+    table = open_atlas(atlas)
+    scores = None
+    if top is None or neutral is None or target is None:
+        flats = [table.layout.parse(channel) for channel in channels]
+    else:
+        text = TextEmbedder(table, encoder_loader(table, clip, device)).direction(neutral, target)
+        found = find_direction(table, text, neutral=neutral, target=target, channels=top)
+        flats, scores = found.channels.tolist(), found.scores.tolist()
+    require_sheet(table, len(flats) * len(seeds), steps)
+    known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
+    model = load_generator(known, device)
+    table.fingerprint.require_generator(model.identity)
+    styles = styles_from_seeds(model, seeds, truncation, label)
+    records = sheet_records(table, flats, scores)
+    save_png(draw_sheet(model, table, styles, seeds, records, steps), output)
     if as_json:
-        click.echo(json.dumps(record, indent=2))
-        return
-    head = {key: value for key, value in record.items() if key not in ("towards", "away")}
-    click.echo(table([head]))
-    for side in ("towards", "away"):
-        click.echo(f"\n{side}\n{table(record[side])}")
+        answer = {"output": str(output), "seeds": seeds, "steps": steps, "channels": records}
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        counts = f"{len(flats)} x {len(seeds)} x {len(steps)}"
+        click.echo(f"{output}: {counts} images (channels, seeds, steps)")
+
+
+@main.command(
+    epilog="""
+    styleatlas report avatars -o report.html
+    styleatlas report avatars -o report.html --neutral "a face" --target "a bald face"
+    """
+)
+@click.argument("atlas")
+@output_option("PATH", "The HTML file to write.")
+@click.option("--neutral", "neutrals", multiple=True, metavar="TEXT", help='Where from: "a face".')
+@click.option("--target", "targets", multiple=True, metavar="TEXT", help='Where to: "a sad face".')
+@click.option("--clip", metavar="CLIP", help="The atlas's CLIP, for prompts not in its bank.")
+@click.option(
+    "--generator", metavar="G", help="The atlas's generator, for pictures; known for `avatars`."
+)
+@class_option
+@device_option
+def report(
+    atlas: str,
+    output: Path,
+    neutrals: tuple[str, ...],
+    targets: tuple[str, ...],
+    clip: str | None,
+    generator: str | None,
+    label: int | None,
+    device: str | None,
+) -> None:
+    """Write an atlas as one HTML page that opens anywhere and loads nothing.
+
+    Its origin, its layers, its strongest channels with their phrases, which layers answer to
+    which phrases, and, where the generator is at hand, what channels do in pictures. --neutral and
+    --target, given together and as often as wanted, add what each layer answers to that pair.
+    """
+    from .engine.atlas_report import PromptPair, report_html, require_html, write_report
+    from .engine.texts import TextEmbedder
+
+    if len(neutrals) != len(targets):
+        raise click.UsageError("give --neutral and --target equally often; they make up pairs")
+    require_html(output)
+    table = open_atlas(atlas)
+    texts = TextEmbedder(table, encoder_loader(table, clip, device))
+    both = zip(neutrals, targets, strict=True)
+    pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
+    figures = []
+    if generator or table.fingerprint.generator.name == zoo.NAME:
+        from .engine.channel_sheet import report_figures
+        from .engine.load import load_generator
+
+        figures = report_figures(load_generator(generator or zoo.NAME, device), table, label)
+    page = report_html(table, pairs, figures)
+    write_report(page, output)
+    click.echo(
+        f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures"
+    )
+
+
+@main.group()
+def prompts() -> None:
+    """Care for an atlas's prompt bank."""
+
+
+@prompts.command(
+    "add",
+    epilog="""
+    styleatlas prompts add ffhq.h5 pirates.txt --clip ViT-B-32.pt
+    styleatlas prompts add avatars more.txt -o my.h5
+    """,
+)
+@click.argument("atlas")
+@click.argument("file")
+@click.option("--clip", metavar="CLIP", help="The atlas's CLIP; known for `avatars`.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="The atlas file to write; ATLAS itself if not given.",
+)
+@device_option
+@json_option
+def prompts_add(
+    atlas: str, file: str, clip: str | None, output: Path | None, device: str | None, as_json: bool
+) -> None:
+    """Add the phrases of FILE to an atlas's prompt bank.
+
+    FILE is text in UTF-8 with a phrase a line; empty lines and lines that begin with # are passed
+    over, and - is standard input. Phrases of the bank are skipped. The others are embedded by
+    CLIP in the atlas's own templates; all else in the atlas stays as it is.
+    """
+    from .engine.texts import TextEmbedder, encode_with
+    from .prompts.embed import extended
+    from .prompts.sets import read_phrases, unknown
+    from .store.output import require_writable
+
+    target = Path(zoo.ATLAS if atlas == zoo.NAME else atlas) if output is None else output
+    if target.resolve() == Path(zoo.ATLAS).resolve():
+        raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
+    require_writable(target)
+    phrases = read_phrases(file)
+    opened = open_atlas(atlas)
+    added = unknown(phrases, opened.prompts)
+    bank = opened.prompts
+    if added:
+        texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
+        encode = encode_with(texts.encoder)
+        templates = opened.fingerprint.settings.get("templates", ["{}"])
+        hidden = not sys.stderr.isatty()
+        with click.progressbar(length=len(added), file=sys.stderr, hidden=hidden) as bar:
+            bank = extended(bank, added, templates, encode, bar.update)
+    if added or output is not None:
+        replace(opened, prompts=bank).write(target)
+    skipped = len(phrases) - len(added)
+    if as_json:
+        answer = {"added": len(added), "skipped": skipped, "prompts": len(bank)}
+        click.echo(json.dumps({"output": str(target), **answer}, indent=2))
+    else:
+        click.echo(
+            f"{target}: {len(added)} prompts added, {skipped} skipped as known; {len(bank)} in all"
+        )
 
 
 @main.command(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store.atlas import Atlas
-from ..store.errors import DirectionError, OptionError, PromptError
+from ..store.errors import DirectionError, OptionError
 from ..store.layout import LayerKind
 
 KINDS: dict[str, tuple[LayerKind, ...]] = {
@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[LayerKind, ...]] = {
 }
 """Which layers an edit may move, by name: shapes live in convolutions, colours in toRGB."""
 DEFAULT_KINDS = KINDS["all"]
+DEFAULT_BETA = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +55,6 @@ class Direction:
         delta = np.zeros(self.size, np.float32)
         delta[self.channels] = alpha * self.steps
         return delta
-
-
-def text_direction(
-    neutral: NDArray[np.float32], target: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The unit vector from one unit text embedding (D,) to another.
-
-    Raises:
-        PromptError: the two are the same to CLIP.
-    """
-    difference = target.astype(np.float64) - neutral
-    length = float(np.linalg.norm(difference))
-    if length < 1e-4:
-        raise PromptError("target: means the same to CLIP as the neutral prompt; say what differs")
-    return (difference / length).astype(np.float32)
 
 
 def relevance(atlas: Atlas, text: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,13 +13,12 @@ from torch import Tensor
 from ..store.atlas import Atlas
 from ..store.errors import OptionError
 from ..store.layout import LayerKind
-from .direction import DEFAULT_KINDS, Direction, find_direction
+from .direction import DEFAULT_BETA, DEFAULT_KINDS, Direction, find_direction
 from .protocols import Generator, JointEncoder
 from .sampling import render_batches
 from .texts import TextEmbedder
 
 DEFAULT_ALPHA = 5.5
-DEFAULT_BETA = 0.15
 MAX_ALPHA = 100.0
 
 

@@ -10,7 +10,7 @@ from ..store.fingerprint import ModelIdentity
 from ..store.layout import Layer, StyleLayout
 from .checkpoints.checkpoint import GeneratorCheckpoint
 from .networks.mapping import FullyConnected
-from .networks.prefix import Prefix, prefix
+from .networks.prefix import Prefix, prefix, resume
 from .networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from .networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from .precision import Precision, reduced_dtype
@@ -91,7 +91,7 @@ class StyleGANGenerator:
         Raises:
             OptionError: styles of another width.
         """
-        image: Tensor = self.network.synthesis(self._by_layer(styles), noise)
+        image: Tensor = self.network.synthesis(self.by_layer(styles), noise)
         return image
 
     def prefix(self, styles: Tensor, layer: Layer) -> Prefix:
@@ -100,10 +100,22 @@ class StyleGANGenerator:
         Raises:
             OptionError: styles of another width, or StyleGAN3's input.
         """
-        return prefix(self.network, self._by_layer(styles), list(self.layout).index(layer))
+        return prefix(self.network, self.by_layer(styles), list(self.layout).index(layer))
 
-    def _by_layer(self, styles: Tensor) -> tuple[Tensor, ...]:
-        """styles (n, C) -> (n, size) for each layer."""
+    def resume(self, styles: Tensor, layer: Layer) -> ResumedRender:
+        """styles (n, C) rendered up to a layer; see `Generator.resume`.
+
+        Raises:
+            OptionError: styles of another width.
+        """
+        return ResumedRender(self, styles, layer)
+
+    def by_layer(self, styles: Tensor) -> tuple[Tensor, ...]:
+        """styles (n, C) -> (n, size) for each layer.
+
+        Raises:
+            OptionError: styles of another width.
+        """
         if styles.ndim != 2 or styles.shape[1] != self.layout.size:
             raise OptionError(
                 f"styles: have shape {tuple(styles.shape)}; "
@@ -126,6 +138,33 @@ class StyleGANGenerator:
                 f"label c: {found}; this generator is conditional and takes ({n}, {self.c_dim}), "
                 "one-hot for a class"
             )
+
+
+class ResumedRender:
+    """`Resumed` over a `StyleGANGenerator`."""
+
+    def __init__(self, generator: StyleGANGenerator, styles: Tensor, layer: Layer) -> None:
+        self._generator, self._layer = generator, layer
+        self._number = list(generator.layout).index(layer)
+        self._before = styles[:, : layer.start].detach()
+        self._finish = resume(generator.network, generator.by_layer(styles), self._number)
+
+    @torch.inference_mode()
+    def render(self, styles: Tensor) -> Tensor:
+        """styles (k * n, C) -> (k * n, image channels, H, H); see `Resumed.render`."""
+        later = self._generator.by_layer(styles)[self._number :]
+        times, rest = divmod(len(styles), len(self._before))
+        if rest:
+            raise OptionError(
+                f"styles: are {len(styles)}, no multiple of the {len(self._before)} that were "
+                "rendered; give as many for each"
+            )
+        if not torch.equal(styles[:, : self._layer.start], self._before.repeat(times, 1)):
+            raise OptionError(
+                f"styles: differ before layer {self._layer.name} from those that were rendered; "
+                "resume at the first layer that changes"
+            )
+        return self._finish(later)
 
 
 def build(config: StyleGAN2Config | StyleGAN3Config) -> StyleGAN2 | StyleGAN3:

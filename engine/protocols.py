@@ -53,6 +53,12 @@ class Generator(Protocol):
         without gradients: where renders go on from that differ in that layer alone."""
         ...
 
+    def resume(self, styles: Tensor, layer: Layer) -> Resumed:
+        """styles (n, C) rendered up to a layer of `layout`, with constant noise and without
+        gradients: where renders go on from that differ in that layer and after it. The layer
+        that holds the first channel to change is `layout.locate(channel)[0]`."""
+        ...
+
 
 class Prefix(Protocol):
     """n images rendered up to a layer."""
@@ -61,6 +67,19 @@ class Prefix(Protocol):
         """The images with one channel of the layer, counted from its first, at each of k values,
         all else as it was: values (k,) -> (k * n, channels, H, W), the n images at the first value
         first."""
+        ...
+
+
+class Resumed(Protocol):
+    """n images rendered up to a layer; their features are held as long as this is."""
+
+    def render(self, styles: Tensor) -> Tensor:
+        """styles (k * n, C), each n of which agree before the layer with the n that were rendered
+        -> (k * n, channels, H, W). So with n = 1 all of a strip or a film share one image.
+
+        Raises:
+            OptionError: they do not agree, or their number is no multiple of n.
+        """
         ...
 
 

@@ -1,52 +1,22 @@
-"""What an atlas and its edits answer, as records that JSON holds. Without torch."""
+"""What an atlas is and what its edits did, as records and as text. Without torch."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..store.atlas import Atlas
-from ..store.errors import OptionError
-from ..store.index import PromptIndex
-from .direction import Direction, relevance
 
 if TYPE_CHECKING:
+    from .direction import Direction
     from .editor import ClipShift, EditResult
 
 Record = dict[str, Any]
-
-
-def channel_records(atlas: Atlas, text: NDArray[np.float32], top: int) -> list[Record]:
-    """The channels that answer most to a unit text direction (D,), of either sign.
-
-    Raises:
-        OptionError: top below 1.
-    """
-    if top < 1:
-        raise OptionError(f"top {top}: must be at least 1")
-    scores = relevance(atlas, text)
-    order = np.argsort(-np.abs(scores), kind="stable")[:top]
-    return [{**_channel(atlas, int(row)), "score": _number(scores[row])} for row in order]
-
-
-def prompt_records(atlas: Atlas, label: str, top: int) -> Record:
-    """What a channel written `b16.conv1:20` means: the phrases of the bank it moves an image
-    towards and away from, as cosines of its row with each phrase's direction from the bank's mean.
-
-    Raises:
-        LayoutError: no such channel, or it was not swept.
-        OptionError: top below 1.
-    """
-    row = atlas.row_of(atlas.layout.parse(label))
-    towards, away = PromptIndex(atlas.prompts.centred()).both_signs(atlas.rows[row], top)
-    return {
-        **_channel(atlas, row),
-        "towards": [{"prompt": text, "score": _number(score)} for text, score in towards],
-        "away": [{"prompt": text, "score": _number(score)} for text, score in away],
-    }
 
 
 def atlas_record(atlas: Atlas) -> Record:
@@ -82,6 +52,13 @@ def atlas_record(atlas: Atlas) -> Record:
     }
 
 
+def origin(atlas: Atlas) -> str:
+    """In a line, how and with which CLIP an atlas was drawn."""
+    settings, clip = atlas.fingerprint.settings, atlas.fingerprint.clip
+    known = [f"{key} {settings[key]}" for key in ("method", "images", "seed") if key in settings]
+    return ", ".join([*known, f"CLIP {clip}", f"created {atlas.created}"])
+
+
 def edit_record(
     atlas: Atlas,
     direction: Direction,
@@ -115,12 +92,18 @@ def edit_record(
 
 
 def table(records: Sequence[Record]) -> str:
-    """Records of the same keys as a text table: a header, then a line each."""
+    """Records of the same keys as a text table: a header, then a line each.
+
+    Numbers have three decimals, or more in a column of small ones, so that its largest keeps three
+    digits.
+    """
     if not records:
         return "(nothing)"
-    cells = [list(records[0])] + [[_cell(v) for v in record.values()] for record in records]
+    columns = [[record[key] for record in records] for key in records[0]]
+    written = [_cells(column) for column in columns]
+    cells = [list(records[0]), *map(list, zip(*written, strict=True))]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    numeric = [isinstance(v, int | float) for v in records[0].values()]
+    numeric = [any(isinstance(v, int | float) for v in column) for column in columns]
     lines = []
     for row in cells:
         parts = zip(row, widths, numeric, strict=True)
@@ -128,22 +111,43 @@ def table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def _channel(atlas: Atlas, row: int) -> Record:
-    flat = int(atlas.channels[row])
-    layer, _ = atlas.layout.locate(flat)
-    return {
-        "channel": atlas.layout.label(flat),
-        "kind": layer.kind,
-        "consistency": _number(atlas.consistency[row]),
-        "strength": _number(atlas.strength[row]),
-    }
+def sides(records: Sequence[Record]) -> str:
+    """Records with a `side` as a table of what stands before it, if anything, which is the same in
+    all of them, and a table of the rest for either side."""
+    if not records:
+        return "(nothing)"
+    keys = list(records[0])
+    at = keys.index("side")
+    head = [table([{key: records[0][key] for key in keys[:at]}])] if at else []
+    parts = []
+    for side in ("towards", "away"):
+        rest = [{k: r[k] for k in keys[at + 1 :]} for r in records if r["side"] == side]
+        parts.append(f"{side}\n{table(rest)}")
+    return "\n\n".join(head + parts)
+
+
+def csv_lines(records: Sequence[Record]) -> str:
+    """Records of the same keys as CSV: a header, then a line each; nothing of no records."""
+    if not records:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
 
 
 def _number(value: Any) -> float:
     return round(float(value), 4)
 
 
-def _cell(value: Any) -> str:
+def _cells(column: Sequence[Any]) -> list[str]:
+    largest = max((abs(v) for v in column if isinstance(v, float)), default=0.0)
+    decimals = 3 if largest == 0 else min(max(3, 2 - math.floor(math.log10(largest))), 8)
+    return [_cell(value, decimals) for value in column]
+
+
+def _cell(value: Any, decimals: int) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ unless CLIP has to be asked."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,10 @@ from numpy.typing import NDArray
 
 from ..prompts.embed import EncodeTexts, embed_prompts
 from ..store.atlas import Atlas
-from ..store.bank import normalise_prompt
-from ..store.cache import TextCache
-from ..store.errors import PromptError
-from .direction import text_direction
+from ..store.queries import prompt_direction
 
 if TYPE_CHECKING:
+    from ..store.cache import TextCache
     from .protocols import JointEncoder
 
 
@@ -31,8 +30,6 @@ class TextEmbedder:
         self._load_encoder = load_encoder
         self._encoder: JointEncoder | None = None
         self._templates = tuple(atlas.fingerprint.settings.get("templates", ["{}"]))
-        clip = atlas.fingerprint.clip
-        self._cache = TextCache(clip.sha256, self._templates, atlas.prompts.width)
 
     @property
     def encoder(self) -> JointEncoder:
@@ -46,6 +43,13 @@ class TextEmbedder:
             self._atlas.fingerprint.require_clip(encoder.identity)
             self._encoder = encoder
         return self._encoder
+
+    @cached_property
+    def _cache(self) -> TextCache:
+        from ..store.cache import TextCache  # prompts of the bank do without
+
+        clip = self._atlas.fingerprint.clip
+        return TextCache(clip.sha256, self._templates, self._atlas.prompts.width)
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """The unit embedding (D,) of a prompt.
@@ -68,9 +72,7 @@ class TextEmbedder:
         Raises:
             PromptError: a prompt that cannot be embedded, or two that mean the same.
         """
-        if normalise_prompt(neutral) == normalise_prompt(target):
-            raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
-        return text_direction(self.embed(neutral), self.embed(target))
+        return prompt_direction(self.embed, neutral, target)
 
 
 def encode_with(encoder: JointEncoder) -> EncodeTexts:

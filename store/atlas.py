@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import queries
 from .bank import PromptBank
 from .checks import TOLERANCE, as_array, require_range, require_unit, row_norms
-from .errors import AtlasCorruptError, AtlasFormatError, LayoutError
+from .errors import AtlasCorruptError, AtlasFormatError, LayoutError, PromptError
 from .fingerprint import Fingerprint
 from .layout import StyleLayout
 
@@ -98,6 +100,24 @@ class Atlas:
         """The kind of the layer of every row, (R,): conv, rgb or input."""
         return self.layout.kinds[self.channels]
 
+    @cached_property
+    def responses(self) -> NDArray[np.float32]:
+        """How far and where the embedding is expected to move as each channel moves by one
+        standard deviation, float32 (R, D).
+
+        A row is the mean of the deltas of a step to both sides; consistency says how much of their
+        mean length (strength) is left of it.
+        """
+        step = 2 * float(self.fingerprint.settings.get("strength", 5.0))
+        lengths = self.consistency * self.strength / np.float32(step)
+        responses: NDArray[np.float32] = self.rows * lengths[:, None]
+        return responses
+
+    @cached_property
+    def phrases(self) -> PromptBank:
+        """The bank's prompts as unit directions from their mean."""
+        return self.prompts.centred()
+
     def row_of(self, flat: int) -> int:
         """The position in ``rows`` of the channel with flat index ``flat``.
 
@@ -112,6 +132,54 @@ class Atlas:
                 f"{self.layout.size} channels; draw it with `styleatlas precompute`"
             )
         return row
+
+    def embedding(self, prompt: str) -> NDArray[np.float32]:
+        """The unit embedding (D,) of a prompt of the bank.
+
+        Raises:
+            PromptError: the bank does not hold it.
+        """
+        known = self.prompts.find(prompt)
+        if known is None:
+            raise PromptError(
+                f"prompt {prompt!r}: is not among the {len(self.prompts)} of the bank; add it with "
+                "`styleatlas prompts add`, or embed it by TextEmbedder with the atlas's CLIP"
+            )
+        return known
+
+    def direction(self, neutral: str, target: str) -> NDArray[np.float32]:
+        """The unit text direction (D,) from one prompt of the bank to another.
+
+        Raises:
+            PromptError: a prompt the bank does not hold, or two that mean the same.
+        """
+        return queries.prompt_direction(self.embedding, neutral, target)
+
+    def query_channels(self, text: NDArray[np.float32], top: int = 20) -> list[queries.Record]:
+        """Which channels a text direction moves; see `queries.channel_records`."""
+        return queries.channel_records(self, text, top)
+
+    def query_prompts(self, label: str, top: int = 20) -> list[queries.Record]:
+        """What a channel or a whole layer means; see `queries.prompt_records`."""
+        return queries.prompt_records(self, label, top)
+
+    def query_similar(
+        self, neutral: NDArray[np.float32], text: NDArray[np.float32], top: int = 20
+    ) -> list[queries.Record]:
+        """Which phrases' edits go the way of this one; see `queries.similar_records`."""
+        return queries.similar_records(self, neutral, text, top)
+
+    def query_entangled(
+        self, step: NDArray[np.float32], text: NDArray[np.float32], top: int = 20
+    ) -> list[queries.Record]:
+        """What else a flat style step (C,) moves; see `queries.entangled_records`."""
+        return queries.entangled_records(self, step, text, top)
+
+    def compare(self, other: Atlas) -> list[queries.Record]:
+        """How alike two atlases of one generator are; see `compare.comparison_records`."""
+        from .compare import comparison_records  # no other question needs it
+
+        return comparison_records(self, other)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,8 +71,8 @@ class PromptBank:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __contains__(self, text: str) -> bool:
-        return normalise_prompt(text) in self._row_by_text
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and normalise_prompt(text) in self._row_by_text
 
     def find(self, text: str) -> NDArray[np.float32] | None:
         """The embedding (D,) of ``text``, or None when the bank does not hold it."""
@@ -85,8 +86,12 @@ class PromptBank:
         """
         moved = self.embeddings - self.embeddings.mean(0, keepdims=True)
         norms = row_norms(moved)[:, None]
-        apart = norms > 1e-6
-        return PromptBank(self.texts, np.where(apart, moved / norms.clip(1e-6), self.embeddings))
+        together = norms[:, 0] <= 1e-6
+        moved /= norms.clip(1e-6)  # in place: a bank may be gigabytes
+        moved[together] = self.embeddings[together]
+        bank = copy(self)  # with the texts, which are known to be sound and to differ
+        object.__setattr__(bank, "embeddings", moved)
+        return bank
 
     @cached_property
     def _row_by_text(self) -> dict[str, int]:

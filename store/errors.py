@@ -11,6 +11,7 @@ A message is one line that names the thing, the place and the mend.
     ├── PromptError             a text that cannot serve as a prompt
     ├── DirectionError          no channel passes beta
     ├── CheckpointError         a checkpoint that cannot be read
+    ├── InputError              latents or a recipe that cannot be read
     ├── OptionError             a value out of its range
     ├── OutputError             a result that cannot be written
     ├── ResumeError             a work folder that this run cannot take up
@@ -55,6 +56,10 @@ class DirectionError(StyleAtlasError):
 
 class CheckpointError(StyleAtlasError):
     """A checkpoint that is unreadable, unsafe or of an unknown dialect."""
+
+
+class InputError(StyleAtlasError):
+    """A file of styles or latents, or a picture's recipe, that is unreadable or unsuitable."""
 
 
 class OptionError(StyleAtlasError):

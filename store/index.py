@@ -2,27 +2,68 @@
 
 from __future__ import annotations
 
+from math import log2
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bank import PromptBank
 from .errors import OptionError
 
+Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+# Of an exact search, at a time: what stays in the processor's cache, and few enough scores.
+ROWS, QUERIES = 2**14, 2**8
+
+LARGE = 200_000
+"""Prompts from which on :meth:`PromptIndex.prepare` builds anything."""
+MANY = 16
+"""Vectors of one call from which on an exact search is as fast as that of a prepared index."""
+_TRAINED_ON = 64  # rows a list of the inverted file: more move its centres little
+_PROBED = 8  # one list in so many is searched
+
 
 class PromptIndex:
-    """An exact inner-product index over a prompt bank, by FAISS."""
+    """Inner-product search over a prompt bank: exact, and at once, as nothing is built for it.
+
+    A process that asks a large bank hundreds of single questions calls :meth:`prepare` first.
+    """
 
     def __init__(self, bank: PromptBank) -> None:
+        self._bank = bank
+        self._lists: Any = None
+
+    def prepare(self) -> None:
+        """Make single questions fast, and approximate, if the bank holds 200,000 prompts or more.
+
+        Builds an inverted file of rows in 8 bits, by FAISS, in a quarter of the bank's memory;
+        a question then reads an eighth of it, and the best rows get their exact scores. Of a
+        million prompts the build paid after 120 to 180 single questions, each then 4 to 14 times
+        as fast; recall@10 and @100 were 1.000 and .999 on phrases by the embedded CLIP, .962 and
+        .958 on synthetic rows of 512 dimensions (`docs/prompt-bank.md`).
+        """
+        size, rows = len(self._bank), self._bank.embeddings
+        if size < LARGE or self._lists is not None:
+            return
         import faiss  # here, not above: it takes longer to import than the rest of the store
 
-        self._bank = bank
-        self._index = faiss.IndexFlatIP(bank.width)
-        self._index.add(bank.embeddings)
+        count = 2 ** round(log2(size) / 2)
+        kind = f"IVF{count},SQ8"
+        lists: Any = faiss.index_factory(self._bank.width, kind, faiss.METRIC_INNER_PRODUCT)
+        lists.cp.niter, lists.cp.max_points_per_centroid = 10, _TRAINED_ON
+        sample = np.random.default_rng(0).choice(size, _TRAINED_ON * count, replace=False)
+        lists.train(rows[np.sort(sample)])
+        lists.add(rows)
+        lists.nprobe = count // _PROBED
+        self._lists = lists
 
-    def nearest(
-        self, vectors: ArrayLike, top: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def nearest(self, vectors: ArrayLike, top: int) -> Found:
         """The ``top`` prompts with the largest inner product, best first.
+
+        They are exact, but for fewer than 16 vectors after :meth:`prepare` of a large bank: then
+        up to one in twenty was missed, and others took its place (recall is given there). Scores
+        are always those of the prompts returned.
 
         Args:
             vectors: finite (k, D).
@@ -44,9 +85,13 @@ class PromptIndex:
         if not np.isfinite(queries).all():
             raise OptionError("vectors: hold NaN or infinity; check how they were computed")
         top = min(top, len(self._bank))
-        if top == 0:  # FAISS refuses to search for nothing
-            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        scores, ids = self._index.search(queries, top)
+        scores = np.empty((len(queries), top), np.float32)
+        ids = np.empty((len(queries), top), np.int64)
+        probing = self._lists is not None and len(queries) < MANY
+        search = self._probe if probing else self._exact
+        for start in range(0, len(queries), QUERIES):
+            part = slice(start, start + QUERIES)
+            scores[part], ids[part] = search(queries[part], top)
         return scores, ids
 
     def both_signs(
@@ -54,12 +99,53 @@ class PromptIndex:
     ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         """The prompts that ``vector`` (D,) points to most, and those it points away from most.
 
-        FAISS ranks by the largest inner product only, so the second list asks for ``-vector``.
-        Each list holds up to ``top`` pairs of text and signed score, strongest first.
+        Each list holds up to ``top`` pairs of text and signed score, strongest first. It is as
+        exact as :meth:`nearest`.
         """
         values = np.asarray(vector, dtype=np.float32)
+        # The search ranks by the largest inner product only, so the second list asks for -vector.
         scores, ids = self.nearest(np.stack([values, -values]), top)
         texts = self._bank.texts
         towards = [(texts[i], float(s)) for s, i in zip(scores[0], ids[0], strict=True)]
         away = [(texts[i], -float(s)) for s, i in zip(scores[1], ids[1], strict=True)]
         return towards, away
+
+    def _exact(self, queries: NDArray[np.float32], top: int) -> Found:
+        """The nearest of all rows, block by block."""
+        rows = self._bank.embeddings
+        scores = np.empty((len(queries), 0), np.float32)
+        ids = np.empty((len(queries), 0), np.int64)
+        for start in range(0, len(rows), ROWS):
+            block = queries @ rows[start : start + ROWS].T  # (k, ROWS)
+            best = _largest(block, top)
+            scores = np.hstack([scores, np.take_along_axis(block, best, 1)])
+            ids = np.hstack([ids, best + start])
+            best = _largest(scores, top)
+            scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+        order = np.lexsort((ids, -scores))  # equal scores in the order of the bank
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+    def _probe(self, queries: NDArray[np.float32], top: int) -> Found:
+        """The nearest of the rows that the inverted file finds, by their exact scores."""
+        # Eight bits misjudge a score a little: what is to be returned is among somewhat more.
+        found = self._lists.search(queries, min(4 * top + 100, len(self._bank)))[1]
+        rescored = [self._rescored(*pair, top) for pair in zip(queries, found, strict=True)]
+        scores, ids = zip(*rescored, strict=True)
+        return np.stack(scores), np.stack(ids)
+
+    def _rescored(self, query: NDArray[np.float32], found: NDArray[np.int64], top: int) -> Found:
+        ids = np.sort(found[found >= 0])  # FAISS fills with -1 what the lists did not hold
+        if len(ids) < top:
+            scores, ids = self._exact(query[None], top)
+            return scores[0], ids[0]
+        scores = self._bank.embeddings[ids] @ query
+        order = np.argsort(-scores, kind="stable")[:top]
+        return scores[order], ids[order]
+
+
+def _largest(scores: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+    """The columns of the ``top`` largest of every row, or of all, in any order."""
+    count = scores.shape[1]
+    if count <= top:
+        return np.tile(np.arange(count), (len(scores), 1))
+    return np.argpartition(scores, count - top, axis=1)[:, count - top :]

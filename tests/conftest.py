@@ -102,6 +102,9 @@ class CountableGenerator:
     def prefix(self, styles: Tensor, layer: Layer) -> CountablePrefix:
         return CountablePrefix(self, styles, layer)
 
+    def resume(self, styles: Tensor, layer: Layer) -> CountableResumed:
+        return CountableResumed(self, styles, layer)
+
 
 class CountablePrefix:
     """A `Prefix` that shares nothing: every image is rendered as a whole."""
@@ -113,6 +116,18 @@ class CountablePrefix:
         assert 0 <= channel < self.layer.size
         styles = self.styles.repeat(len(values), 1)
         styles[:, self.layer.start + channel] = values.repeat_interleave(len(self.styles))
+        return self.generator.render(styles)
+
+
+class CountableResumed:
+    """A `Resumed` that shares nothing: every image is rendered as a whole."""
+
+    def __init__(self, generator: CountableGenerator, styles: Tensor, layer: Layer) -> None:
+        self.generator, self.styles, self.layer = generator, styles, layer
+
+    def render(self, styles: Tensor) -> Tensor:
+        before = styles[:, : self.layer.start].unflatten(0, (-1, len(self.styles)))
+        assert bool((before == self.styles[:, : self.layer.start]).all())
         return self.generator.render(styles)
 
 

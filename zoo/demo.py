@@ -12,7 +12,7 @@ from .. import zoo
 from ..engine.editor import Editor
 from ..engine.load import load_encoder, load_generator
 from ..engine.pictures import save_png, sheet
-from ..engine.reports import channel_records, prompt_records, table
+from ..engine.reports import sides, table
 from ..engine.sampling import styles_from_seeds
 from ..precompute.build import Settings, precompute
 from ..precompute.crew import Progress
@@ -71,13 +71,11 @@ def run(out: Path, device: str | None) -> None:
     asked = next(iter(EDITS))
     text = editor.texts.direction(NEUTRAL, asked)
     click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
-    records = channel_records(atlas, text, 5)
+    records = atlas.query_channels(text, 5)
     click.echo(table(records) + "\n")
     channel = str(records[0]["channel"])
     click.echo(f"4. Query: what does {channel} mean?")
-    meaning = prompt_records(atlas, channel, 5)
-    for side in ("towards", "away"):
-        click.echo(f"{side}\n{table(meaning[side])}")
+    click.echo(sides(atlas.query_prompts(channel, 5)))
     click.echo(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
 
 

@@ -1,14 +1,16 @@
-"""Renders that share everything up to one layer and differ in one style channel of it.
+"""Renders that share everything up to one layer.
 
-A convolution is linear in each of its input channels, so the layer that differs is not computed
-again either: its convolution changes by the response of one channel. A partial image of the skip
-connection reaches the final image by up-sampling alone, so a toRGB channel costs just that.
+`resume` goes on from there with any styles. A `Prefix` is for renders that differ in one style
+channel of the layer alone: a convolution is linear in each of its input channels, so the layer
+itself is not computed again either, its convolution changes by the response of one channel. A
+partial image of the skip connection reaches the final image by up-sampling alone, so a toRGB
+channel costs just that.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -63,8 +65,7 @@ class ConvolutionPrefix(Prefix):
 
     def __init__(self, synthesis: Synthesis2, styles: Sequence[Tensor], layer: int) -> None:
         block, self._part = synthesis.part(layer)
-        features = synthesis.run(synthesis.start(len(styles[0])), 0, styles[:layer])
-        self._features = synthesis.in_precision(block, features)
+        self._features = synthesis.in_precision(block, synthesis.before(layer, styles))
         self._synthesis, self._block, self._number = synthesis, block, layer
         self._layer = block.convolution(self._part)
         super().__init__(styles, layer, self._layer.linear(self._features.x, styles[layer]))
@@ -75,13 +76,10 @@ class ConvolutionPrefix(Prefix):
     def _finish(self, y: Tensor, base: Tensor, style: Tensor, later: Sequence[Tensor]) -> Tensor:
         gain = self._block.gain(self._part)
         y = self._layer.finish(y, style, base, "const", gain)
-        x, before, images = self._features
-        times = len(base) // len(self._base)
-        features = Features(
-            _repeated(x, times) if self._block.is_resnet else x,
-            None if before is None else _repeated(before, times),
-            tuple(_repeated(image, times) for image in images[-1:]),
-        )
+        features = self._features
+        if not self._block.is_resnet:  # only there the input of the convolution is met again
+            features = features._replace(x=features.x[:, :0])
+        features = _all_repeated(features, len(base) // len(self._base))
         features = self._block.joined(self._part, features, y)
         return self._synthesis.run(features, self._number + 1, later).images[-1]
 
@@ -91,7 +89,7 @@ class ToRGBPrefix(Prefix):
 
     def __init__(self, synthesis: Synthesis2, styles: Sequence[Tensor], layer: int) -> None:
         block, _ = synthesis.part(layer)
-        before = synthesis.run(synthesis.start(len(styles[0])), 0, styles[:layer])
+        before = synthesis.before(layer, styles)
         self._x = before.x
         self._image = synthesis.run(before, layer, styles[layer:]).images[-1]
         self._layer = block.torgb
@@ -118,8 +116,7 @@ class FilteredPrefix(Prefix):
     def __init__(self, synthesis: Synthesis3, styles: Sequence[Tensor], layer: int) -> None:
         self._synthesis, self._number = synthesis, layer
         self._layer = synthesis.layer(layer - 1)
-        x = synthesis.run(synthesis.input(styles[0]), 0, styles[1:layer])
-        self._x = synthesis.in_precision(self._layer, x)
+        self._x = synthesis.in_precision(self._layer, synthesis.before(layer, styles))
         super().__init__(styles, layer, self._layer.linear(self._x, styles[layer]))
 
     def _response(self, channel: int) -> Tensor:
@@ -145,6 +142,37 @@ def prefix(network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int)
     _, part = synthesis.part(layer)
     kind = ToRGBPrefix if part == "torgb" else ConvolutionPrefix
     return kind(synthesis, styles, layer)
+
+
+@torch.inference_mode()
+def resume(
+    network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int
+) -> Callable[[Sequence[Tensor]], Tensor]:
+    """`styles`, one (n, channels) a layer, rendered up to the layer of that number: a function from
+    the styles (k * n, channels) of that layer and all after it to images, with constant noise."""
+    n, synthesis = len(styles[0]), network.synthesis
+    if isinstance(synthesis, Synthesis2):
+        features = synthesis.before(layer, styles)
+
+        def finish(later: Sequence[Tensor]) -> Tensor:
+            repeated = _all_repeated(features, len(later[0]) // n)
+            return synthesis.run(repeated, layer, later).images[-1]
+
+        return finish
+    if layer == 0:
+        return synthesis
+    x = synthesis.before(layer, styles)
+    return lambda later: synthesis.onward(_repeated(x, len(later[0]) // n), layer - 1, later)
+
+
+def _all_repeated(features: Features, times: int) -> Features:
+    """The whole batch so many times, of the partial images only the last, which goes on."""
+    x, before, images = features
+    return Features(
+        _repeated(x, times),
+        None if before is None else _repeated(before, times),
+        tuple(_repeated(image, times) for image in images[-1:]),
+    )
 
 
 def _repeated(x: Tensor, times: int) -> Tensor:

@@ -412,6 +412,10 @@ class Synthesis(nn.Module):
         used = sum(int(name.split(".")[0][1:]) <= resolution for name in self.layers)
         return list(self.run(self.start(len(styles[0])), 0, styles[:used], noise).images)
 
+    def before(self, layer: int, styles: Sequence[Tensor]) -> Features:
+        """Before the layer of that number, with constant noise."""
+        return self.run(self.start(len(styles[0])), 0, styles[:layer])
+
     def start(self, n: int) -> Features:
         """Before the first layer: the learned constant, n times."""
         const: Tensor = self.block(self.resolutions[0]).const

@@ -372,6 +372,17 @@ class Synthesis(nn.Module):
             return torch.cat([self(sample, noise) for sample in samples])
         return self.image(self.run(self.input(styles[0]), 0, styles[1:]))
 
+    def before(self, layer: int, styles: Sequence[Tensor]) -> Tensor:
+        """Features before the layer of that number among the styles; the input's is 0."""
+        return self.run(self.input(styles[0]), 0, styles[1:layer])
+
+    def onward(self, x: Tensor, first: int, styles: Sequence[Tensor]) -> Tensor:
+        """Features x before layer `first` -> images, as `forward` gives them."""
+        if renders_one_by_one(self.features, styles):
+            samples = zip(x.split(1), *(style.split(1) for style in styles), strict=True)
+            return torch.cat([self.onward(x, first, rest) for x, *rest in samples])
+        return self.image(self.run(x, first, styles))
+
     def run(self, x: Tensor, first: int, styles: Sequence[Tensor]) -> Tensor:
         """Features x before layer `first` -> those after as many layers as there are styles."""
         for i, style in enumerate(styles, first):

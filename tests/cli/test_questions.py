@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+
+from styleatlas.engine.direction import DEFAULT_BETA, find_direction
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
@@ -21,7 +24,10 @@ def answer(run, *arguments):
 
 def test_query_channels_lists_the_channel_of_the_prompt_first(run, countable_path):
     lines = answer(run, "query", "channels", countable_path, *PAIR, "--top", 3).splitlines()
-    assert lines[0].split() == ["channel", "kind", "consistency", "strength", "score"]
+    assert lines[0].split() == [
+        *("channel", "kind", "layer", "resolution"),
+        *("score", "consistency", "strength", "expected"),
+    ]
     assert len(lines) == 4 and lines[1].startswith("b8.conv0:0 ")
     records = json.loads(answer(run, "query", "channels", countable_path, *PAIR, "--json"))
     assert len(records) == 12 and records[0]["channel"] == "b8.conv0:0"
@@ -32,8 +38,90 @@ def test_query_prompts_lists_both_sides(run, countable_path):
     towards, away = text.split("\ntowards\n")[1].split("\n\naway\n")
     assert towards.splitlines()[1].startswith("a picture channel7 ")
     assert "a picture channel7" not in away
-    record = json.loads(answer(run, "query", "prompts", countable_path, "b8.conv0:0", "--json"))
-    assert record["towards"][0]["prompt"] == "a picture channel7"
+    records = json.loads(answer(run, "query", "prompts", countable_path, "b8.conv0:0", "--json"))
+    assert [(r["side"], r["prompt"]) for r in records][::4] == [
+        ("towards", "a picture channel7"),
+        ("away", records[3]["prompt"]),
+    ]
+
+
+def test_query_prompts_of_a_layer_names_channels_of_both_signs(run, countable_path):
+    lines = answer(run, "query", "prompts", countable_path, "b8.conv0", "--top", 2).splitlines()
+    assert lines[0].split() == ["prompt", "share", "movement", "towards", "away", "confidence"]
+    assert len(lines) == 3
+    assert lines[1].startswith("a picture channel7 ") and " b8.conv0:0 " in lines[1]
+
+
+def test_dead_channel_is_said_to_be_dead(run, countable_path):
+    result = run("query", "prompts", countable_path, "b4.torgb:1", "--json")  # flat index 6
+    assert result.exit_code == 0
+    assert result.stderr == "b4.torgb:1: is dead: it never moved CLIP's embedding\n"
+    assert {record["confidence"] for record in json.loads(result.stdout)} == {0}
+
+
+def test_query_similar_compares_what_prompts_say_with_what_they_edit(run, countable_path):
+    lines = answer(run, "query", "similar", countable_path, *PAIR).splitlines()
+    assert lines[0].split() == ["prompt", "text_cosine", "style_cosine"]
+    # of four phrases, neither the neutral one nor the target
+    assert {line.rsplit(maxsplit=2)[0] for line in lines[1:]} == {
+        "a picture channel12",
+        "something else",
+    }
+
+
+def test_query_entangled_asks_for_the_step_that_edit_would_take(
+    run, countable_path, countable_atlas
+):
+    direction = countable_atlas.direction(PAIR[1], PAIR[3])
+    found = find_direction(
+        countable_atlas, direction, neutral=PAIR[1], target=PAIR[3], beta=DEFAULT_BETA
+    )
+    known = countable_atlas.query_entangled(found.delta(1.0), direction, 3)
+    text = answer(run, "query", "entangled", countable_path, *PAIR, "--top", 3, "--json")
+    assert json.loads(text) == known
+    text = answer(run, "query", "entangled", countable_path, *PAIR)
+    assert text.startswith("towards\n") and "\n\naway\n" in text
+
+
+def test_query_compare_shows_whence_both_come_and_how_alike_they_are(run, countable_path):
+    first, second, blank, header, everything, *layers = answer(
+        run, "query", "compare", countable_path, countable_path
+    ).splitlines()
+    assert first.startswith("A  method sweep, images 24, ") and second == "B" + first[1:]
+    assert blank == "" and header.startswith("layer ")
+    assert everything.split()[:7] == ["all", "12", "0", "0", "1.000", "1.000", "1.000"]
+    assert len(layers) == 5
+    text = answer(run, "query", "compare", countable_path, countable_path, "--json")
+    assert json.loads(text)[0]["layer"] == "all"
+
+
+def test_atlases_are_compared_without_torch(process, countable_path):
+    done = process("query", "compare", countable_path, countable_path)
+    assert done.returncode == 0 and done.stderr == "imported:\n"
+
+
+def test_query_compare_refuses_another_generator(
+    refused, countable_path, countable_atlas, tmp_path
+):
+    origin = countable_atlas.fingerprint
+    other = replace(origin, generator=replace(origin.generator, name="cats", sha256="0" * 64))
+    path = tmp_path / "cats.h5"
+    replace(countable_atlas, fingerprint=other).write(path)
+    message = refused("query compare", countable_path, path)
+    assert message.startswith('atlases of different generators: the first was drawn with "count')
+    assert '"cats" (000000000000)' in message
+
+
+@pytest.mark.parametrize("command", ["channels", "prompts", "similar", "entangled", "compare"])
+def test_csv_holds_the_records_of_json(run, countable_path, command):
+    arguments = {"prompts": ("b8.conv0",), "compare": (countable_path,)}.get(command, PAIR)
+    records = json.loads(answer(run, "query", command, countable_path, *arguments, "--json"))
+    text = answer(run, "query", command, countable_path, *arguments, "--csv")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [list(row) for row in rows] == [list(record) for record in records]
+    assert [list(row.values()) for row in rows] == [
+        ["" if value is None else str(value) for value in record.values()] for record in records
+    ]
 
 
 def test_info_shows_models_settings_and_layers(run, countable_path, countable_atlas):
@@ -91,6 +179,9 @@ QUESTIONS = {
     "info": (),
     "query channels": PAIR,
     "query prompts": ("b8.conv0:0",),
+    "query similar": PAIR,
+    "query entangled": PAIR,
+    "query compare": ("avatars",),
 }
 
 
@@ -141,7 +232,11 @@ def test_nan_in_a_table_is_refused(refused, countable_path, name):
         ),
         ("query prompts", ("b8.conv0:0", "--top", "0"), "top 0: must be at least 1"),
         ("query prompts", ("b8.conv0:4",), "b8.conv0 go from 0 to 3"),
-        ("query prompts", ("conv",), "write it as layer:number, such as b8.torgb:2"),
+        ("query prompts", ("b8.conv0:",), "write it as layer:number, such as b8.torgb:2"),
+        ("query prompts", ("conv",), "layer 'conv': this generator has none; did you mean"),
+        ("query prompts", ("input",), "layer input: none of its channels is in this atlas"),
+        ("query similar", (*PAIR, "--top", "0"), "top 0: must be at least 1"),
+        ("query entangled", (*PAIR, "--top", "0"), "top 0: must be at least 1"),
         ("query prompts", ("b8.conv:0",), "did you mean 'b8.conv0'?"),
         ("query prompts", ("input:0",), "channel input:0: is not in this atlas"),
     ],

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from styleatlas.engine.direction import KINDS, find_direction, relevance, text_direction
+from styleatlas.engine.direction import KINDS, find_direction, relevance
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
-from styleatlas.store.errors import DirectionError, OptionError, PromptError
+from styleatlas.store.errors import DirectionError, OptionError
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout
 
@@ -132,18 +132,3 @@ def test_pair_of_prompts_that_no_channel_answers_to_is_to_be_worded_otherwise():
 def test_impossible_choices_are_refused(atlas, options, message):
     with pytest.raises(OptionError, match=message):
         find(atlas, **options)
-
-
-def test_text_direction_is_the_unit_difference():
-    neutral, target = np.array([1, 0, 0], np.float32), np.array([0.6, 0.8, 0], np.float32)
-    direction = text_direction(neutral, target)
-    assert direction.dtype == np.float32
-    assert direction == pytest.approx(np.array([-0.4, 0.8, 0]) / np.sqrt(0.8))
-
-
-@pytest.mark.parametrize("apart", [0.0, 1e-5])
-def test_prompts_that_are_the_same_to_clip_are_refused(apart):
-    neutral = np.array([1, 0], np.float32)
-    target = np.array([np.cos(apart), np.sin(apart)], np.float32)
-    with pytest.raises(PromptError, match="target: means the same to CLIP as the neutral prompt"):
-        text_direction(neutral, target)

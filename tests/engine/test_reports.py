@@ -2,73 +2,16 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import pytest
-
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.reports import (
     atlas_record,
-    channel_records,
+    csv_lines,
     edit_record,
-    prompt_records,
+    origin,
+    sides,
     table,
 )
 from styleatlas.engine.sampling import styles_from_seeds
-from styleatlas.store.errors import LayoutError, OptionError
-
-
-def test_channels_are_listed_from_the_strongest_answer_of_either_sign(countable_atlas, encoder):
-    text = (0.6 * encoder.effect(12) - 0.8 * encoder.effect(7)).astype(np.float32)
-    records = channel_records(countable_atlas, text, 12)
-    assert [record["channel"] for record in records[:2]] == ["b8.conv0:0", "b8.torgb:1"]
-    assert [record["kind"] for record in records[:2]] == ["conv", "rgb"]
-    assert records[0]["score"] < 0 < records[1]["score"]
-    sizes = [abs(record["score"]) for record in records]
-    assert sizes == sorted(sizes, reverse=True)
-    assert channel_records(countable_atlas, text, 3) == records[:3]
-    assert len(channel_records(countable_atlas, text, 99)) == 12
-
-
-def test_channel_record_holds_the_numbers_of_its_row(countable_atlas, encoder):
-    text = encoder.effect(9).astype(np.float32)
-    (record,) = channel_records(countable_atlas, text, 1)
-    row = countable_atlas.row_of(9)
-    assert record == {
-        "channel": "b8.conv0:2",
-        "kind": "conv",
-        "consistency": round(float(countable_atlas.consistency[row]), 4),
-        "strength": round(float(countable_atlas.strength[row]), 4),
-        "score": round(float(countable_atlas.rows[row] @ text), 4),
-    }
-
-
-def test_prompts_are_listed_to_both_sides_of_a_channel(countable_atlas):
-    record = prompt_records(countable_atlas, "b8.conv0:0", 4)
-    assert record["channel"] == "b8.conv0:0"
-    towards, away = record["towards"], record["away"]
-    assert towards[0]["prompt"] == "a picture channel7"
-    assert towards[0]["score"] > 0.5
-    assert away == towards[::-1]
-    assert [line["score"] for line in towards] == sorted(
-        (line["score"] for line in towards), reverse=True
-    )
-    assert away[0]["score"] < 0
-    assert len(prompt_records(countable_atlas, "b8.conv0:0", 2)["away"]) == 2
-
-
-def test_prompts_of_a_channel_without_a_row_are_refused(countable_atlas):
-    with pytest.raises(LayoutError, match="channel input:1: is not in this atlas"):
-        prompt_records(countable_atlas, "input:1", 3)
-    with pytest.raises(LayoutError, match=r"did you mean 'b8\.conv0'"):
-        prompt_records(countable_atlas, "b8.conv1:0", 3)
-
-
-@pytest.mark.parametrize("top", [0, -3])
-def test_fewer_than_one_answer_is_refused(countable_atlas, encoder, top):
-    with pytest.raises(OptionError, match=f"top {top}: must be at least 1"):
-        channel_records(countable_atlas, encoder.effect(7).astype(np.float32), top)
-    with pytest.raises(OptionError, match=f"top {top}: must be at least 1"):
-        prompt_records(countable_atlas, "b8.conv0:0", top)
 
 
 def test_record_of_an_atlas_counts_its_channels_layer_by_layer(countable_atlas):
@@ -121,5 +64,39 @@ def test_table_aligns_numbers_right_and_words_left():
     ]
 
 
-def test_table_of_nothing_says_so():
-    assert table([]) == "(nothing)"
+def test_table_of_small_numbers_keeps_three_digits_of_the_largest():
+    records = [{"a": 0.00012344, "b": 0.5}, {"a": -0.0451, "b": 0.0}]
+    assert table(records).splitlines() == ["      a      b", " 0.0001  0.500", "-0.0451  0.000"]
+
+
+def test_nothing_is_said_so():
+    assert table([]) == "(nothing)" == sides([])
+    assert csv_lines([]) == ""
+
+
+def test_sides_stand_below_what_they_share():
+    records = [
+        {"channel": "b4:1", "side": "towards", "prompt": "a beard", "score": 0.5},
+        {"channel": "b4:1", "side": "away", "prompt": "a hat", "score": -0.25},
+    ]
+    assert sides(records).splitlines() == [
+        *("channel", "b4:1", "", "towards", "prompt   score", "a beard  0.500", ""),
+        *("away", "prompt   score", "a hat   -0.250"),
+    ]
+    alone = [{"side": "away", "prompt": "a hat"}]
+    assert sides(alone).splitlines() == ["towards", "(nothing)", "", "away", "prompt", "a hat"]
+
+
+def test_csv_quotes_what_needs_it_and_leaves_none_empty():
+    records = [
+        {"prompt": 'a "hat", red', "score": -0.25, "channel": None},
+        {"prompt": "plain", "score": 1.0, "channel": "b4:1"},
+    ]
+    text = csv_lines(records)
+    assert text == 'prompt,score,channel\n"a ""hat"", red",-0.25,\nplain,1.0,b4:1\n'
+
+
+def test_origin_names_method_images_and_clip(countable_atlas):
+    sha256 = countable_atlas.fingerprint.clip.sha256[:12]
+    known = f'method sweep, images 24, seed 0, CLIP "countable clip 0" ({sha256}), created 20'
+    assert origin(countable_atlas).startswith(known)

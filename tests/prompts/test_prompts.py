@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from styleatlas.engine.clip import count_tokens
-from styleatlas.prompts.embed import SENTENCES, build_bank, embed_prompts
+from styleatlas.prompts import sets
+from styleatlas.prompts.embed import SENTENCES, build_bank, embed_prompts, extended
 from styleatlas.prompts.sets import (
     AVATAR_TEMPLATES,
     GENERAL_TEMPLATES,
     PromptSet,
     prompt_set,
+    read_phrases,
     read_vocabulary,
+    unknown,
 )
 from styleatlas.store.bank import normalise_prompt
 from styleatlas.store.errors import PromptError
@@ -77,6 +80,65 @@ def test_bank_without_phrases_has_the_width_of_clip():
 def test_bank_refuses_a_phrase_that_occurs_twice():
     with pytest.raises(PromptError, match="'a hat': occurs twice"):
         build_bank(["a hat", " A  hat"], ["{}"], encode, 2)
+
+
+def test_extended_bank_keeps_its_rows_and_reports_every_batch():
+    bank = build_bank(["a hat"], ["{}"], encode, 2)
+    phrases = ["a " + "h" * length for length in range(1, SENTENCES + 9)]
+    told = []
+    longer = extended(bank, phrases, ["{}"], encode, told.append)
+    assert longer.texts == ("a hat", *phrases)
+    assert np.array_equal(longer.embeddings[0], bank.embeddings[0])
+    assert np.allclose(longer.embeddings[1:], encode(phrases))
+    assert told == [SENTENCES, 8]
+    assert extended(bank, (), ["{}"], encode) is bank
+
+
+def test_embedding_nothing_is_refused():
+    with pytest.raises(PromptError, match="none to embed; name at least one"):
+        embed_prompts([], ["{}"], encode)
+
+
+def test_file_of_phrases_may_hold_comments_blank_lines_and_any_spacing(tmp_path):
+    path = tmp_path / "more.txt"
+    path.write_bytes("\ufeff# hats\r\n\r\n a  red\that \r\nune tête\n#\na # hat".encode())
+    assert read_phrases(str(path)) == ("a red hat", "une tête", "a # hat")
+    path.write_bytes(b"")
+    assert read_phrases(str(path)) == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a hat\n\n# \xc3\xa9\n\xff", "more.txt, line 4: is not UTF-8; save the file"),
+        (b"a hat\n\na\0b\n", "more.txt, line 3: prompt 'a.x00b': holds control characters"),
+        (b"#\n" + b"h" * 1025, "more.txt, line 2: prompt 'h+'...: is longer than 1024 bytes"),
+        (b"a hat\n" * 9, "more.txt: is larger than 0 MiB; split it"),
+        (None, r"more.txt: cannot be read \(No such file or directory\); check the path"),
+    ],
+)
+def test_file_that_holds_no_phrases_is_refused_by_name_and_line(
+    tmp_path, monkeypatch, data, message
+):
+    path = tmp_path / "more.txt"
+    if data is not None:
+        path.write_bytes(data)
+    if "larger" in message:
+        monkeypatch.setattr(sets, "MAX_BYTES", 50)
+    with pytest.raises(PromptError, match=message):
+        read_phrases(str(path))
+
+
+def test_unknown_phrases_come_once_in_their_order():
+    phrases = ("a hat", "A scarf", "a face", "a  Hat", "a scarf")
+    assert unknown(phrases, {"a face"}) == ("a hat", "A scarf")
+
+
+def test_prompt_set_takes_phrases_that_it_does_not_hold():
+    known = PromptSet(("A face", "a hat"), ("{}",))
+    assert known.with_phrases(["a  Face", "a scarf", "a Scarf"]) == PromptSet(
+        ("A face", "a hat", "a scarf"), ("{}",)
+    )
 
 
 @pytest.mark.parametrize(("name", "least"), [("avatars", 300), ("general", 2000)])

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from styleatlas.store.bank import PromptBank, normalise_prompt
-from styleatlas.store.errors import AtlasCorruptError, AtlasFormatError, OptionError, PromptError
-from styleatlas.store.index import PromptIndex
+from styleatlas.store.errors import AtlasCorruptError, AtlasFormatError, PromptError
 
 TEXTS = ("a smiling face", "A face with an Afro", "grey hair")
 EMBEDDINGS = np.eye(3, 4, dtype=np.float32)
@@ -84,43 +85,31 @@ def test_unsound_embeddings_are_refused_by_place(embeddings, error, message):
         PromptBank(TEXTS, embeddings)
 
 
-def test_nearest_is_the_exact_inner_product(make_atlas):
+def test_centred_bank_holds_unit_directions_from_the_mean(make_atlas):
     bank = make_atlas(prompts=50).prompts
-    vectors = np.random.default_rng(1).normal(size=(4, bank.width)).astype(np.float32)
-    scores, ids = PromptIndex(bank).nearest(vectors, 5)
-    products = vectors @ bank.embeddings.T
-    assert np.array_equal(ids, np.argsort(-products, axis=1)[:, :5])
-    assert np.allclose(scores, -np.sort(-products, axis=1)[:, :5], atol=1e-6)
+    centred = bank.centred()
+    moved = bank.embeddings - bank.embeddings.mean(0)
+    assert np.allclose(centred.embeddings, moved / np.linalg.norm(moved, axis=1)[:, None])
+    assert centred.texts == bank.texts and np.array_equal(
+        centred.find(bank.texts[7]), centred.embeddings[7]
+    )
+    assert not np.shares_memory(centred.embeddings, bank.embeddings)
 
 
-def test_nearest_returns_at_most_the_whole_bank(bank):
-    scores, ids = PromptIndex(bank).nearest(EMBEDDINGS[:1], 99)
-    assert scores.shape == ids.shape == (1, 3)
-    assert ids[0, 0] == 0
+def test_prompt_at_the_mean_of_its_bank_stays_where_it_is():
+    bank = PromptBank(("a face",), EMBEDDINGS[:1])
+    assert np.array_equal(bank.centred().embeddings, EMBEDDINGS[:1])
 
 
-def test_nearest_in_an_empty_bank_is_nothing():
-    index = PromptIndex(PromptBank((), np.zeros((0, 4))))
-    scores, ids = index.nearest(EMBEDDINGS[:2], 5)
-    assert scores.shape == ids.shape == (2, 0)
-    assert index.both_signs(EMBEDDINGS[0], 5) == ([], [])
+def test_centring_takes_memory_for_one_bank_more(make_atlas):
+    bank = make_atlas(prompts=4000, width=512).prompts
+    tracemalloc.start()
+    try:
+        bank.centred()
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * bank.embeddings.nbytes
+    finally:
+        tracemalloc.stop()
 
 
-def test_both_signs_finds_what_a_vector_points_to_and_away_from(bank):
-    towards, away = PromptIndex(bank).both_signs([0.1, 0.8, -0.6, 0.0], 1)
-    assert towards == [("A face with an Afro", pytest.approx(0.8))]
-    assert away == [("grey hair", pytest.approx(-0.6))]
-
-
-@pytest.mark.parametrize(
-    ("vectors", "top", "message"),
-    [
-        (EMBEDDINGS, 0, "top 0: must be at least 1"),
-        (EMBEDDINGS[0], 1, r"must have \(any, 4\)"),
-        (EMBEDDINGS[:, :3], 1, r"must have \(any, 4\)"),
-        (EMBEDDINGS * np.nan, 1, "NaN"),
-    ],
-)
-def test_impossible_queries_are_refused(bank, vectors, top, message):
-    with pytest.raises(OptionError, match=message):
-        PromptIndex(bank).nearest(vectors, top)
+def test_only_texts_are_in_a_bank(bank):
+    assert None not in bank and 3 not in bank

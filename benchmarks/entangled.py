@@ -1,0 +1,142 @@
+"""Whether `query entangled` tells the truth: `python benchmarks/entangled.py`.
+
+Edits of the embedded pair as in `benchmarks/edits.py`. For every value of every attribute but the
+one edited, the judge tells by how much its share among the avatars rose or fell, of those that show
+the attribute before and after; the atlas told beforehand how far the edit moves images towards the
+phrase of that value. Three readings of that are compared with what the judge saw, and so is the
+movement that CLIP saw itself, which no prediction from its space is likely to pass.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from edits import EDITS, NEUTRAL
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas.engine.reports import table
+from styleatlas.engine.sampling import render_batches, styles_from_seeds
+from styleatlas.store.queries import expected_shift
+from styleatlas.zoo.judge import Judge, Reading, shown
+
+# Attribute -> value -> its phrase.
+PHRASES = {
+    "hair": {
+        **{v: f"a face with {v} hair" for v in ("short", "long")},
+        **{v: f"a face with a {v}" for v in ("bun", "hat", "turban")},
+        **{"bald": "a bald face", "afro": "a face with an afro"},
+    },
+    "hair colour": {
+        v: f"a face with {v} hair" for v in ("black", "brown", "blonde", "red", "grey", "purple")
+    },
+    "skin": {v: f"a face with {v} skin" for v in ("light", "tan", "dark")},
+    "glasses": {
+        "none": "a face with no glasses",
+        "sunglasses": "a face with sunglasses",
+        **{v: f"a face with {v} glasses" for v in ("round", "square")},
+    },
+    "facial hair": {
+        "none": "a face with no beard",
+        **{v: f"a face with a {v}" for v in ("moustache", "beard")},
+    },
+    "mouth": {
+        **{v: f"a {v} face" for v in ("smiling", "serious", "sad")},
+        "open": "a face with an open mouth",
+    },
+    "eyes": {
+        **{v: f"a face with {v} eyes" for v in ("open", "happy", "surprised")},
+        "wink": "a winking face",
+    },
+    "clothes": {
+        **{v: f"a face with a {v} shirt" for v in ("white", "black", "green")},
+        "orange": "a face with an orange shirt",
+    },
+    "background": {
+        v: f"a face with a {v} background" for v in ("blue", "green", "pink", "yellow", "grey")
+    },
+}
+FEWEST = 20  # avatars that show an attribute before and after
+CHANGED = 0.05  # of the avatars
+
+
+def rises(before: Reading, after: Reading, attribute: str) -> dict[str, float]:
+    """How much the share of each value of an attribute rose; none if too few show it."""
+    count = len(after[attribute])
+    seen = [i for i in range(count) if attribute in shown(before, i) & shown(after, i)]
+    if len(seen) < FEWEST:
+        return {}
+    return {
+        value: sum((after[attribute][i] == value) - (before[attribute][i] == value) for i in seen)
+        / len(seen)
+        for value in PHRASES[attribute]
+    }
+
+
+def readings(atlas: Atlas, shift: NDArray[Any], text: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """How far a shift (D,) moves images towards each phrase, as three formulas have it."""
+    phrases, along = atlas.phrases.embeddings, shift / np.linalg.norm(shift)
+    moves, explained = phrases @ along, (phrases @ text) * (along @ text)
+    natural = atlas.responses.T @ atlas.responses  # (D, D)
+    spread = np.sqrt(np.einsum("nd,nd->n", phrases @ natural, phrases))
+    return {
+        "cosine": moves,
+        "cosine less explained": moves - explained,
+        "in natural deviations": phrases @ shift / spread,
+    }
+
+
+@click.command()
+@click.option("--seeds", default=100, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def main(seeds: int, as_json: bool) -> None:
+    atlas, generator, encoder = (
+        Atlas.open(zoo.ATLAS),
+        load_generator("avatars"),
+        load_encoder("avatars"),
+    )
+    editor, judge = Editor(atlas, generator, encoder), Judge()
+    styles = styles_from_seeds(generator, range(1, seeds + 1), 0.7)
+    with torch.inference_mode():
+        images = torch.cat(list(render_batches(generator, styles)))
+        start = encoder.images(images)
+    before = judge.read(images)
+    told: dict[str, list[float]] = {}
+    seen: list[float] = []
+    for target, (edited, _) in EDITS.items():
+        direction = editor.direction(NEUTRAL, target)
+        images = editor.apply(styles, direction).images
+        with torch.inference_mode():
+            moved = (encoder.images(images) - start).mean(0).numpy()
+        shift = expected_shift(atlas, direction.delta(1.0))
+        answers = readings(atlas, shift, direction.text)
+        answers["cosine of what CLIP saw"] = readings(atlas, moved, direction.text)["cosine"]
+        after = judge.read(images)
+        for attribute in PHRASES.keys() - {edited}:
+            for value, rise in rises(before, after, attribute).items():
+                seen.append(rise)
+                at = atlas.prompts.texts.index(PHRASES[attribute][value])
+                for name, answer in answers.items():
+                    told.setdefault(name, []).append(float(answer[at]))
+    rose = np.array(seen)
+    changed = np.abs(rose) > CHANGED
+    records = [
+        {
+            "reading": name,
+            "values": len(rose),
+            "rank_correlation": round(float(spearmanr(values, rose)[0]), 3),
+            "changed": int(changed.sum()),
+            "of_changed": round(float(spearmanr(np.array(values)[changed], rose[changed])[0]), 3),
+        }
+        for name, values in told.items()
+    ]
+    click.echo(json.dumps(records, indent=2) if as_json else table(records))
+
+
+if __name__ == "__main__":
+    main()

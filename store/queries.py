@@ -1,0 +1,347 @@
+"""What an atlas answers: channels, phrases and edits, as arrays and as records.
+
+A *text direction* is a unit vector (D,) in CLIP's space. A *record* is a flat dictionary of plain
+Python values; all records of an answer have the same keys, so that `pandas.DataFrame` takes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bank import normalise_prompt
+from .checks import row_norms
+from .errors import LayoutError, OptionError, PromptError
+from .index import PromptIndex
+
+if TYPE_CHECKING:
+    from .atlas import Atlas
+
+Record = dict[str, Any]
+Vector = NDArray[np.float32]
+
+SAME = 1e-4
+"""Texts whose embeddings differ by less than this are the same to CLIP."""
+NEAR = 0.35
+"""Phrases whose cosine with the direction of an edit is beyond this are what the edit is about."""
+_TINY = float(np.finfo(np.float32).tiny)
+_PART = 2**14  # phrases at a time: a bank may be gigabytes
+_SAMPLE = 2**13  # phrases that second moments are taken from
+
+
+def prompt_direction(embed: Callable[[str], Vector], neutral: str, target: str) -> Vector:
+    """The unit direction (D,) from one prompt to another, whose unit embeddings `embed` gives.
+
+    Raises:
+        PromptError: two prompts that mean the same, and whatever `embed` raises.
+    """
+    if normalise_prompt(neutral) == normalise_prompt(target):
+        raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
+    return text_direction(embed(neutral), embed(target))
+
+
+def text_direction(neutral: Vector, target: Vector) -> Vector:
+    """The unit vector from one unit text embedding (D,) to another.
+
+    Raises:
+        PromptError: the two are the same to CLIP.
+    """
+    difference = target.astype(np.float64) - neutral
+    length = float(np.linalg.norm(difference))
+    if length < SAME:
+        raise PromptError("target: means the same to CLIP as the neutral prompt; say what differs")
+    direction: Vector = (difference / length).astype(np.float32)
+    return direction
+
+
+def channel_records(atlas: Atlas, text: Vector, top: int) -> list[Record]:
+    """The channels that answer most to a text direction, of either sign.
+
+    `score` is the cosine of the channel's row with the direction, `expected` how far the embedding
+    is expected to move along it as the channel moves by one sigma.
+
+    Raises:
+        OptionError: top below 1.
+    """
+    _require_top(top)
+    scores = atlas.rows @ text  # (R,)
+    expected = atlas.responses @ text
+    records = []
+    for row in np.argsort(-np.abs(scores), kind="stable")[:top]:
+        flat = int(atlas.channels[row])
+        layer, _ = atlas.layout.locate(flat)
+        records.append(
+            {
+                "channel": atlas.layout.label(flat),
+                "kind": layer.kind,
+                "layer": layer.name,
+                "resolution": layer.resolution,
+                "score": rounded(scores[row]),
+                "consistency": rounded(atlas.consistency[row]),
+                "strength": rounded(atlas.strength[row]),
+                "expected": rounded(expected[row]),
+            }
+        )
+    return records
+
+
+def prompt_records(atlas: Atlas, label: str, top: int) -> list[Record]:
+    """What a channel, written `b16.conv1:20`, or a whole layer, written `b16.conv1`, means.
+
+    Of a channel: up to `top` phrases it moves an image towards, then up to `top` it moves it away
+    from. `score` is the cosine of its row with the phrase's direction from the bank's mean,
+    `confidence` that of :func:`confidence`.
+
+    Of a layer, whose channels have no common sign: the phrases that depend most on it. `share` is
+    the layer's part in the energy (expected movement squared, summed over channels) that all
+    channels of the atlas have along the phrase, `movement` the root of its own energy: how far the
+    embedding moves along the phrase as all channels of the layer vary by a sigma. `towards` and
+    `away` are its channels that move most to either side, where there are any, and `confidence`
+    that of the one that moves more.
+
+    Raises:
+        LayoutError: no such channel or layer, or it was not swept.
+        PromptError: the bank is empty.
+        OptionError: top below 1.
+    """
+    _require_top(top)
+    if ":" in label:
+        return _meaning_of_channel(atlas, atlas.row_of(atlas.layout.parse(label)), top)
+    return _meaning_of_layer(atlas, label, top)
+
+
+def confidence(
+    atlas: Atlas, rows: NDArray[np.integer[Any]], scores: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """How far scores (n,) of rows (n,) of the atlas with phrases can be believed: 0 to 1, (n,).
+
+    confidence = signal * P(the best score of a chance row is lower), where
+
+    - signal = (n c^2 - 1) / ((n - 1) c^2), cut to 0 to 1, for consistency c over n images, is the
+      share of the row that other images would repeat (the mean of n random unit deltas has
+      c^2 = 1/n, and so a signal of 0); 0 for a dead channel and for n = 1, which tells nothing;
+    - P = erf(|score| / (s sqrt 2))^k for a row that points anywhere the rows of this atlas do: s
+      is the root mean square of all scores of the atlas's rows with the bank's phrases, and k
+      the number of independent phrases (the participation ratio of their second moments), for the
+      best of k chances is what one gets to see.
+    """
+    spread, chances = _chance(atlas)
+    below = [math.erf(abs(float(s)) / (spread * math.sqrt(2))) ** chances for s in scores]
+    images = atlas.images[rows].astype(np.float64)
+    lengths = np.square(atlas.consistency[rows], dtype=np.float64)
+    repeated = np.maximum(images * lengths - 1, 0)
+    known = (images - 1) * lengths
+    signal = np.divide(repeated, known, out=np.zeros_like(known), where=known > 0)
+    trust: NDArray[np.float64] = np.minimum(signal, 1) * np.array(below)
+    return trust
+
+
+def similar_records(atlas: Atlas, neutral: Vector, text: Vector, top: int) -> list[Record]:
+    """The phrases whose edits, each from `neutral` to the phrase, go the same way in style space.
+
+    `text_cosine` compares what the prompts say, `style_cosine` what the edits do: a high one
+    beside a low other tells prompts that mean something else and edit alike. The target itself is
+    left out.
+
+    Args:
+        neutral: unit embedding (D,) of the neutral prompt.
+        text: the text direction (D,) from it to the target.
+
+    Raises:
+        PromptError: the bank is empty.
+        OptionError: top below 1.
+    """
+    _require_top(top)
+    _require_phrases(atlas)
+    bank, gram = atlas.prompts.embeddings, style_gram(atlas)
+    words, styles = np.empty(len(bank)), np.empty(len(bank))
+    for part in _parts(len(bank)):
+        moved = bank[part] - neutral
+        lengths = row_norms(moved)
+        words[part] = np.where(lengths < SAME, 1, moved @ text / lengths.clip(SAME))
+        sizes = np.sqrt(_energies(moved, gram) * (text @ gram @ text))
+        styles[part] = moved @ (gram @ text) / np.maximum(sizes, _TINY)
+    order = np.argsort(-styles, kind="stable")
+    other = words < 1 - SAME
+    return [
+        {
+            "prompt": atlas.prompts.texts[i],
+            "text_cosine": rounded(words[i]),
+            "style_cosine": rounded(styles[i]),
+        }
+        for i in order[other[order]][:top]
+    ]
+
+
+def style_gram(atlas: Atlas) -> NDArray[np.float32]:
+    """The inner product of edits in style space, by their text directions a and b: a . G b, with G
+    float32 (D, D).
+
+    The step of channel r along t is proportional to row_r . t sigma, and counts by how far a sigma
+    of it moves images, its strength: a channel that moves nothing makes no edits alike. So G is the
+    sum of strength_r^2 row_r row_r^T, and no matrix of phrases by channels is needed. The strength
+    enters without the consistency: an edit of one image moves it by all of its own delta.
+    """
+    weighted = atlas.rows * atlas.strength[:, None]
+    gram: NDArray[np.float32] = weighted.T @ weighted
+    return gram
+
+
+def expected_shift(atlas: Atlas, step: NDArray[np.floating[Any]]) -> Vector:
+    """Where the embedding is expected to move by a flat style step (C,): float32 (D,).
+
+    The sum of the responses of its channels, each times its part of the step in sigma; channels
+    that are not in the atlas, and those that never vary, count as still.
+
+    Raises:
+        OptionError: a step of another length.
+    """
+    if step.shape != (atlas.layout.size,):
+        raise OptionError(f"step: has shape {step.shape}, must have ({atlas.layout.size},)")
+    std = atlas.style_std[atlas.channels]
+    sigmas = np.divide(step[atlas.channels], std, out=np.zeros_like(std), where=std > 0)
+    shift: Vector = sigmas @ atlas.responses
+    return shift
+
+
+def entangled_records(
+    atlas: Atlas, step: NDArray[np.floating[Any]], text: Vector, top: int
+) -> list[Record]:
+    """What else an edit moves: up to `top` phrases towards, then up to `top` away, most first.
+
+    `moves` is the cosine of the expected shift with the phrase's direction from the bank's mean;
+    `explained` is what the text direction alone accounts for, its cosine with the phrase times its
+    cosine with the shift. A phrase is entangled when the edit moves more than is explained, to the
+    same side, unless it is what the edit is about, with a cosine beyond `NEAR`.
+
+    Args:
+        step: the edit, flat (C,), in units of the style.
+        text: the text direction (D,) it was made for.
+
+    Raises:
+        OptionError: top below 1, or a step of another length.
+        PromptError: the bank is empty.
+    """
+    _require_top(top)
+    _require_phrases(atlas)
+    shift = expected_shift(atlas, step)
+    shift = shift / max(float(np.linalg.norm(shift)), _TINY)
+    phrases = atlas.phrases.embeddings
+    moves, about = phrases @ shift, phrases @ text  # (n,)
+    explained = about * float(shift @ text)
+    records = []
+    for side, sign in (("towards", 1), ("away", -1)):
+        more = (sign * moves > 0) & (sign * (moves - explained) > 0) & (np.abs(about) <= NEAR)
+        order = np.argsort(-sign * moves, kind="stable")
+        records += [
+            {
+                "side": side,
+                "prompt": atlas.prompts.texts[i],
+                "moves": rounded(moves[i]),
+                "explained": rounded(explained[i]),
+            }
+            for i in order[more[order]][:top]
+        ]
+    return records
+
+
+def _meaning_of_channel(atlas: Atlas, row: int, top: int) -> list[Record]:
+    _require_phrases(atlas)
+    flat = int(atlas.channels[row])
+    layer, _ = atlas.layout.locate(flat)
+    sides = PromptIndex(atlas.phrases).both_signs(atlas.rows[row], top)
+    scores = np.array([score for side in sides for _, score in side])
+    trust = iter(confidence(atlas, np.full(len(scores), row), scores))
+    return [
+        {
+            "channel": atlas.layout.label(flat),
+            "kind": layer.kind,
+            "consistency": rounded(atlas.consistency[row]),
+            "strength": rounded(atlas.strength[row]),
+            "side": side,
+            "prompt": prompt,
+            "score": rounded(score),
+            "confidence": rounded(next(trust)),
+        }
+        for side, prompts in zip(("towards", "away"), sides, strict=True)
+        for prompt, score in prompts
+    ]
+
+
+def _meaning_of_layer(atlas: Atlas, name: str, top: int) -> list[Record]:
+    _require_phrases(atlas)
+    layer = atlas.layout[name]
+    first, stop = np.searchsorted(atlas.channels, [layer.start, layer.slice.stop])
+    if first == stop:
+        raise LayoutError(
+            f"layer {name}: none of its channels is in this atlas, which holds "
+            f"{len(atlas.channels)} of {atlas.layout.size}; draw it with `styleatlas precompute`"
+        )
+    phrases, own = atlas.phrases.embeddings, atlas.responses[first:stop]
+    energy = _energies(phrases, own.T @ own)  # (n,)
+    everywhere = _energies(phrases, atlas.responses.T @ atlas.responses)
+    share = energy / np.maximum(everywhere, _TINY)
+    order = np.argsort(-share, kind="stable")[:top]
+    answers = phrases[order] @ own.T  # (top, rows of the layer)
+    towards, away = answers.argmax(1), answers.argmin(1)
+    up, down = answers.max(1), -answers.min(1)  # how far either moves
+    most = first + np.where(up >= down, towards, away)
+    trust = confidence(atlas, most, np.einsum("nd,nd->n", atlas.rows[most], phrases[order]))
+    return [
+        {
+            "prompt": atlas.prompts.texts[i],
+            "share": rounded(min(share[i], 1)),  # the two sums round differently
+            "movement": rounded(math.sqrt(energy[i])),
+            "towards": _label(atlas, first + towards[k], up[k]),
+            "away": _label(atlas, first + away[k], down[k]),
+            "confidence": rounded(trust[k]),
+        }
+        for k, i in enumerate(order)
+    ]
+
+
+def _label(atlas: Atlas, row: int, size: float) -> str | None:
+    """A channel by its row, unless it moves nothing to that side."""
+    return atlas.layout.label(int(atlas.channels[row])) if size > 0 else None
+
+
+def _chance(atlas: Atlas) -> tuple[float, float]:
+    """The root mean square of the scores of live rows with phrases, and the number of independent
+    phrases; by second moments (D, D), those of a large bank from a sample of it."""
+    phrases = atlas.phrases.embeddings
+    phrases = phrases[:: -(-len(phrases) // _SAMPLE)]
+    moments = phrases.T @ phrases / len(phrases)
+    live = max(int((atlas.consistency > 0).sum()), 1)  # dead rows are zero and add nothing
+    spread = float(np.sqrt(np.vdot(atlas.rows.T @ atlas.rows / live, moments)))
+    return max(spread, 1e-6), float(1 / np.vdot(moments, moments))
+
+
+def _energies(vectors: NDArray[np.float32], gram: NDArray[np.float32]) -> NDArray[np.float64]:
+    """v . G v of every vector (n, D), at least 0: (n,)."""
+    energies = np.empty(len(vectors))
+    for part in _parts(len(vectors)):
+        energies[part] = np.einsum("nd,nd->n", vectors[part] @ gram, vectors[part])
+    return energies.clip(0)
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, start + _PART) for start in range(0, count, _PART))
+
+
+def _require_top(top: int) -> None:
+    if top < 1:
+        raise OptionError(f"top {top}: must be at least 1")
+
+
+def _require_phrases(atlas: Atlas) -> None:
+    if not len(atlas.prompts):
+        raise PromptError("prompt bank: is empty; add phrases with `styleatlas prompts add`")
+
+
+def rounded(value: Any) -> float:
+    """To four significant digits: what a reader needs, and JSON stays short."""
+    return float(f"{float(value):.4g}")

@@ -1,0 +1,159 @@
+"""prompts add, and the prompts of precompute."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from styleatlas import load_encoder, zoo
+from styleatlas.cli import main
+from styleatlas.engine.texts import TextEmbedder
+from styleatlas.prompts.embed import SENTENCES
+from styleatlas.store.atlas import Atlas
+
+MORE = "# of the sea\na pirate hat\n\nA  Face\na face with a parrot\n a PIRATE hat\n"
+QUICK = ("--images", 4, "--samples", 50, "--seed", 4, "--method", "sweep")
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A copy of the shipped atlas."""
+    return shutil.copy(zoo.ATLAS, tmp_path / "own.h5")
+
+
+@pytest.fixture
+def more(tmp_path) -> Path:
+    path = tmp_path / "more.txt"
+    path.write_text(MORE, "utf-8")
+    return path
+
+
+def test_new_phrases_are_added_behind_the_bank_and_all_else_stays_as_it_is(run, own, more):
+    before = Atlas.open(own)
+    result = run("prompts", "add", own, more)
+    assert result.exit_code == 0, result.output
+    count = len(before.prompts)
+    assert result.stdout == f"{own}: 2 prompts added, 2 skipped as known; {count + 2} in all\n"
+    assert result.stderr == "", "no progress off a terminal"
+    after = Atlas.open(own)
+    assert after.prompts.texts == (*before.prompts.texts, "a pirate hat", "a face with a parrot")
+    assert np.array_equal(after.prompts.embeddings[:count], before.prompts.embeddings)
+    restored = own.with_name("restored.h5")
+    replace(after, prompts=before.prompts).write(restored)
+    assert restored.read_bytes() == zoo.ATLAS.read_bytes(), "the same atlas gives the same bytes"
+    assert list(own.parent.glob(".*")) == []
+
+
+def test_phrases_are_embedded_as_any_prompt_of_this_atlas_is(run, own, more):
+    texts = TextEmbedder(Atlas.open(own), lambda: load_encoder(zoo.NAME))
+    alone = texts.embed("a face with a parrot")
+    run("prompts", "add", own, more)
+    added = Atlas.open(own).prompts.find("a face with a parrot")
+    assert np.allclose(added, alone, atol=1e-6)
+
+
+def test_more_phrases_than_a_batch_take_their_places(run, own, tmp_path):
+    phrases = [f"a {'very ' * (i % 5)}tall hat {i}" for i in range(SENTENCES // 8 + 9)]
+    path = tmp_path / "many.txt"
+    path.write_text("\n".join(phrases))
+    assert run("prompts", "add", own, path).exit_code == 0
+    bank = Atlas.open(own).prompts
+    assert bank.texts[-len(phrases) :] == tuple(phrases)
+    texts = TextEmbedder(Atlas.open(zoo.ATLAS), lambda: load_encoder(zoo.NAME))
+    for phrase in (phrases[0], phrases[-1]):
+        assert np.allclose(bank.find(phrase), texts.embed(phrase), atol=1e-6)
+
+
+def test_out_leaves_the_atlas_and_tells_the_count_in_json(run, more, tmp_path):
+    shipped, out = zoo.ATLAS.read_bytes(), tmp_path / "out.h5"
+    result = run("prompts", "add", "avatars", more, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    count = len(Atlas.open(zoo.ATLAS).prompts) + 2
+    told = {"output": str(out), "added": 2, "skipped": 2, "prompts": count}
+    assert json.loads(result.stdout) == told
+    assert len(Atlas.open(out).prompts) == count
+    assert zoo.ATLAS.read_bytes() == shipped
+
+
+def test_known_phrases_need_no_clip_and_leave_the_very_file(run, countable_path, tmp_path):
+    path = tmp_path / "known.txt"
+    path.write_text("a picture\nSomething else\n")
+    before = countable_path.stat()
+    result = run("prompts", "add", countable_path, path)
+    assert result.stdout == f"{countable_path}: 0 prompts added, 2 skipped as known; 4 in all\n"
+    after = countable_path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_phrases_come_from_standard_input(own):
+    arguments = ["prompts", "add", str(own), "-"]
+    result = CliRunner().invoke(main, arguments, input="a pirate hat\n")
+    assert result.exit_code == 0, result.output
+    assert "a pirate hat" in Atlas.open(own).prompts
+    result = CliRunner().invoke(main, arguments, input="a hat\n\na\x07hat\n")
+    assert result.exit_code == 1
+    assert "add: standard input, line 3: prompt 'a\\x07hat': holds control" in result.stderr
+
+
+@pytest.mark.parametrize("out", [(), ("-o", zoo.ATLAS)])
+def test_shipped_atlas_is_never_written(refused, more, out):
+    shipped = zoo.ATLAS.read_bytes()
+    message = refused("prompts add", "avatars", more, *out)
+    assert message == f"{zoo.ATLAS}: ships with StyleAtlas and stays as it is; add -o OUT.h5"
+    assert zoo.ATLAS.read_bytes() == shipped
+
+
+def test_prompts_that_cannot_be_added_are_explained_and_the_atlas_stays(
+    refused, own, more, clip_folder, tmp_path
+):
+    long = tmp_path / "long.txt"
+    long.write_text("a hat\n" + "a " * 40 + "\n")
+    assert "takes 4" in refused("prompts add", own, long)
+    message = refused("prompts add", own, more, "--clip", clip_folder)
+    assert message.startswith("atlas and CLIP do not belong together: the atlas was drawn with")
+    assert f"{tmp_path / 'none'}: cannot be read" in refused("prompts add", own, tmp_path / "none")
+    assert "does not exist; create it first" in refused(
+        "prompts add", own, more, "-o", tmp_path / "none" / "a.h5"
+    )
+    assert "no such file" in refused("prompts add", tmp_path / "none.h5", more)
+
+
+def test_precompute_adds_the_phrases_of_a_file_once(run, checkpoint, clip_folder, tmp_path):
+    path, out = tmp_path / "more.txt", tmp_path / "a.h5"
+    path.write_text("FACE\nb\n# c\nb\n")
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", out, *QUICK)
+    result = run(*arguments, "--prompts", path)
+    assert result.exit_code == 0, result.output
+    assert Atlas.open(out).prompts.texts == ("a", "face", "b")
+
+
+def test_precompute_refuses_a_file_of_prompts_it_cannot_read_before_it_loads_a_model(
+    refused, tmp_path
+):
+    path = tmp_path / "none.txt"
+    arguments = ("none.pkl", "--clip", "none", "-o", tmp_path / "a.h5", "--prompts", path)
+    assert refused("precompute", *arguments).startswith(f"{path}: cannot be read")
+
+
+def test_precompute_with_other_prompts_is_refused_while_blocks_are_kept(
+    run, refused, checkpoint, clip_folder, tmp_path, monkeypatch
+):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "more.txt"
+    path.write_text("b\n")
+    out = tmp_path / "a.h5"
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", out, *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr("styleatlas.precompute.bench.sweep_block", interrupted)
+        assert run(*arguments, "--prompts", path).exit_code == 1
+    path.write_text("b\nc\n")
+    message = refused(*arguments, "--prompts", path)
+    assert "prompts is sha256" in message and "start afresh: delete the folder" in message
