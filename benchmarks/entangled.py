@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas.engine.evaluation.suite import read_suite
 from styleatlas.engine.reports import table
 from styleatlas.engine.sampling import render_batches, styles_from_seeds
 from styleatlas.store.queries import expected_shift
@@ -27,39 +28,8 @@ from styleatlas.zoo.judge import Judge, Reading, shown
 
 # Attribute -> value -> its phrase.
 PHRASES = {
-    "hair": {
-        **{v: f"a face with {v} hair" for v in ("short", "long")},
-        **{v: f"a face with a {v}" for v in ("bun", "hat", "turban")},
-        **{"bald": "a bald face", "afro": "a face with an afro"},
-    },
-    "hair colour": {
-        v: f"a face with {v} hair" for v in ("black", "brown", "blonde", "red", "grey", "purple")
-    },
-    "skin": {v: f"a face with {v} skin" for v in ("light", "tan", "dark")},
-    "glasses": {
-        "none": "a face with no glasses",
-        "sunglasses": "a face with sunglasses",
-        **{v: f"a face with {v} glasses" for v in ("round", "square")},
-    },
-    "facial hair": {
-        "none": "a face with no beard",
-        **{v: f"a face with a {v}" for v in ("moustache", "beard")},
-    },
-    "mouth": {
-        **{v: f"a {v} face" for v in ("smiling", "serious", "sad")},
-        "open": "a face with an open mouth",
-    },
-    "eyes": {
-        **{v: f"a face with {v} eyes" for v in ("open", "happy", "surprised")},
-        "wink": "a winking face",
-    },
-    "clothes": {
-        **{v: f"a face with a {v} shirt" for v in ("white", "black", "green")},
-        "orange": "a face with an orange shirt",
-    },
-    "background": {
-        v: f"a face with a {v} background" for v in ("blue", "green", "pink", "yellow", "grey")
-    },
+    attribute: {value: phrases[0] for value, phrases in values.items()}
+    for attribute, values in read_suite(zoo.EDITS).phrases.items()
 }
 FEWEST = 20  # avatars that show an attribute before and after
 CHANGED = 0.05  # of the avatars

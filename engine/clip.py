@@ -43,6 +43,7 @@ class OpenClipEncoder:
         self.width = identity.sizes["width"]
         self.image_size = identity.sizes["image_size"]
         self.context_length = identity.sizes["context_length"]
+        self.logit_scale = float(model.logit_scale.exp())
 
     def images(self, images: Tensor) -> Tensor:
         """Images (n, 1 or 3, H, W) in [-1, 1] -> unit (n, width); see `JointEncoder.images`."""

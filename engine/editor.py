@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +14,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..store.atlas import Atlas
-from ..store.errors import OptionError
-from ..store.layout import LayerKind
-from .direction import DEFAULT_BETA, DEFAULT_KINDS, Direction, find_direction
-from .protocols import Generator, JointEncoder
-from .sampling import render_batches
+from ..store.errors import DirectionError, OptionError
+from ..store.layout import Layer
+from ..store.queries import expected_shift
+from .alpha import find_alphas
+from .direction import Choice, Direction, find_direction
+from .edits import Edit
+from .protocols import Generator, JointEncoder, Resumed
+from .sampling import batch_size
 from .texts import TextEmbedder
 
-DEFAULT_ALPHA = 5.5
+DEFAULT_PROBABILITY = 0.998
 MAX_ALPHA = 100.0
+
+
+class Subject:
+    """The images that edits start from: what several edits of them share is computed once.
+
+    Args:
+        generator: what renders them.
+        styles: (n, C), of a number of images that is rendered at once.
+    """
+
+    def __init__(self, generator: Generator, styles: Tensor) -> None:
+        self.styles = styles.to(generator.device)
+        self._generator = generator
+        self._resumed: tuple[Layer, Resumed] | None = None
+
+    @cached_property
+    @torch.inference_mode()
+    def images(self) -> Tensor:
+        """As they are, (n, channels, H, W)."""
+        return self._generator.render(self.styles)
+
+    @torch.inference_mode()
+    def render(self, styles: Tensor, layer: Layer) -> Tensor:
+        """Edited styles (k * n, C), the n images once for each of k edits, which differ from the
+        subject's own from `layer` on. What comes before it is rendered once."""
+        if layer.start == 0:
+            return self._generator.render(styles)
+        if self._resumed is None or self._resumed[0] != layer:
+            self._resumed = (layer, self._generator.resume(self.styles, layer))
+        return self._resumed[1].render(styles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +66,10 @@ class EditResult:
         images: (n, channels, H, W), nominally in [-1, 1].
         styles: the edited styles (n, C).
         before: the styles (n, C) it started from.
-        direction: the step, at alpha 1.
-        alpha: how many such steps were taken.
+        directions: the E steps that were combined, each at alpha 1.
+        alphas: how many of each were taken, its weight included, float32 (n, E).
+        counter: the K steps that hold still what the edit was to keep, where it was measured.
+        counter_alphas: how many of each were taken, of either sign, float32 (n, K).
         way: how the edit was found; today always "direction".
         why: the reason in words.
     """
@@ -39,24 +77,33 @@ class EditResult:
     images: Tensor
     styles: Tensor
     before: Tensor
-    direction: Direction
-    alpha: float
+    directions: tuple[Direction, ...]
+    alphas: NDArray[np.float32]
+    counter: tuple[Direction, ...]
+    counter_alphas: NDArray[np.float32]
     way: str
     why: str
 
 
 @dataclass(frozen=True, eq=False)
 class ClipShift:
-    """What CLIP sees of an edit, a number an image (n,).
+    """What CLIP sees of one direction of an edit, a number an image (n,).
 
     Args:
         along: how far the image embedding moved along the text direction, -2 to 2.
         similarity: cosine of its movement with the text direction, -1 to 1 (the directional
             similarity of StyleGAN-NADA, Gal et al. 2021).
+        probability: of the target against the neutral prompt after the edit, 0 to 1, by a softmax
+            over CLIP's logits of the two.
+        before: the same before the edit.
+        kept: for each prompt to keep, how far the embedding moved along the direction to it.
     """
 
     along: NDArray[np.float32]
     similarity: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    before: NDArray[np.float32]
+    kept: dict[str, NDArray[np.float32]]
 
 
 class Editor:
@@ -66,7 +113,7 @@ class Editor:
         atlas: the generator's atlas.
         generator: the generator it was drawn with.
         encoder: the CLIP it was drawn with, or a function that loads it, called only for prompts
-            that are neither in the bank nor in the cache, and to measure results.
+            that are neither in the bank nor in the cache, to find alphas, and to measure results.
 
     Raises:
         FingerprintError: the atlas belongs to another generator or CLIP.
@@ -87,73 +134,212 @@ class Editor:
             atlas.fingerprint.require_clip(encoder.identity)
             self.texts = TextEmbedder(atlas, lambda: encoder)
 
-    def direction(
-        self,
-        neutral: str,
-        target: str,
-        *,
-        beta: float | None = None,
-        channels: int | None = None,
-        kinds: tuple[LayerKind, ...] = DEFAULT_KINDS,
-    ) -> Direction:
-        """The direction from one prompt to another; beta is 0.15 unless it or a number of
-        channels is given. See `find_direction` for the errors."""
-        if beta is None and channels is None:
-            beta = DEFAULT_BETA
+    def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
+        """The direction from one prompt to another, by channels chosen in the default way or
+        another. See `find_direction` for the errors."""
+        choice = choice or Choice()
         text = self.texts.direction(neutral, target)
+        kept = [self.texts.direction(neutral, prompt) for prompt in choice.keep]
         return find_direction(
             self.atlas,
             text,
             neutral=neutral,
             target=target,
-            beta=beta,
-            channels=channels,
-            kinds=kinds,
+            choice=choice,
+            kept=np.stack(kept) if kept else None,
         )
+
+    def directions(
+        self, edits: Sequence[Edit], choice: Choice | None = None
+    ) -> tuple[list[Direction], list[float]]:
+        """The directions of edits, and their weights, all positive."""
+        forward = [edit.forward() for edit in edits]
+        found = [self.direction(edit.neutral, edit.target, choice) for edit in forward]
+        return found, [edit.weight for edit in forward]
 
     @torch.inference_mode()
     def apply(
-        self, styles: Tensor, direction: Direction, alpha: float = DEFAULT_ALPHA
+        self,
+        styles: Tensor | Subject,
+        directions: Direction | Sequence[Direction],
+        alpha: float | None = None,
+        weights: Sequence[float] | None = None,
+        probability: float = DEFAULT_PROBABILITY,
     ) -> EditResult:
-        """Moves styles (n, C) by alpha steps along a direction and renders them.
+        """Moves styles (n, C) along directions and renders them.
+
+        With an `alpha`, every direction goes alpha times its weight. Without one, every image gets
+        its own: the smallest with which CLIP gives each target at least this `probability` against
+        its neutral prompt, found with up to 5 renders; where that is out of reach, the one beyond
+        which more brings no more, and never so far that a channel moves more than twice the step it
+        was measured at. An image that is there already stays as it is. What a direction is to keep
+        is held where CLIP saw it before, by counter-steps. The weights then multiply.
+
+        Args:
+            styles: (n, C), or a `Subject` where more edits of the same images follow.
+            weights: one a direction; 1 if not given.
 
         Raises:
-            OptionError: alpha is not finite or beyond +-100.
+            OptionError: alpha is not finite or beyond +-100; a probability outside of 0.5 to 1;
+                no direction.
+            StyleAtlasError: alpha is to be found, and CLIP cannot be loaded.
         """
-        if not abs(alpha) <= MAX_ALPHA:
+        chosen = (directions,) if isinstance(directions, Direction) else tuple(directions)
+        if not chosen:
+            raise OptionError("edit: has no direction; give at least one pair of prompts")
+        if alpha is not None and not abs(alpha) <= MAX_ALPHA:
             raise OptionError(f"alpha {alpha:g}: must lie between -{MAX_ALPHA:g} and {MAX_ALPHA:g}")
-        before = styles.to(self.generator.device)
-        delta = torch.from_numpy(direction.delta(alpha)).to(before)
-        after = before + delta
-        images = torch.cat(list(render_batches(self.generator, after)))
-        known, least = len(direction.channels), direction.beta
-        why = f"channels of the atlas with a relevance of at least {least:.3f}: {known}"
-        return EditResult(images, after, before, direction, alpha, "direction", why)
+        if not 0.5 <= probability < 1:
+            raise OptionError(f"probability {probability:g}: must be at least 0.5 and below 1")
+        factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
+        parts = self._subjects(styles)
+        counter = () if alpha is not None else self._counter(chosen)
+        factors = np.concatenate([factors, np.ones(len(counter))])
+        steps = (*chosen, *counter)
+        alphas, images = [], []
+        for part in parts:
+            if alpha is None:
+                found, rendered = self._found(part, chosen, counter, factors, probability)
+            else:
+                found = np.broadcast_to(alpha * factors, (len(part.styles), len(steps)))
+                rendered = self._rendered(part, steps, found)
+            alphas.append(found)
+            images.append(rendered)
+        before = torch.cat([part.styles for part in parts])
+        taken = np.concatenate(alphas).astype(np.float32)
+        after = before + self._delta(steps, taken).to(before)
+        return EditResult(
+            torch.cat(images),
+            after,
+            before,
+            chosen,
+            taken[:, : len(chosen)],
+            counter,
+            taken[:, len(chosen) :],
+            "direction",
+            _why(chosen),
+        )
 
     def edit(
         self,
-        styles: Tensor,
+        styles: Tensor | Subject,
         *,
         neutral: str,
         target: str,
-        alpha: float = DEFAULT_ALPHA,
-        beta: float | None = None,
-        channels: int | None = None,
-        kinds: tuple[LayerKind, ...] = DEFAULT_KINDS,
+        alpha: float | None = None,
+        probability: float = DEFAULT_PROBABILITY,
+        **choice: Any,
     ) -> EditResult:
-        """`direction`, then `apply`: styles (n, C) as `neutral` becomes `target`."""
-        direction = self.direction(neutral, target, beta=beta, channels=channels, kinds=kinds)
-        return self.apply(styles, direction, alpha)
+        """`direction`, then `apply`: styles (n, C) as `neutral` becomes `target`. `choice` is what
+        `Choice` takes: beta, channels, keep, layers, exclude, rule."""
+        direction = self.direction(neutral, target, Choice(**choice))
+        return self.apply(styles, direction, alpha, probability=probability)
 
     @torch.inference_mode()
-    def measure(self, result: EditResult) -> ClipShift:
-        """What CLIP sees of an edit; loads CLIP's image tower when first called."""
-        encoder = self.texts.encoder
-        before = torch.cat(
-            [encoder.images(part) for part in render_batches(self.generator, result.before)]
-        )
-        moved = encoder.images(result.images) - before  # (n, D)
-        text = torch.from_numpy(result.direction.text).to(moved)
-        along = moved @ text
-        similarity = along / moved.norm(dim=1).clamp(min=1e-8)
-        return ClipShift(along.cpu().numpy(), similarity.cpu().numpy())
+    def measure(self, result: EditResult) -> list[ClipShift]:
+        """What CLIP sees of each direction; loads CLIP's image tower when first called."""
+        encoder, size = self.texts.encoder, batch_size(self.generator)
+        renders = (self.generator.render(part) for part in result.before.split(size))
+        before = torch.cat([encoder.images(part) for part in renders])
+        after = torch.cat([encoder.images(part) for part in result.images.split(size)])
+        first, moved = before.double().cpu().numpy(), (after - before).double().cpu().numpy()
+        lengths = np.linalg.norm(moved, axis=1).clip(1e-8)
+        shifts = []
+        for direction in result.directions:
+            along = moved @ direction.text
+            difference = self._difference(direction)
+            logits = [(x @ difference) * encoder.logit_scale for x in (first, first + moved)]
+            chances = [(1 / (1 + np.exp(-x))).astype(np.float32) for x in logits]
+            kept = {
+                prompt: (moved @ self.texts.direction(direction.neutral, prompt)).astype(np.float32)
+                for prompt in direction.keep
+            }
+            similarity = (along / lengths).astype(np.float32)
+            shifts.append(
+                ClipShift(along.astype(np.float32), similarity, chances[1], chances[0], kept)
+            )
+        return shifts
+
+    def _subjects(self, styles: Tensor | Subject) -> list[Subject]:
+        if isinstance(styles, Subject):
+            return [styles]
+        split = styles.split(batch_size(self.generator))
+        return [Subject(self.generator, part) for part in split]
+
+    def _counter(self, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
+        """A direction for each prompt to keep that moves images along it and not along the edit;
+        none for a prompt that no such channel answers to."""
+        texts = np.stack([direction.text for direction in directions])
+        found = []
+        for prompt, neutral in {p: d.neutral for d in directions for p in d.keep}.items():
+            text = self.texts.direction(neutral, prompt)
+            with suppress(DirectionError, OptionError):
+                found.append(
+                    find_direction(self.atlas, text, neutral=neutral, target=prompt, kept=texts)
+                )
+        return tuple(found)
+
+    def _found(
+        self,
+        subject: Subject,
+        directions: tuple[Direction, ...],
+        counter: tuple[Direction, ...],
+        weights: NDArray[np.float64],
+        probability: float,
+    ) -> tuple[NDArray[np.float64], Tensor]:
+        """Alphas (n, E + K) that reach a probability and hold what is kept, times their weights,
+        and the images there."""
+        encoder, steps = self.texts.encoder, (*directions, *counter)
+        texts = np.stack([self._difference(direction) for direction in steps])  # (E + K, D)
+        rounds = [subject.images]
+
+        def seen(images: Tensor) -> NDArray[np.float64]:
+            embeddings = encoder.images(images).double().cpu()
+            along: NDArray[np.float64] = embeddings.numpy() @ texts.T
+            return along
+
+        def measure(rows: NDArray[np.int64], alphas: NDArray[np.float64]) -> NDArray[np.float64]:
+            at = torch.from_numpy(rows).to(subject.styles.device)
+            delta = self._delta(steps, alphas).to(subject.styles)
+            rendered = self.generator.render(subject.styles[at] + delta)
+            images = rounds[0].clone()
+            images[at] = rendered
+            rounds.append(images)
+            return seen(rendered)
+
+        shifts = [expected_shift(self.atlas, step.delta(1.0)) for step in steps]
+        slopes = np.einsum("ed,ed->e", np.stack(shifts), texts)
+        goal = np.log(probability / (1 - probability)) / encoder.logit_scale
+        goals = np.full(len(directions), goal)
+        most = 2 * self.atlas.strength_in_sigma
+        found = find_alphas(measure, seen(subject.images), slopes, goals, most)
+        alphas = found.alphas * weights
+        if (weights != 1).any():
+            return alphas, self._rendered(subject, steps, alphas)
+        images = torch.stack([rounds[r][i] for i, r in enumerate(found.rounds)])
+        return alphas, images
+
+    def _rendered(
+        self, subject: Subject, directions: tuple[Direction, ...], alphas: NDArray[np.float64]
+    ) -> Tensor:
+        delta = self._delta(directions, alphas).to(subject.styles)
+        first = min(int(direction.channels.min()) for direction in directions)
+        return subject.render(subject.styles + delta, self.atlas.layout.locate(first)[0])
+
+    def _delta(
+        self, directions: tuple[Direction, ...], alphas: NDArray[np.floating[Any]]
+    ) -> Tensor:
+        """The step (n, C) of every image for its alphas (n, E)."""
+        steps = np.stack([direction.delta(1.0) for direction in directions])  # (E, C)
+        return torch.from_numpy(alphas.astype(np.float32) @ steps)
+
+    def _difference(self, direction: Direction) -> NDArray[np.float64]:
+        """Target minus neutral, not normalised: (D,)."""
+        target, neutral = (self.texts.embed(x) for x in (direction.target, direction.neutral))
+        difference: NDArray[np.float64] = target.astype(np.float64) - neutral
+        return difference
+
+
+def _why(directions: tuple[Direction, ...]) -> str:
+    parts = [f"{len(x.channels)} with a score of at least {x.beta:.3f}" for x in directions]
+    return "channels of the atlas: " + ", ".join(parts)

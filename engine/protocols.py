@@ -84,12 +84,17 @@ class Resumed(Protocol):
 
 
 class JointEncoder(Protocol):
-    """A CLIP: images and texts as unit vectors in one space of `width` dimensions."""
+    """A CLIP: images and texts as unit vectors in one space of `width` dimensions.
+
+    `logit_scale` is what its cosines are multiplied by to be the logits of a softmax over texts:
+    the inverse of the temperature it was trained to, 100 for OpenAI's.
+    """
 
     identity: ModelIdentity
     device: torch.device
     precision: Precision
     width: int
+    logit_scale: float
 
     def images(self, images: Tensor) -> Tensor:
         """Images (n, 1 or 3, H, W) in [-1, 1], any size -> (n, width); differentiable."""

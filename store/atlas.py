@@ -100,6 +100,18 @@ class Atlas:
         """The kind of the layer of every row, (R,): conv, rgb or input."""
         return self.layout.kinds[self.channels]
 
+    @property
+    def strength_in_sigma(self) -> float:
+        """How far a channel was moved to either side, in standard deviations.
+
+        Raises:
+            AtlasFormatError: the settings say no such number.
+        """
+        steps = self.fingerprint.settings.get("strength", 5.0)
+        if not isinstance(steps, int | float) or not 0 < steps < np.inf:
+            raise AtlasFormatError(f"attribute settings: strength {steps!r} must be above 0")
+        return float(steps)
+
     @cached_property
     def responses(self) -> NDArray[np.float32]:
         """How far and where the embedding is expected to move as each channel moves by one
@@ -108,8 +120,7 @@ class Atlas:
         A row is the mean of the deltas of a step to both sides; consistency says how much of their
         mean length (strength) is left of it.
         """
-        step = 2 * float(self.fingerprint.settings.get("strength", 5.0))
-        lengths = self.consistency * self.strength / np.float32(step)
+        lengths = self.consistency * self.strength / np.float32(2 * self.strength_in_sigma)
         responses: NDArray[np.float32] = self.rows * lengths[:, None]
         return responses
 
@@ -117,6 +128,23 @@ class Atlas:
     def phrases(self) -> PromptBank:
         """The bank's prompts as unit directions from their mean."""
         return self.prompts.centred()
+
+    @cached_property
+    def reliability(self) -> NDArray[np.float32]:
+        """The cosine to expect between a row and the one that other images would give: 0 to 1,
+        float32 (R,).
+
+        The mean of n random unit deltas has a squared length of 1/n, so of a consistency c the
+        share (n c^2 - 1) / ((n - 1) c^2) of the squared row is signal; its root is the cosine. 0
+        for a dead channel. One image says nothing against its row, which counts in full.
+        """
+        images, squares = self.images.astype(np.float64), np.square(self.consistency, dtype="f8")
+        known = (images - 1) * squares
+        signal = np.divide(images * squares - 1, known, where=known > 0, out=np.zeros_like(known))
+        alone = self.images == 1
+        signal = np.where(alone, self.consistency > 0, signal)
+        reliability: NDArray[np.float32] = np.sqrt(signal.clip(0, 1)).astype(np.float32)
+        return reliability
 
     def row_of(self, flat: int) -> int:
         """The position in ``rows`` of the channel with flat index ``flat``.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, cast, get_args
@@ -149,6 +150,25 @@ class StyleLayout:
                 known = ", ".join(get_args(LayerKind))
                 raise LayoutError(f"layer kind {kind!r}: unknown; use one of {known}")
         return np.flatnonzero(np.isin(self.kinds, kinds)).astype(np.int64)
+
+    def matching(self, patterns: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether each channel's layer is one of these, (C,): names, patterns of shells such as
+        ``b32.*``, or kinds.
+
+        Raises:
+            LayoutError: one that fits no layer.
+        """
+        chosen = np.zeros(self.size, bool)
+        for pattern in patterns:
+            found = [x for x in self if pattern == x.kind or fnmatchcase(x.name, pattern)]
+            if not found:
+                raise LayoutError(
+                    f"layer {pattern!r}: this generator has none; its layers are "
+                    f"{', '.join(self._by_name)}"
+                )
+            for layer in found:
+                chosen[layer.slice] = True
+        return chosen
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:

@@ -121,9 +121,8 @@ def confidence(
 
     confidence = signal * P(the best score of a chance row is lower), where
 
-    - signal = (n c^2 - 1) / ((n - 1) c^2), cut to 0 to 1, for consistency c over n images, is the
-      share of the row that other images would repeat (the mean of n random unit deltas has
-      c^2 = 1/n, and so a signal of 0); 0 for a dead channel and for n = 1, which tells nothing;
+    - signal, the square of `Atlas.reliability`, is the share of the row that other images would
+      repeat; 0 for a dead channel, and for a row of one image, which tells nothing;
     - P = erf(|score| / (s sqrt 2))^k for a row that points anywhere the rows of this atlas do: s
       is the root mean square of all scores of the atlas's rows with the bank's phrases, and k
       the number of independent phrases (the participation ratio of their second moments), for the
@@ -131,12 +130,8 @@ def confidence(
     """
     spread, chances = _chance(atlas)
     below = [math.erf(abs(float(s)) / (spread * math.sqrt(2))) ** chances for s in scores]
-    images = atlas.images[rows].astype(np.float64)
-    lengths = np.square(atlas.consistency[rows], dtype=np.float64)
-    repeated = np.maximum(images * lengths - 1, 0)
-    known = (images - 1) * lengths
-    signal = np.divide(repeated, known, out=np.zeros_like(known), where=known > 0)
-    trust: NDArray[np.float64] = np.minimum(signal, 1) * np.array(below)
+    signal = np.where(atlas.images[rows] > 1, atlas.reliability[rows].astype(np.float64) ** 2, 0)
+    trust: NDArray[np.float64] = signal * np.array(below)
     return trust
 
 

@@ -150,6 +150,7 @@ class CountableEncoder:
             f"countable clip {seed}", sha256_of(f"clip {seed} {channels}"), {"width": self.width}
         )
         self.device, self.precision = torch.device("cpu"), "float32"
+        self.logit_scale = 100.0
         self.texts_read: list[str] = []
         # The planes lie askew in the space, so that nothing works by reading single dimensions.
         square = np.random.default_rng(seed).normal(size=(self.width, self.width))

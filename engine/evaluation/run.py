@@ -1,0 +1,330 @@
+"""Runs the edits of an evaluation, a batch of images at a time, and keeps what was read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...store.atlas import Atlas
+from ...store.errors import DirectionError, OptionError
+from ..direction import Direction
+from ..editor import Editor, EditResult, Subject
+from ..sampling import batch_size, styles_from_seeds
+from .judges import Judge, Look, feature_distance
+from .scores import Sight, Tally, tally
+from .suite import Suite, Trial
+from .ways import Way, compared_ways
+
+Report = Callable[[int, int], None]
+"""Told how many more images were edited, and how many there will be in all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What E trials did to n images in one way at one strength.
+
+    Args:
+        alpha: the strength; None where every image had its own.
+        sight: what the judge read, (E, n, A).
+        alphas: how far each image went, float32 (E, n); NaN where no channel passed beta.
+        similarity: directional similarity in the space of the atlas's CLIP, float32 (E, n); NaN
+            for an image that did not move.
+        judge_similarity: the same in the judge's space, NaN for a judge that knows no texts.
+        pixels: mean absolute difference of the pixels on a scale from 0 to 1, float32 (E, n).
+        distance: see `feature_distance`, float32 (E, n).
+        moves: where every image had its own alpha, how far it moved towards each phrase of the
+            suite, float32 (E, n, phrases); elsewhere (E, n, 0).
+    """
+
+    alpha: float | None
+    sight: Sight
+    alphas: NDArray[np.float32]
+    similarity: NDArray[np.float32]
+    judge_similarity: NDArray[np.float32]
+    pixels: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    moves: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class WayResult:
+    """One way of editing: the directions of E trials, None where there was none, which leaves the
+    images as they are; and the outcome at every strength."""
+
+    way: Way
+    directions: tuple[Direction | None, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class KeepResult:
+    """The default way again, with something to keep.
+
+    Args:
+        trials: each with the phrases to keep; none where nothing else changed, or where nothing is
+            left of the edit when that is kept.
+        result: what came of those that keep something.
+    """
+
+    trials: tuple[Trial, ...]
+    result: WayResult
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All that was read.
+
+    Args:
+        judge: what people call it.
+        attributes: what it tells apart, in the order of A.
+        styles: of the images, (n, C).
+        sight: what the judge read of the images as they are, (n, A).
+        results: a way each, the default first.
+    """
+
+    editor: Editor
+    reference: Atlas | None
+    suite: Suite
+    judge: str
+    attributes: dict[str, tuple[str, ...]]
+    seeds: tuple[int, ...]
+    truncation: float
+    styles: Tensor
+    sight: Sight
+    results: tuple[WayResult, ...]
+    keep: KeepResult
+
+    def tallies(self, outcome: Outcome) -> Tally:
+        """Every trial of an outcome, counted: (E, n)."""
+        counts = [
+            tally(
+                self.sight,
+                _of_trial(outcome.sight, number),
+                *_wanted(trial, self.attributes),
+            )
+            for number, trial in enumerate(self.suite.trials)
+        ]
+        names = ("absent", "won", "same", "shown")
+        return Tally(*(np.stack([getattr(count, name) for count in counts]) for name in names))
+
+
+def evaluate(
+    editor: Editor,
+    judge: Judge,
+    suite: Suite,
+    seeds: Sequence[int],
+    truncation: float = 0.7,
+    reference: Atlas | None = None,
+    report: Report = lambda edited, of: None,
+) -> Evaluation:
+    """Tries every trial of a suite in every way, on the image of each seed.
+
+    Raises:
+        OptionError: a seed or a truncation out of its range, or a seed that is there twice.
+        InputError: the judge cannot judge the suite.
+        PromptError: a prompt that cannot be embedded.
+        FingerprintError: the reference belongs to another generator or CLIP.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise OptionError("seeds: one is there twice, and counts once; name it once")
+    suite.require(judge.attributes)
+    ways = compared_ways(editor, reference)
+    bench = _Bench(editor, judge, suite, styles_from_seeds(editor.generator, seeds, truncation))
+    of = len(seeds) * len(suite.trials) * (1 + sum(len(way.columns) for way in ways))
+
+    def edited(images: int) -> None:
+        report(images, of)
+
+    with torch.inference_mode():
+        results = [bench.blank(way, bench.directions(way)) for way in ways]
+        bench.fill(results, edited)
+        keep = bench.kept(results[0], edited)
+    return Evaluation(
+        editor,
+        reference,
+        suite,
+        judge.name,
+        bench.attributes,
+        tuple(seeds),
+        truncation,
+        bench.styles,
+        bench.sight,
+        tuple(results),
+        keep,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Images as they are: where they stand among all, and what is seen of them."""
+
+    where: slice
+    subject: Subject
+    look: Look
+    embeddings: Tensor
+
+
+class _Bench:
+    def __init__(self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor) -> None:
+        self.editor, self.judge, self.suite, self.styles = editor, judge, suite, styles
+        self.attributes = {name: tuple(values) for name, values in judge.attributes.items()}
+        self._phrases = suite.all_phrases()
+        self._directions: dict[str, NDArray[np.float32]] = {}
+
+    @cached_property
+    def sight(self) -> Sight:
+        """Of the images as they are, (n, A)."""
+        seen = [batch.look.sight for batch in self._batches()]
+        values = np.concatenate([sight.values for sight in seen])
+        return Sight(values, np.concatenate([sight.seen for sight in seen]))
+
+    def directions(self, way: Way) -> list[Direction | None]:
+        """A way's own of every trial, None where no channel passes."""
+        found: list[Direction | None] = []
+        for trial in self.suite.trials:
+            try:
+                found.append(way.editor.direction(trial.neutral, trial.target, way.choice))
+            except DirectionError:
+                found.append(None)
+        return found
+
+    def blank(self, way: Way, directions: Sequence[Direction | None]) -> WayResult:
+        """A result that leaves all images as they are, to be filled."""
+        shape = (len(directions), len(self.styles))
+
+        def array(value: float) -> NDArray[np.float32]:
+            return np.full(shape, value, np.float32)
+
+        outcomes = []
+        for alpha in way.columns:
+            phrases = len(self._phrases) if alpha is None else 0
+            outcome = Outcome(
+                alpha=alpha,
+                sight=Sight(
+                    np.repeat(self.sight.values[None], shape[0], 0),
+                    np.repeat(self.sight.seen[None], shape[0], 0),
+                ),
+                alphas=array(np.nan),
+                similarity=array(np.nan),
+                judge_similarity=array(np.nan),
+                pixels=array(0),
+                distance=array(0),
+                moves=np.zeros((*shape, phrases), np.float32),
+            )
+            outcomes.append(outcome)
+        return WayResult(way, tuple(directions), tuple(outcomes))
+
+    def fill(self, results: Sequence[WayResult], edited: Callable[[int], None]) -> None:
+        """Makes the edits of results and reads them."""
+        for batch in self._batches():
+            for number, trial in enumerate(self.suite.trials):
+                for result in results:
+                    direction = result.directions[number]
+                    for outcome in result.outcomes:
+                        if direction is not None:
+                            editor = result.way.editor
+                            edit = editor.apply(batch.subject, direction, outcome.alpha)
+                            self._read(batch, trial, edit, outcome, number)
+                        edited(len(batch.subject.styles))
+
+    def kept(self, default: WayResult, edited: Callable[[int], None]) -> KeepResult:
+        """The default way with what each trial keeps, or with what it changed most."""
+        trials, directions = [], []
+        for number, trial in enumerate(self.suite.trials):
+            keep = trial.keep or self._drifting(default, number)
+            direction = self._keeping(trial, keep, default.way)
+            trials.append(replace(trial, keep=keep if direction is not None else ()))
+            directions.append(direction)
+        way = replace(default.way, name=f"{default.way.name}, keep")
+        result = self.blank(way, directions)
+        self.fill([result], edited)
+        return KeepResult(tuple(trials), result)
+
+    def _keeping(self, trial: Trial, keep: tuple[str, ...], way: Way) -> Direction | None:
+        if not keep:
+            return None
+        try:
+            choice = replace(way.choice, keep=keep)
+            return way.editor.direction(trial.neutral, trial.target, choice)
+        except (DirectionError, OptionError):  # nothing is left of the edit
+            return None
+
+    def _drifting(self, default: WayResult, number: int) -> tuple[str, ...]:
+        """A phrase for the value that most images took on in the attribute that most of them
+        changed beside the one that was to change; none if nothing else did."""
+        trial = self.suite.trials[number]
+        after = _of_trial(default.outcomes[0].sight, number)
+        attribute, wanted = _wanted(trial, self.attributes)
+        lacking = tally(self.sight, after, attribute, wanted).absent
+        both = self.sight.seen & after.seen & lacking[:, None]  # (n, A)
+        changed = both & (self.sight.values != after.values)
+        changed[:, attribute] = False
+        shares = changed.sum(0) / np.maximum(both.sum(0), 1)
+        most = int(shares.argmax())
+        if shares[most] == 0:
+            return ()
+        value = int(np.bincount(after.values[changed[:, most], most]).argmax())
+        name = list(self.attributes)[most]
+        return (self.suite.phrases[name][self.attributes[name][value]][0],)
+
+    def _batches(self) -> Iterator[_Batch]:
+        start = 0
+        for styles in self.styles.split(batch_size(self.editor.generator)):
+            subject = Subject(self.editor.generator, styles)
+            look = self.judge.look(subject.images)
+            embeddings = self.editor.texts.encoder.images(subject.images).float()
+            yield _Batch(slice(start, start + len(styles)), subject, look, embeddings)
+            start += len(styles)
+
+    def _read(
+        self, batch: _Batch, trial: Trial, edit: EditResult, outcome: Outcome, number: int
+    ) -> None:
+        at = (number, batch.where)
+        look = self.judge.look(edit.images)
+        outcome.sight.values[at], outcome.sight.seen[at] = look.sight.values, look.sight.seen
+        outcome.alphas[at] = edit.alphas[:, 0]
+        moved = self.editor.texts.encoder.images(edit.images).float() - batch.embeddings
+        movement = moved.cpu().numpy()  # (n, D)
+        outcome.similarity[at] = _cosines(movement, edit.directions[0].text)
+        text = self.judge.direction(trial.neutral, trial.target)
+        if text is not None and look.embeddings is not None and batch.look.embeddings is not None:
+            seen = look.embeddings - batch.look.embeddings
+            outcome.judge_similarity[at] = _cosines(seen, text)
+        apart = (edit.images.clamp(-1, 1) - batch.subject.images.clamp(-1, 1)).abs() / 2
+        outcome.pixels[at] = apart.flatten(1).mean(1).cpu().numpy()
+        outcome.distance[at] = feature_distance(batch.look, look)
+        if outcome.alpha is None:
+            outcome.moves[at] = movement @ self._phrase_directions(trial.neutral).T
+
+    def _phrase_directions(self, neutral: str) -> NDArray[np.float32]:
+        """Of every phrase of the suite, (phrases, D)."""
+        if neutral not in self._directions:
+            texts = [self.editor.texts.direction(neutral, phrase) for phrase in self._phrases]
+            self._directions[neutral] = np.stack(texts)
+        return self._directions[neutral]
+
+
+def _of_trial(sight: Sight, number: int) -> Sight:
+    return Sight(sight.values[number], sight.seen[number])
+
+
+def _wanted(trial: Trial, attributes: dict[str, tuple[str, ...]]) -> tuple[int, NDArray[np.int64]]:
+    """The numbers of a trial's attribute and of its values."""
+    values = attributes[trial.attribute]
+    chosen = np.array([values.index(value) for value in trial.values])
+    return list(attributes).index(trial.attribute), chosen
+
+
+def _cosines(moved: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of movements (n, D) with a unit direction (D,); NaN for one of no length."""
+    lengths = np.linalg.norm(moved, axis=1)
+    cosines: NDArray[np.float32] = np.divide(
+        moved @ text, lengths, where=lengths > 0, out=np.full(len(moved), np.nan, np.float32)
+    )
+    return cosines

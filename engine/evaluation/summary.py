@@ -1,0 +1,274 @@
+"""What an evaluation says in figures: the JSON record, of which `edits` are the rows of the CSV,
+and the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...store.atlas import Atlas
+from ..recipe import AtlasIdentity
+from ..reports import Record, table
+from .run import Evaluation, Outcome, WayResult
+from .scores import (
+    RESAMPLES,
+    Array,
+    at_success,
+    interval,
+    over_edits,
+    resampled,
+    rounded,
+    share,
+)
+
+_DIGITS = {"clip_drift": 4, "judge_drift": 2, "success": 2, "preservation": 2}
+
+
+def evaluation_record(evaluation: Evaluation) -> Record:
+    """All figures, as JSON holds them: shares in percent, null for what is not known."""
+    weights = resampled(len(evaluation.seeds))
+    scored = [_Scored(evaluation, result, weights) for result in evaluation.results]
+    default = scored[0]
+    return {
+        "library": f"styleatlas {__version__}",
+        "atlas": _atlas_record(evaluation.editor.atlas),
+        "reference": evaluation.reference and _atlas_record(evaluation.reference),
+        "judge": evaluation.judge,
+        "seeds": list(evaluation.seeds),
+        "truncation": evaluation.truncation,
+        "resamples": RESAMPLES,
+        "ways": [way.record() for way in scored],
+        "default_against": [default.against(way) for way in scored[1:]],
+        "keep": _keep_record(evaluation, default, weights),
+        "edits": [row for way in scored for row in way.rows()],
+    }
+
+
+def summary_text(record: Record) -> str:
+    """The record in short, for people."""
+    ways = []
+    for way in record["ways"]:
+        point = way["points"][way["best"]]
+        ways.append(
+            {
+                "way": way["way"],
+                "best alpha": "automatic" if point["alpha"] is None else f"{point['alpha']:g}",
+                **{f"{key} %": spread(point[key]) for key in ("success", "preservation")},
+                "channels": plain(point["channels"], 0),
+                "similarity": plain(point["directional_similarity"], 3),
+            }
+        )
+    matched = [
+        {
+            "default against": row["way"],
+            "its preservation at the same success %": spread(row["preservation_at_same_success"]),
+            "the default preserves more by": spread(row["preserves_more_at_same_success"]),
+        }
+        for row in record["default_against"]
+    ]
+    return f"{table(ways)}\n\n{table(matched)}\n\n{keep_text(record['keep'])}"
+
+
+def keep_text(keep: Record) -> str:
+    """What `--keep` does, in a sentence."""
+    if not keep["count"]:
+        return "keep: no edit had anything to keep"
+    clip, judge = keep["clip_drift"], keep["judge_drift"]
+    return (
+        f"keep, over {keep['count']} edits: what is kept moved {clip['without']['value']:.4f} "
+        f"without and {clip['with']['value']:.4f} with it in CLIP's space, and changed for the "
+        f"judge in {plain(judge['without']['value'])} % and {plain(judge['with']['value'])} % of "
+        f"the images; success {plain(keep['success']['without']['value'])} % and "
+        f"{plain(keep['success']['with']['value'])} %, preservation "
+        f"{plain(keep['preservation']['without']['value'])} % and "
+        f"{plain(keep['preservation']['with']['value'])} %"
+    )
+
+
+def plain(value: float | None, digits: int = 1) -> str:
+    """A figure, or a dash for what is not known."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def spread(figure: Record) -> str:
+    """An estimate with its interval: 92.1 (90.8 to 93.3)."""
+    value, low, high = (figure[key] for key in ("value", "low", "high"))
+    return plain(value) if low is None else f"{value:.1f} ({low:.1f} to {high:.1f})"
+
+
+class _Scored:
+    """A way with its figures, in every resample (B,) of the weights, of each of its points."""
+
+    def __init__(self, evaluation: Evaluation, result: WayResult, weights: Array) -> None:
+        self.result, self.trials = result, evaluation.suite.trials
+        self.counts = [evaluation.tallies(outcome) for outcome in result.outcomes]
+        self.success = [over_edits(share(weights, x.won, x.absent)) for x in self.counts]
+        self.preserved = [over_edits(share(weights, x.same, x.shown)) for x in self.counts]
+        both = [s[0] + p[0] for s, p in zip(self.success, self.preserved, strict=True)]
+        self.best = int(np.argmax(np.nan_to_num(both)))
+
+    def record(self) -> Record:
+        """The means over edits at every point, and which has the most success and preservation."""
+        choice, points = self.result.way.choice, []
+        for i, outcome in enumerate(self.result.outcomes):
+            measured = [self._measured(outcome, i, e) for e in range(len(self.trials))]
+            points.append(
+                {
+                    "alpha": outcome.alpha,
+                    "success": interval(self.success[i]),
+                    "preservation": interval(self.preserved[i]),
+                    **{key: _mean([row[key] for row in measured]) for key in measured[0]},
+                }
+            )
+        return {
+            "way": self.result.way.name,
+            "rule": choice.rule,
+            "beta": choice.beta,
+            "best": self.best,
+            "points": points,
+        }
+
+    def against(self, other: _Scored) -> Record:
+        """The default, which this is, less another way: at the other's best alpha, and where the
+        other has the default's success."""
+        level, preserved = self.success[0], self.preserved[0]
+        matched = at_success(np.stack(other.success, 1), np.stack(other.preserved, 1), level)
+        return {
+            "way": other.result.way.name,
+            "best_alpha": other.result.outcomes[other.best].alpha,
+            "succeeds_more": interval(level - other.success[other.best]),
+            "preserves_more": interval(preserved - other.preserved[other.best]),
+            "preservation_at_same_success": interval(matched),
+            "preserves_more_at_same_success": interval(preserved - matched),
+        }
+
+    def rows(self) -> list[Record]:
+        """A record a point and edit."""
+        rows = []
+        for i, outcome in enumerate(self.result.outcomes):
+            counts = self.counts[i]
+            once = np.ones((1, counts.absent.shape[1]))
+            success = share(once, counts.won, counts.absent)[0]
+            preserved = share(once, counts.same, counts.shown)[0]
+            for number, trial in enumerate(self.trials):
+                rows.append(
+                    {
+                        "way": self.result.way.name,
+                        "alpha": outcome.alpha,
+                        "neutral": trial.neutral,
+                        "target": trial.target,
+                        "attribute": trial.attribute,
+                        "images_without": int(counts.absent[number].sum()),
+                        "success": rounded(success[number]),
+                        "preservation": rounded(preserved[number]),
+                        **self._measured(outcome, i, number),
+                    }
+                )
+        return rows
+
+    def _measured(self, outcome: Outcome, point: int, number: int) -> Record:
+        """What one edit took and did, over the images that lacked its attribute."""
+        lacking = self.counts[point].absent[number]
+        direction = self.result.directions[number]
+        figures = {
+            "mean_alpha": outcome.alphas,
+            "directional_similarity": outcome.similarity,
+            "judge_similarity": outcome.judge_similarity,
+            "pixel_difference": outcome.pixels,
+            "judge_distance": outcome.distance,
+        }
+        return {
+            "channels": 0 if direction is None else len(direction.channels),
+            **{key: _mean(array[number][lacking], 4) for key, array in figures.items()},
+        }
+
+
+def _keep_record(evaluation: Evaluation, default: _Scored, weights: Array) -> Record:
+    """The default with and without `--keep`, of the edits that had something to keep, over the
+    images that lacked what the edit was to bring."""
+    trials = [(e, trial) for e, trial in enumerate(evaluation.keep.trials) if trial.keep]
+    if not trials:
+        return {"count": 0, "edits": []}
+    kept = _Scored(evaluation, evaluation.keep.result, weights)
+    sides = {
+        side: _keep_shares(evaluation, way, [e for e, _ in trials], weights)
+        for side, way in (("without", default), ("with", kept))
+    }
+    means = {
+        key: {side: over_edits(shares[key]) for side, shares in sides.items()}
+        for key in sides["with"]
+    }
+    left = {
+        f"{key}_left": interval(100 * _ratio(means[key]["with"], means[key]["without"]))
+        for key in ("clip_drift", "judge_drift")
+    }
+    rows = []
+    for i, (_, trial) in enumerate(trials):
+        row: Record = {"target": trial.target, "keep": list(trial.keep)}
+        for key in means:
+            for side, shares in sides.items():
+                row[f"{key}_{side}"] = rounded(shares[key][0, i], _DIGITS[key])
+        rows.append(row)
+    figures = {
+        key: {side: interval(mean, _DIGITS[key]) for side, mean in by_side.items()}
+        for key, by_side in means.items()
+    }
+    return {"count": len(trials), **figures, **left, "edits": rows}
+
+
+def _keep_shares(
+    evaluation: Evaluation, way: _Scored, chosen: list[int], weights: Array
+) -> dict[str, Array]:
+    """Figures of the chosen edits in every resample, (B, edits) each. `clip_drift` is how far the
+    embedding moved along the direction to what is kept, to either side, `judge_drift` the share of
+    images in which the judge saw the attribute of what is kept change."""
+    outcome, counts = way.result.outcomes[0], way.counts[0]
+    phrases = evaluation.suite.all_phrases()
+    moved, changed, seen = [], [], []
+    for e in chosen:
+        keep = evaluation.keep.trials[e].keep
+        columns = [phrases.index(phrase) for phrase in keep]
+        about = [evaluation.suite.attribute_of(phrase) for phrase in keep]
+        attributes = [list(evaluation.attributes).index(name) for name in about]
+        lacking = counts.absent[e]
+        both = evaluation.sight.seen & outcome.sight.seen[e] & lacking[:, None]
+        apart = both & (evaluation.sight.values != outcome.sight.values[e])
+        moved.append(lacking * np.abs(outcome.moves[e][:, columns]).mean(1))
+        changed.append(apart[:, attributes].sum(1))
+        seen.append(both[:, attributes].sum(1))
+    absent, won, same, shown = (
+        array[chosen] for array in (counts.absent, counts.won, counts.same, counts.shown)
+    )
+    return {
+        "clip_drift": share(weights, np.stack(moved), absent) / 100,
+        "judge_drift": share(weights, np.stack(changed), np.stack(seen)),
+        "success": share(weights, won, absent),
+        "preservation": share(weights, same, shown),
+    }
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    ratio: Array = np.divide(a, b, where=b > 0, out=np.full(a.shape, np.nan))
+    return ratio
+
+
+def _mean(values: Sequence[float | None] | NDArray[np.float32], digits: int = 4) -> float | None:
+    """Of those that are known; None where none is."""
+    known = np.array([value for value in values if value is not None], np.float64)
+    known = known[~np.isnan(known)]
+    return rounded(known.mean(), digits) if len(known) else None
+
+
+def _atlas_record(atlas: Atlas) -> Record:
+    origin = atlas.fingerprint
+    return {
+        "sha256": AtlasIdentity.of(atlas).sha256,
+        "created": atlas.created,
+        "generator": {"name": origin.generator.name, "sha256": origin.generator.sha256},
+        "clip": {"name": origin.clip.name, "sha256": origin.clip.sha256},
+        "method": origin.settings.get("method"),
+        "images": origin.settings.get("images"),
+    }

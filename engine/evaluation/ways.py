@@ -1,0 +1,86 @@
+"""The ways of editing that an evaluation compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...store.atlas import Atlas
+from ..direction import Choice
+from ..editor import Editor
+
+ALPHAS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)
+FEWER_ALPHAS = (2.0, 4.0, 7.0, 10.0)
+"""For what is known to fail: tables without a meaning."""
+DEFAULT, PAPER = "default", "paper"
+PAPER_BETA = 0.1
+"""What the paper's rule is tried with, which leaves beta to whoever edits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A way of editing.
+
+    Args:
+        name: what people call it.
+        editor: holds the table it takes directions from.
+        choice: how it chooses channels.
+        alphas: the strengths to try, rising; empty to let the editor find one for every image.
+    """
+
+    name: str
+    editor: Editor
+    choice: Choice
+    alphas: tuple[float, ...] = ()
+
+    @property
+    def columns(self) -> tuple[float | None, ...]:
+        """What `Editor.apply` is to take as alpha, one after the other."""
+        return self.alphas or (None,)
+
+
+def compared_ways(editor: Editor, reference: Atlas | None = None) -> list[Way]:
+    """The default way, first, and what it is compared with: the default choice of channels at
+    fixed alphas, the paper's rule, and tables without a meaning; the paper's rule on a `reference`
+    atlas of the same models, where there is one.
+
+    Raises:
+        FingerprintError: the reference belongs to another generator or CLIP.
+    """
+    paper = Choice(rule="paper", beta=PAPER_BETA)
+    generator, encoder = editor.generator, editor.texts.encoder
+    shuffled, drawn = (
+        Editor(table, generator, encoder)
+        for table in (shuffled_rows(editor.atlas), random_rows(editor.atlas))
+    )
+    ways = [
+        Way(DEFAULT, editor, Choice()),
+        Way("default, fixed alpha", editor, Choice(), ALPHAS),
+        Way(PAPER, editor, paper, ALPHAS),
+    ]
+    if reference is not None:
+        ways.append(Way("reference", Editor(reference, generator, encoder), paper, ALPHAS))
+    return [
+        *ways,
+        Way("shuffled rows", shuffled, Choice(), FEWER_ALPHAS),
+        Way("random rows", drawn, Choice(), FEWER_ALPHAS),
+    ]
+
+
+def shuffled_rows(atlas: Atlas, seed: int = 0) -> Atlas:
+    """The atlas with its rows dealt out anew among the channels that have one; consistency and
+    strength stay where they are."""
+    live = np.flatnonzero(atlas.consistency > 0)
+    rows = atlas.rows.copy()
+    rows[live] = rows[np.random.default_rng(seed).permutation(live)]
+    return replace(atlas, rows=rows)
+
+
+def random_rows(atlas: Atlas, seed: int = 0) -> Atlas:
+    """The atlas with random unit vectors as its rows; consistency and strength stay."""
+    live = np.flatnonzero(atlas.consistency > 0)
+    drawn = np.random.default_rng(seed).normal(size=(len(live), atlas.rows.shape[1]))
+    rows = np.zeros_like(atlas.rows)
+    rows[live] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return replace(atlas, rows=rows)
