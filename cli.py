@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 
 Form = Literal["text", "json", "csv"]
+
+SHAPING = {
+    *("keep", "seeds", "truncation", "label", "alphas", "probability", "beta", "channels"),
+    *("rule", "layers", "exclude", "grid", "before"),
+}
+"""The options of `edit` that say what a picture shows; its recipe keeps them."""
 
 
 class Command(click.Command):
@@ -97,6 +103,19 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
                 self.fail(f"{part.strip()!r} is not a range of up to 10,000 seeds", param, ctx)
             seeds += range(low, high + 1)
         return tuple(seeds)
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -329,92 +348,198 @@ def precompute(
 
 @main.command(
     epilog="""
-    styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1 -o one.png
-    styleatlas edit avatars --neutral "a face" --target "a sad face" --seed 1-8 --alpha 0,5 -o s.png
+    styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1-8 -o one.png
+    styleatlas edit avatars --neutral "a face" --target "a sad face" --alpha 0,3,6 -o strip.png
+    styleatlas edit avatars --edit "a face -> a bald face" --keep "a face with a beard" -o bald.png
+    styleatlas edit avatars --edit "a face -> a sad face : 2" --edit "a face -> a hat" -o two.png
+    styleatlas edit avatars --edit "a face -> a smiling face" --seed 1-4 -o smile.gif
+    styleatlas edit avatars --from-picture one.png -o again.png
     """
 )
 @click.argument("atlas")
-@prompt_options
-@click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
+@click.option("--neutral", metavar="TEXT", help='Where from: "a face".')
+@click.option("--target", metavar="TEXT", help='Where to: "a sad face".')
+@click.option(
+    "--edit",
+    "edits",
+    multiple=True,
+    metavar="EDIT",
+    help='As "NEUTRAL -> TARGET" or "NEUTRAL -> TARGET : WEIGHT"; more than one are combined.',
+)
+@click.option("--keep", multiple=True, metavar="TEXT", help="What is to stay; may be repeated.")
 @click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
+@click.option(
+    "--latent",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Start from a file of styles, w or z (.npz, .npy, .pt), or a folder of them, instead.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@class_option
 @click.option(
     "--alpha",
     "alphas",
     type=Numbers(),
     metavar="A",
-    help="Strength, or some: 0,2,4; 5.5 if not given.",
+    help="Strength, or some, a column each: 0,2,4; found for each image if not given.",
+)
+@click.option(
+    "--probability",
+    type=float,
+    metavar="P",
+    help="What CLIP is to see the target with, against the neutral prompt, where alpha is found; "
+    "0.998 if not given.",
 )
 @click.option(
     "--beta",
     type=float,
     metavar="B",
-    help="Least relevance that moves a channel; 0.15 if not given.",
+    help="Least score that moves a channel; the knee of the scores if not given.",
 )
 @click.option(
-    "--channels", type=int, metavar="K", help="Move the K most relevant channels instead."
+    "--channels", type=int, metavar="K", help="Move the K channels of the highest scores instead."
 )
 @click.option(
-    "--kinds",
-    type=click.Choice(["all", "conv", "rgb"]),
-    default="all",
+    "--rule",
+    type=click.Choice(["reliable", "paper"]),
+    default="reliable",
     show_default=True,
-    help="Which layers may move: shapes live in conv, colours in toRGB.",
+    help="How channels are scored; paper is StyleCLIP's formula.",
 )
-@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
-@class_option
-@output_option("PATH", "The PNG file to write.")
+@click.option(
+    "--layers",
+    type=Names(),
+    default=(),
+    metavar="L",
+    help="Move these alone: names, patterns, kinds: b32.*,rgb (colours) or conv (shapes).",
+)
+@click.option(
+    "--exclude-channels",
+    "exclude",
+    type=Names(),
+    default=(),
+    metavar="C",
+    help="Never move: b16.conv1:20,...",
+)
+@click.option("--grid", is_flag=True, help="A column an edit instead of all edits together.")
+@click.option("--before", is_flag=True, help="A first column of the images as they were.")
+@output_option("PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film; else a folder.")
+@click.option("--styles", type=click.Path(path_type=Path), metavar="F", help="Also save .npz here.")
+@click.option("--seconds", default=4.0, show_default=True, help="Of a film, there and back.")
+@click.option("--fps", default=20.0, show_default=True, help="Frames a second of a film.")
+@click.option(
+    "--from-picture",
+    type=click.Path(path_type=Path),
+    metavar="PNG",
+    help="Take all that is not given here from a picture that edit made.",
+)
+@click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
+@click.option("--clip", metavar="CLIP", help="The atlas's CLIP; known for `avatars`.")
 @device_option
 @json_option
+@click.pass_context
 def edit(
+    ctx: click.Context,
+    /,
     atlas: str,
-    neutral: str,
-    target: str,
-    clip: str | None,
-    generator: str | None,
-    seeds: tuple[int, ...],
-    alphas: tuple[float, ...] | None,
-    beta: float | None,
-    channels: int | None,
-    kinds: str,
-    truncation: float,
-    label: int | None,
+    neutral: str | None,
+    target: str | None,
+    edits: tuple[str, ...],
+    latent: Path | None,
     output: Path,
+    styles: Path | None,
+    seconds: float,
+    fps: float,
+    from_picture: Path | None,
+    generator: str | None,
+    clip: str | None,
     device: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Edit images by a pair of prompts and write them as one PNG.
+    """Edit images by prompts.
 
-    A sheet has a row a seed and a column an alpha; alpha 0 is the image as it was, a negative
-    alpha goes the other way.
+    Without --alpha every image gets its own: as little as it takes for CLIP to see the target, by
+    a few renders. Which channels move is found by the shape of their scores.
+
+    A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
+    image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
+    all that it was made from inside, for --from-picture.
     """
-    from .engine.direction import KINDS
-    from .engine.editor import DEFAULT_ALPHA, Editor
+    from .engine.direction import Choice
+    from .engine.editor import DEFAULT_PROBABILITY, Editor
+    from .engine.edits import Conflict, Edit
+    from .engine.job import Images, Job, Output, produce
+    from .engine.latents import require_styles_file, write_styles
     from .engine.load import load_generator
-    from .engine.pictures import require_png, require_sheet_size, save_png, sheet
-    from .engine.reports import edit_record
-    from .engine.sampling import styles_from_seeds
+    from .engine.recipe import read_recipe
+    from .engine.reports import edit_summary
 
-    if beta is not None and channels is not None:
-        raise click.UsageError("--beta and --channels exclude each other; give one of them")
-    require_png(output)
+    if (neutral is None) != (target is None):
+        raise click.UsageError("--neutral and --target belong together; give both")
+    pair = [] if neutral is None or target is None else [Edit(neutral, target)]
+    asked = [*pair, *map(Edit.parse, edits)]
+    recipe = read_recipe(from_picture) if from_picture else None
+    if recipe:
+        options = recalled(ctx, {**recipe.options, **recipe.inputs})
+        asked = asked or [Edit(*edit) for edit in recipe.edits]
+    if not asked:
+        raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
+    names = ("rule", "beta", "channels", "layers", "exclude", "keep")
+    choice = Choice(**{name: options[name] for name in names})
+    probability = options["probability"] or DEFAULT_PROBABILITY
+    shown = (options["grid"], options["before"])
+    job = Job(tuple(asked), choice, options["alphas"], probability, *shown)
+    if styles is not None:
+        require_styles_file(styles)
     table = open_atlas(atlas)
+    if recipe:
+        recipe.require_atlas(table)
     known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
     model = load_generator(known, device)
     editor = Editor(table, model, encoder_loader(table, clip, device))
-    direction = editor.direction(neutral, target, beta=beta, channels=channels, kinds=KINDS[kinds])
-    alphas = alphas or (DEFAULT_ALPHA,)
-    side = max(layer.resolution for layer in model.layout)
-    require_sheet_size(len(seeds), len(alphas), side, side)
-    styles = styles_from_seeds(model, seeds, truncation, label)
-    results = [editor.apply(styles, direction, alpha) for alpha in alphas]
-    rows = [[result.images[i] for result in results] for i in range(len(seeds))]
-    answer = f"{len(seeds)} x {len(alphas)} images, {len(direction.channels)} channels moved"
-    if as_json:  # measured before anything is written: CLIP may turn out to be missing
-        shifts = [editor.measure(result) for result in results]
-        record = edit_record(table, direction, results, shifts, seeds)
-        answer = json.dumps({"output": str(output), **record}, indent=2)
-    save_png(sheet(rows), output)
-    click.echo(answer if as_json else f"{output}: {answer}")
+    truncation, label = options["truncation"], options["label"]
+    if latent is not None:
+        images = Images.of_file(model, latent, truncation, label)
+        images = images.only(recipe.inputs, latent) if recipe else images
+    elif recipe and "latents" in recipe.inputs:
+        raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")
+    else:
+        images = Images.of_seeds(model, options["seeds"], truncation, label)
+    place = Output(output, seconds, fps)
+    place.require(editor, images, job)
+    if as_json:  # it tells what CLIP saw
+        _ = editor.texts.encoder
+    stored = {name: value for name, value in options.items() if name != "seeds"}
+    record, edited = produce(editor, images, job, place, stored)
+    if styles is not None:
+        seeds = images.origins if images.file is None and job.columns == 1 else None
+        write_styles(styles, edited, model, seeds)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+        return
+    click.echo(
+        "\n".join([f"{output}: {len(images.names)} x {job.columns} images", *edit_summary(record)])
+    )
+    for conflict in record["conflicts"]:
+        click.echo(f"note: {Conflict(**conflict)}", err=True)
+
+
+def recalled(ctx: click.Context, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `edit` that shape pictures, those that were not given as a recipe has them.
+
+    Raises:
+        UsageError: a value that the option does not take.
+    """
+    options = {}
+    for param in ctx.command.params:
+        if param.name in SHAPING:
+            given = ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+            value = ctx.params[param.name] if given else stored.get(param.name)
+            if isinstance(value, list | tuple) and not param.multiple:
+                value = ",".join(map(str, value))
+            options[param.name] = param.type_cast_value(ctx, value)
+    return options
 
 
 @main.group()
@@ -518,11 +643,11 @@ def query_entangled(
     the image moves towards or away from more than the prompts alone explain. Moves and explained
     are cosines. Phrases about the target itself are left out.
     """
-    from .engine.direction import DEFAULT_BETA, find_direction
+    from .engine.direction import find_direction
 
     opened, texts = open_texts(atlas, clip)
     text = texts.direction(neutral, target)
-    found = find_direction(opened, text, neutral=neutral, target=target, beta=DEFAULT_BETA)
+    found = find_direction(opened, text, neutral=neutral, target=target)
     answer(opened.query_entangled(found.delta(1.0), text, top), form)
 
 
@@ -601,7 +726,7 @@ def sheet(
     most. Large images are scaled down as the sheet grows.
     """
     from .engine.channel_sheet import draw_sheet, require_sheet, sheet_records
-    from .engine.direction import find_direction
+    from .engine.direction import Choice, find_direction
     from .engine.load import load_generator
     from .engine.pictures import require_png, save_png
     from .engine.sampling import styles_from_seeds
@@ -617,7 +742,8 @@ def sheet(
         flats = [table.layout.parse(channel) for channel in channels]
     else:
         text = TextEmbedder(table, encoder_loader(table, clip, device)).direction(neutral, target)
-        found = find_direction(table, text, neutral=neutral, target=target, channels=top)
+        choice = Choice(channels=top)
+        found = find_direction(table, text, neutral=neutral, target=target, choice=choice)
         flats, scores = found.channels.tolist(), found.scores.tolist()
     require_sheet(table, len(flats) * len(seeds), steps)
     known = generator or _known("generator", "--generator", table.fingerprint.generator.name)

@@ -131,8 +131,8 @@ class Editor:
         if callable(encoder):
             self.texts = TextEmbedder(atlas, encoder)
         else:
-            atlas.fingerprint.require_clip(encoder.identity)
             self.texts = TextEmbedder(atlas, lambda: encoder)
+            _ = self.texts.encoder  # refuses another CLIP now
 
     def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
         """The direction from one prompt to another, by channels chosen in the default way or

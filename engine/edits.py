@@ -14,8 +14,8 @@ from ..store.queries import expected_shift
 from .direction import Direction
 
 MAX_WEIGHT = 20.0
-CONFLICT = 0.5
-"""From this share on an edit is said to contain or to undo another."""
+CONTAINS, UNDOES = 0.5, -0.2
+"""Shares from which on an edit is said to contain or to undo another."""
 _WRITTEN = re.compile(r"(?P<neutral>.+?)->(?P<target>.+?)(?::(?P<weight>[^:]*))?", re.DOTALL)
 
 
@@ -97,7 +97,8 @@ class Conflict:
 
 
 def conflicts(atlas: Atlas, directions: Sequence[Direction]) -> list[Conflict]:
-    """The pairs of which one contains or undoes at least half of the other, both ways asked."""
+    """The pairs of which one contains at least half of the other, or undoes a fifth of it, asked
+    both ways."""
     found = []
     shifts = [expected_shift(atlas, direction.delta(1.0)) for direction in directions]
     std = atlas.style_std[atlas.channels]
@@ -109,7 +110,7 @@ def conflicts(atlas: Atlas, directions: Sequence[Direction]) -> list[Conflict]:
             if i == j or own <= 0:
                 continue
             share = float(shifts[i] @ other.text) / own
-            if abs(share) >= CONFLICT:
+            if share >= CONTAINS or share <= UNDOES:
                 sizes = float(np.linalg.norm(steps[i]) * np.linalg.norm(steps[j]))
                 cosine = float(steps[i] @ steps[j]) / sizes if sizes else 0.0
                 found.append(Conflict(edit.target, other.target, share, cosine))

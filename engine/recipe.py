@@ -50,10 +50,10 @@ class Recipe:
         generator, clip: the models.
         atlas: which atlas the directions come from.
         edits: prompts and weight of each edit: (neutral, target, weight). Any Unicode.
-        options: the remaining options of the edit by name: alphas, beta, rule, ...
-        inputs: where the images come from: seeds, truncation and class, or the file of latents
-            with its sha256.
-        layout: what the rows and columns of the sheet are.
+        options: the remaining options of the command by name, as one writes them: seed, alpha,
+            beta, ...
+        inputs: where the images come from, if not from seeds: the sha256 of a file of latents, and
+            which of them.
         library: what made the picture, such as ``styleatlas 0.1.0``.
 
     Mappings hold JSON values only. They are taken through JSON, so that a recipe equals the same
@@ -69,7 +69,6 @@ class Recipe:
     edits: tuple[tuple[str, str, float], ...]
     options: Mapping[str, JSON] = field(default_factory=dict)
     inputs: Mapping[str, JSON] = field(default_factory=dict)
-    layout: Mapping[str, JSON] = field(default_factory=dict)
     library: str = f"styleatlas {__version__}"
 
     def __post_init__(self) -> None:
@@ -86,13 +85,21 @@ class Recipe:
             ):
                 raise _wrong("edits", "a list of [neutral, target, weight]")
         object.__setattr__(self, "edits", edits)
-        for name in ("options", "inputs", "layout"):
+        for name in ("options", "inputs"):
             value = getattr(self, name)
             if not isinstance(value, Mapping) or not _is_json(dict(value)):
                 raise _wrong(name, "an object of JSON values")
             object.__setattr__(self, name, json.loads(json.dumps(dict(value))))
         if len(self.to_json()) > MAX_BYTES:
             raise InputError(f"recipe: takes more than {MAX_BYTES} bytes; ask for fewer seeds")
+
+    def require_atlas(self, atlas: Atlas) -> None:
+        """Raise InputError unless it was made with this atlas."""
+        if self.atlas != AtlasIdentity.of(atlas):
+            raise InputError(
+                f"atlas: is of {atlas.created}, and the picture was made with one of "
+                f"{self.atlas.created}; name that one"
+            )
 
     def to_json(self) -> str:
         """One JSON object, in ASCII."""

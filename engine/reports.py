@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..store.atlas import Atlas
+from .edits import conflicts
 
 if TYPE_CHECKING:
     from .direction import Direction
-    from .editor import ClipShift, EditResult
+    from .editor import ClipShift
+    from .job import Column
 
 Record = dict[str, Any]
 
@@ -60,33 +62,85 @@ def origin(atlas: Atlas) -> str:
 
 
 def edit_record(
-    atlas: Atlas,
-    direction: Direction,
-    results: Sequence[EditResult],
-    shifts: Sequence[ClipShift],
-    seeds: Sequence[int],
+    atlas: Atlas, columns: Sequence[Column], names: Sequence[str], before: Sequence[Record] = ()
 ) -> Record:
-    """What an edit did: its channels, and what CLIP saw for every alpha and seed."""
+    """What edits did: their directions, how they get on, and every image.
+
+    Each of the edits of an image has its own `alpha`; where CLIP measured it, its `probability` (of
+    the target against the neutral prompt) and the one `before`, its `clip_shift` (movement along
+    the text direction), its `directional_similarity`, and in `kept` the movement along each prompt
+    that it was to keep.
+
+    Args:
+        columns: of one job, for the images of these names.
+        before: records of the images that came before these.
+    """
+    results = [column.result for column in columns]
+    directions = {id(d): d for result in results for d in result.directions}.values()
+    images = list(before)
+    for column in columns:
+        for j, direction in enumerate(column.result.directions):
+            for i, name in enumerate(names):
+                image = {
+                    "image": name,
+                    "column": column.label,
+                    "target": direction.target,
+                    "alpha": _number(column.result.alphas[i, j]),
+                }
+                if column.shifts is not None:
+                    image |= _seen(column.shifts[j], i)
+                images.append(image)
+    return {
+        "way": results[0].way,
+        "why": results[0].why,
+        "edits": [_direction_record(atlas, direction) for direction in directions],
+        "conflicts": [vars(conflict) for conflict in conflicts(atlas, results[0].directions)],
+        "images": images,
+    }
+
+
+def edit_summary(record: Record) -> list[str]:
+    """What an edit did, in lines for people."""
+    lines = []
+    for edit in record["edits"]:
+        images = [image for image in record["images"] if image["target"] == edit["target"]]
+        low, high = (pick(image["alpha"] for image in images) for pick in (min, max))
+        span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
+        line = f'"{edit["target"]}": {len(edit["channels"])} channels, alpha {span}'
+        if "probability" in images[0]:
+            first, last = (_median(images, key) for key in ("before", "probability"))
+            line += f", probability to CLIP {first:.3f} before, {last:.3f} after (medians)"
+        lines.append(line)
+        for text in images[0].get("kept", ()):
+            moved = np.mean([abs(image["kept"][text]) for image in images])
+            lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
+    return lines
+
+
+def _seen(shift: ClipShift, i: int) -> Record:
+    return {
+        "before": _number(shift.before[i]),
+        "probability": _number(shift.probability[i]),
+        "clip_shift": _number(shift.along[i]),
+        "directional_similarity": _number(shift.similarity[i]),
+        "kept": {text: _number(moved[i]) for text, moved in shift.kept.items()},
+    }
+
+
+def _median(records: Sequence[Record], key: str) -> float:
+    return float(np.median([record[key] for record in records]))
+
+
+def _direction_record(atlas: Atlas, direction: Direction) -> Record:
     chosen = zip(direction.channels, direction.scores, direction.steps, strict=True)
     return {
         "neutral": direction.neutral,
         "target": direction.target,
+        "keep": list(direction.keep),
         "beta": _number(direction.beta),
-        "way": results[0].way,
-        "why": results[0].why,
         "channels": [
             {"channel": atlas.layout.label(int(c)), "score": _number(r), "step": _number(s)}
             for c, r, s in chosen
-        ],
-        "images": [
-            {
-                "seed": seed,
-                "alpha": result.alpha,
-                "clip_shift": _number(shift.along[i]),
-                "directional_similarity": _number(shift.similarity[i]),
-            }
-            for result, shift in zip(results, shifts, strict=True)
-            for i, seed in enumerate(seeds)
         ],
     }
 

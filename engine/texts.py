@@ -32,6 +32,11 @@ class TextEmbedder:
         self._templates = tuple(atlas.fingerprint.settings.get("templates", ["{}"]))
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether CLIP was loaded already."""
+        return self._encoder is not None
+
+    @property
     def encoder(self) -> JointEncoder:
         """The CLIP the atlas was drawn with, loaded when first used.
 

@@ -11,13 +11,14 @@ from ..reports import Record
 from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread
+from .ways import DEFAULT, PAPER
 
 LEAST_SUCCESS, LEAST_PRESERVATION = 80.0, 85.0
 """Percent: an edit below is marked as a miss."""
 _SIGN = {True: "", False: "\u2717 "}
 _COLUMNS = [  # of what keeps something: the figure, the side, and its decimals
-    (key, side, 3 if key == "clip_drift" else 1)
-    for key in ("clip_drift", "judge_drift", "success", "preservation")
+    (key, side, 3 if key.startswith("clip") else 1)
+    for key in ("clip_drift", "clip_shift", "judge_drift", "success", "preservation")
     for side in ("without", "with")
 ]
 
@@ -67,7 +68,7 @@ def _lead(record: Record) -> Markup:
     figures = {
         "success, %": plain(default["success"]["value"]),
         "preservation, %": plain(default["preservation"]["value"]),
-        "edits": str(len(_rows(record, "default"))),
+        "edits": str(len(_rows(record, DEFAULT))),
         "images": f"{len(record['seeds']):,}",
     }
     cells = [element("div", element("dt", k), element("dd", v)) for k, v in figures.items()]
@@ -139,9 +140,9 @@ def _against(record: Record) -> Markup:
 
 
 def _edits(record: Record) -> Markup:
-    paper = next(way for way in record["ways"] if way["way"] == "paper")
+    paper = next(way for way in record["ways"] if way["way"] == PAPER)
     alpha = paper["points"][paper["best"]]["alpha"]
-    others = [row for row in _rows(record, "paper") if row["alpha"] == alpha]
+    others = [row for row in _rows(record, PAPER) if row["alpha"] == alpha]
     point, best = record["ways"][0]["points"][0], paper["points"][paper["best"]]
     rows: list[list[object]] = [
         [
@@ -154,7 +155,7 @@ def _edits(record: Record) -> Markup:
             plain(best["preservation"]["value"]),
         ]
     ]
-    for row, other in zip(_rows(record, "default"), others, strict=True):
+    for row, other in zip(_rows(record, DEFAULT), others, strict=True):
         rows.append(
             [
                 _pair(row),
@@ -206,26 +207,27 @@ def _keep(keep: Record) -> Markup:
     heads = (
         "edit",
         "keep",
-        *("movement", "with keep", "changed, %", "with keep"),
+        *("movement", "with keep", "together", "with keep", "changed, %", "with keep"),
         *("success, %", "with keep", "preservation, %", "with keep"),
     )
     note = (
         "For each edit, the attribute that changed most beside its own; kept by the phrase of the "
-        "value it changed to. Movement: how far the embedding moves along the direction to that "
-        "phrase, to either side. Changed: in how many images the judge saw that attribute change. "
-        f"Left of the movement: {spread(keep['clip_drift_left'])} %, of the changes: "
-        f"{spread(keep['judge_drift_left'])} %."
+        "value it changed to. Movement: how far the embedding of an image moves along the "
+        "direction to that phrase, to either side; together: how far all of them do on average, to "
+        "one side. Changed: in how many images the judge saw that attribute change. Left of the "
+        f"movement: {spread(keep['clip_drift_left'])} %, together "
+        f"{spread(keep['clip_shift_left'])} %, of the changes {spread(keep['judge_drift_left'])} %."
     )
     return join(_note(note), _table(heads, rows, words=2))
 
 
 def _images(record: Record, strips: Sequence[Strip]) -> Markup:
     figures = []
-    for row, strip in zip(_rows(record, "default"), strips, strict=True):
+    for row, strip in zip(_rows(record, DEFAULT), strips, strict=True):
         if not strip.seeds:
             continue
         labels = [
-            element("span", f"{_SIGN[won]}{seed} \u00b7 \u03b1 {alpha:.1f}")
+            element("span", f"{_SIGN[won]}{seed}", element("br"), f"\u03b1 {alpha:.1f}")
             for seed, alpha, won in zip(strip.seeds, strip.alphas, strip.won, strict=True)
         ]
         data = base64.b64encode(strip.png).decode()

@@ -9,7 +9,7 @@ from ..reports import Record
 
 # A way keeps its hue: the default, its fixed alphas, the paper, and what comes after them.
 HUES = ("#c2286b", "#8a63d2", "#e07a1f", "#1f9d80", "#8c8c8c", "#b0a060")
-WIDTH, HEIGHT = 720, 440
+WIDTH, HEIGHT = 620, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 12, 64
 _FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
@@ -94,7 +94,7 @@ def _legend(names: list[str]) -> list[Markup]:
     for i, name in enumerate(names):
         parts.append(element("circle", cx=x + 4, cy=y - 4, r=4, fill=HUES[i % len(HUES)]))
         parts.append(_text(x + 12, y, name))
-        x += 34 + 6.2 * len(name)  # as wide as a letter is on average
+        x += 28 + 5.9 * len(name)  # as wide as a letter is on average
     return parts
 
 

@@ -24,7 +24,8 @@ from .scores import (
     share,
 )
 
-_DIGITS = {"clip_drift": 4, "judge_drift": 2, "success": 2, "preservation": 2}
+_SIDES = ("without", "with")
+_DIGITS = {"clip_drift": 4, "clip_shift": 4, "judge_drift": 2, "success": 2, "preservation": 2}
 
 
 def evaluation_record(evaluation: Evaluation) -> Record:
@@ -73,19 +74,24 @@ def summary_text(record: Record) -> str:
 
 
 def keep_text(keep: Record) -> str:
-    """What `--keep` does, in a sentence."""
+    """What `--keep` does, in a table."""
     if not keep["count"]:
         return "keep: no edit had anything to keep"
-    clip, judge = keep["clip_drift"], keep["judge_drift"]
-    return (
-        f"keep, over {keep['count']} edits: what is kept moved {clip['without']['value']:.4f} "
-        f"without and {clip['with']['value']:.4f} with it in CLIP's space, and changed for the "
-        f"judge in {plain(judge['without']['value'])} % and {plain(judge['with']['value'])} % of "
-        f"the images; success {plain(keep['success']['without']['value'])} % and "
-        f"{plain(keep['success']['with']['value'])} %, preservation "
-        f"{plain(keep['preservation']['without']['value'])} % and "
-        f"{plain(keep['preservation']['with']['value'])} %"
-    )
+    heads = {
+        "clip_drift": "movement",
+        "clip_shift": "together",
+        "judge_drift": "changed %",
+        "success": "success %",
+        "preservation": "preservation %",
+    }
+    rows = []
+    for side in _SIDES:
+        figures = {
+            head: plain(keep[key][side]["value"], 3 if key.startswith("clip") else 1)
+            for key, head in heads.items()
+        }
+        rows.append({f"{keep['count']} edits": f"{side} keep", **figures})
+    return table(rows)
 
 
 def plain(value: float | None, digits: int = 1) -> str:
@@ -195,7 +201,7 @@ def _keep_record(evaluation: Evaluation, default: _Scored, weights: Array) -> Re
     kept = _Scored(evaluation, evaluation.keep.result, weights)
     sides = {
         side: _keep_shares(evaluation, way, [e for e, _ in trials], weights)
-        for side, way in (("without", default), ("with", kept))
+        for side, way in zip(_SIDES, (default, kept), strict=True)
     }
     means = {
         key: {side: over_edits(shares[key]) for side, shares in sides.items()}
@@ -203,7 +209,7 @@ def _keep_record(evaluation: Evaluation, default: _Scored, weights: Array) -> Re
     }
     left = {
         f"{key}_left": interval(100 * _ratio(means[key]["with"], means[key]["without"]))
-        for key in ("clip_drift", "judge_drift")
+        for key in ("clip_drift", "clip_shift", "judge_drift")
     }
     rows = []
     for i, (_, trial) in enumerate(trials):
@@ -223,11 +229,13 @@ def _keep_shares(
     evaluation: Evaluation, way: _Scored, chosen: list[int], weights: Array
 ) -> dict[str, Array]:
     """Figures of the chosen edits in every resample, (B, edits) each. `clip_drift` is how far the
-    embedding moved along the direction to what is kept, to either side, `judge_drift` the share of
-    images in which the judge saw the attribute of what is kept change."""
+    embedding of an image moved along the direction to what is kept, to either side, on average;
+    `clip_shift` how far the images moved together, which is what remains when the movements to
+    either side are set off; `judge_drift` the share of images in which the judge saw the attribute
+    of what is kept change."""
     outcome, counts = way.result.outcomes[0], way.counts[0]
     phrases = evaluation.suite.all_phrases()
-    moved, changed, seen = [], [], []
+    moved, shifted, changed, seen = [], [], [], []
     for e in chosen:
         keep = evaluation.keep.trials[e].keep
         columns = [phrases.index(phrase) for phrase in keep]
@@ -236,7 +244,10 @@ def _keep_shares(
         lacking = counts.absent[e]
         both = evaluation.sight.seen & outcome.sight.seen[e] & lacking[:, None]
         apart = both & (evaluation.sight.values != outcome.sight.values[e])
-        moved.append(lacking * np.abs(outcome.moves[e][:, columns]).mean(1))
+        moves = outcome.moves[e][:, columns].T  # (kept, n)
+        moved.append(lacking * np.abs(moves).mean(0))
+        together = share(weights, moves * lacking, np.repeat(lacking[None], len(keep), 0))
+        shifted.append(np.abs(together).mean(1))
         changed.append(apart[:, attributes].sum(1))
         seen.append(both[:, attributes].sum(1))
     absent, won, same, shown = (
@@ -244,6 +255,7 @@ def _keep_shares(
     )
     return {
         "clip_drift": share(weights, np.stack(moved), absent) / 100,
+        "clip_shift": np.stack(shifted, 1) / 100,
         "judge_drift": share(weights, np.stack(changed), np.stack(seen)),
         "success": share(weights, won, absent),
         "preservation": share(weights, same, shown),

@@ -378,6 +378,8 @@ def test_keep_holds_what_the_edit_would_change_beside(countable):
     assert [trial.keep for trial in evaluation.keep.trials][1] == ("a picture channel7",)
     row = keep["edits"][-1]
     assert row["clip_drift_with"] < row["clip_drift_without"] / 2
+    assert row["clip_shift_with"] < row["clip_shift_without"] / 2
+    assert 0 < row["clip_shift_without"] <= row["clip_drift_without"]
     assert row["judge_drift_with"] < row["judge_drift_without"] / 2
     default = evaluation.results[0].outcomes[0].moves[1, :, 1]
     texts = evaluation.editor.texts.direction("a picture", "a picture channel7")
@@ -453,7 +455,7 @@ def test_text_names_every_way_with_its_interval(countable):
     text = summary_text(record)
     for way in record["ways"]:
         assert f"\n{way['way']}  " in text
-    assert "automatic" in text and " to " in text and "\nkeep, over" in text
+    assert "automatic" in text and " to " in text and "\nwith keep " in text
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,3 +119,30 @@ def test_layers_with_a_gap_are_refused():
 def test_unknown_kind_in_indices_is_refused(layout):
     with pytest.raises(LayoutError, match="layer kind 'affine': unknown"):
         layout.indices("affine")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ([], []),
+        (["b4.torgb"], ["b4.torgb"]),
+        (["conv"], ["b4.conv1", "b8.conv0"]),
+        (["b4.*"], ["b4.conv1", "b4.torgb"]),
+        (["b?.conv[01]"], ["b4.conv1", "b8.conv0"]),
+        (["rgb", "b8.*"], ["b4.torgb", "b8.conv0"]),
+        (["b4.*", "rgb"], ["b4.conv1", "b4.torgb"]),
+        (["*"], ["b4.conv1", "b4.torgb", "b8.conv0"]),
+    ],
+)
+def test_names_patterns_and_kinds_choose_whole_layers(layout, patterns, names):
+    chosen = layout.matching(patterns)
+    assert chosen.dtype == bool and chosen.shape == (14,)
+    assert {layout.locate(flat)[0].name for flat in np.flatnonzero(chosen)} == set(names)
+    assert chosen.sum() == sum(layout[name].size for name in names)
+
+
+@pytest.mark.parametrize("pattern", ["input", "b16.*", "B4.*", "CONV", "", "b4.conv1:3"])
+def test_pattern_that_fits_no_layer_is_refused_with_those_there_are(layout, pattern):
+    message = f"layer {pattern!r}: this generator has none; its layers are b4.conv1, b4.torgb, b8"
+    with pytest.raises(LayoutError, match=re.escape(message)):
+        layout.matching(["conv", pattern])
