@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from . import __version__, zoo
-from .store.errors import AtlasCorruptError, OptionError, OutputError, StyleAtlasError
+from .store.errors import (
+    AtlasCorruptError,
+    InputError,
+    OptionError,
+    OutputError,
+    StyleAtlasError,
+)
 
 if TYPE_CHECKING:
     from .engine.precision import Precision
@@ -25,6 +31,10 @@ if TYPE_CHECKING:
 
 
 Form = Literal["text", "json", "csv"]
+
+MAX_NUMBERS, MAX_SEEDS = 1000, 100_000
+MAX_LETTERS = 1024
+"""Of an option in a recipe from anybody; longer ones are no option's."""
 
 SHAPING = {
     *("keep", "seeds", "truncation", "label", "alphas", "probability", "beta", "channels"),
@@ -80,9 +90,12 @@ class Numbers(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
         try:
-            return tuple(float(part) for part in str(value).split(","))
+            numbers = tuple(float(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a number, or numbers separated by commas", param, ctx)
+        if len(numbers) > MAX_NUMBERS:
+            self.fail(f"it holds more than {MAX_NUMBERS:,} numbers; ask for fewer", param, ctx)
+        return numbers
 
 
 class Seeds(click.ParamType):  # type: ignore[type-arg]
@@ -102,6 +115,8 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
             if not low <= high < low + 10_000:
                 self.fail(f"{part.strip()!r} is not a range of up to 10,000 seeds", param, ctx)
             seeds += range(low, high + 1)
+            if len(seeds) > MAX_SEEDS:
+                self.fail(f"it holds more than {MAX_SEEDS:,} seeds; ask for fewer", param, ctx)
         return tuple(seeds)
 
 
@@ -481,13 +496,14 @@ def edit(
     asked = [*pair, *map(Edit.parse, edits)]
     recipe = read_recipe(from_picture) if from_picture else None
     if recipe:
-        options = recalled(ctx, {**recipe.options, **recipe.inputs})
+        options = recalled(ctx, {**recipe.options, **recipe.inputs}, from_picture)
         asked = asked or [Edit(*edit) for edit in recipe.edits]
     if not asked:
         raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
     names = ("rule", "beta", "channels", "layers", "exclude", "keep")
     choice = Choice(**{name: options[name] for name in names})
-    probability = options["probability"] or DEFAULT_PROBABILITY
+    given = options["probability"]
+    probability = DEFAULT_PROBABILITY if given is None else given
     shown = (options["grid"], options["before"])
     job = Job(tuple(asked), choice, options["alphas"], probability, *shown)
     if styles is not None:
@@ -525,20 +541,31 @@ def edit(
         click.echo(f"note: {Conflict(**conflict)}", err=True)
 
 
-def recalled(ctx: click.Context, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `edit` that shape pictures, those that were not given as a recipe has them.
+def recalled(ctx: click.Context, stored: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """The options of `edit` that shape pictures; those that were not given are as the recipe in
+    the picture `path` has them, or the usual ones.
 
     Raises:
-        UsageError: a value that the option does not take.
+        InputError: a value that the option does not take.
     """
     options = {}
     for param in ctx.command.params:
         if param.name in SHAPING:
-            given = ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
-            value = ctx.params[param.name] if given else stored.get(param.name)
-            if isinstance(value, list | tuple) and not param.multiple:
-                value = ",".join(map(str, value))
-            options[param.name] = param.type_cast_value(ctx, value)
+            name, value = param.name, stored.get(param.name)
+            given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            options[name] = ctx.params[name]
+            if not given and value is not None:
+                # From anybody: read as if it had been written on the command line.
+                parts = [str(part) for part in (value if isinstance(value, list) else [value])]
+                if any(len(part) > MAX_LETTERS for part in parts):
+                    raise InputError(f"{path}: recipe: {name}: is too long; name another picture")
+                try:
+                    options[name] = param.type_cast_value(
+                        ctx, parts if param.multiple else ",".join(parts)
+                    )
+                except click.BadParameter as error:
+                    reason = error.message[:200]
+                    raise InputError(f"{path}: recipe: {name}: {reason}") from error
     return options
 
 
@@ -726,7 +753,6 @@ def sheet(
     most. Large images are scaled down as the sheet grows.
     """
     from .engine.channel_sheet import draw_sheet, require_sheet, sheet_records
-    from .engine.direction import Choice, find_direction
     from .engine.load import load_generator
     from .engine.pictures import require_png, save_png
     from .engine.sampling import styles_from_seeds
@@ -742,9 +768,9 @@ def sheet(
         flats = [table.layout.parse(channel) for channel in channels]
     else:
         text = TextEmbedder(table, encoder_loader(table, clip, device)).direction(neutral, target)
-        choice = Choice(channels=top)
-        found = find_direction(table, text, neutral=neutral, target=target, choice=choice)
-        flats, scores = found.channels.tolist(), found.scores.tolist()
+        found = table.query_channels(text, top)
+        flats = [table.layout.parse(record["channel"]) for record in found]
+        scores = [record["score"] for record in found]
     require_sheet(table, len(flats) * len(seeds), steps)
     known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
     model = load_generator(known, device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from .highlights import (
     spread_phrases,
     strongest_channels,
 )
+from .pages import figure, note, page, said, table
 from .reports import Record, atlas_record
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -101,25 +101,12 @@ def report_html(
         ("audit", "Audit", _audit(atlas)),
         ("bank", "Prompt bank", _bank(atlas)),
     ]
-    shown = [(key, title, body) for key, title, body in sections if body]
-    links = [element("a", title, href=f"#{key}") for key, title, _ in shown]
     name = atlas.fingerprint.generator.name
-    page = element(
-        "html",
-        _head(f"Atlas of {name}"),
-        element(
-            "body",
-            element("header", element("h1", "Atlas of ", _said(name)), _lead(atlas, record)),
-            element("nav", *links, aria_label="Sections"),
-            *(element("section", element("h2", title), body, id=key) for key, title, body in shown),
-            element("footer", f"Written by StyleAtlas from an atlas drawn by {atlas.library}."),
-        ),
-        lang="en",
-    )
-    return f"<!doctype html>\n{page}\n"
+    drawn = f"Written by StyleAtlas from an atlas drawn by {atlas.library}."
+    return page("Atlas of", name, _lead(atlas, record), sections, drawn)
 
 
-def write_report(page: str, path: str | os.PathLike[str]) -> None:
+def write_report(text: str, path: str | os.PathLike[str]) -> None:
     """Writes an HTML file whole or not at all.
 
     Raises:
@@ -127,7 +114,7 @@ def write_report(page: str, path: str | os.PathLike[str]) -> None:
     """
     require_html(path)
     with replacing(path) as file:
-        file.write(page.encode())
+        file.write(text.encode())
 
 
 def require_html(path: str | os.PathLike[str]) -> None:
@@ -138,31 +125,14 @@ def require_html(path: str | os.PathLike[str]) -> None:
     require_writable(path)
 
 
-def _head(title: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", Markup(_STYLE)),
-    )
-
-
 def _lead(atlas: Atlas, record: Record) -> Markup:
     origin = atlas.fingerprint
     sentence = element(
         "p",
         "What the style channels of the generator ",
-        _said(origin.generator.name),
+        said(origin.generator.name),
         " do in the space of the CLIP ",
-        _said(origin.clip.name),
+        said(origin.clip.name),
         ": where each moves the embedding of an image, how far, and how alike in all images.",
         class_="lead",
     )
@@ -185,15 +155,17 @@ def _origin(record: Record) -> Markup:
     lines: list[tuple[str, Markup]] = []
     for key, title in (("generator", "Generator"), ("clip", "CLIP")):
         model = dict(record[key])
-        name, digest = _said(model.pop("name")), element("code", model.pop("sha256"))
+        name, digest = said(model.pop("name")), element("code", model.pop("sha256"))
         sizes = ", ".join(f"{size} {value}" for size, value in model.items())
         lines.append((title, join(name, element("br"), digest, element("br"), sizes)))
     settings = {k: v for k, v in record["settings"].items() if k != "audit"}
-    lines += [(key, _said(_value(value))) for key, value in settings.items()]
-    lines += [("created", _said(record["created"])), ("drawn by", _said(record["library"]))]
+    lines += [(key, said(_value(value))) for key, value in settings.items()]
+    lines += [("created", said(record["created"])), ("drawn by", said(record["library"]))]
     pairs = (child for key, text in lines for child in (element("dt", key), element("dd", text)))
-    note = "The long numbers are the SHA-256 of the weights; an edit with other models is refused."
-    return join(_note(note), element("dl", *pairs, class_="facts"))
+    remark = (
+        "The long numbers are the SHA-256 of the weights; an edit with other models is refused."
+    )
+    return join(note(remark), element("dl", *pairs, class_="facts"))
 
 
 def _layers(record: Record) -> Markup:
@@ -211,8 +183,8 @@ def _layers(record: Record) -> Markup:
             ]
         )
     heads = ("layer", "kind", "resolution", "channels", "in the table", "consistency", "strength")
-    note = "In the order in which they run. Consistency and strength are medians over channels."
-    return join(_note(note), _table(heads, rows, words=2))
+    remark = "In the order in which they run. Consistency and strength are medians over channels."
+    return join(note(remark), table(heads, rows, words=2))
 
 
 def _spreads(atlas: Atlas) -> Markup:
@@ -231,14 +203,14 @@ def _spreads(atlas: Atlas) -> Markup:
         chart = layer_spreads(
             title, layers, quantiles, logarithmic=not alike, mark=chance if alike else None
         )
-        charts.append(_figure(chart, title))
-    note = (
+        charts.append(figure(chart, title))
+    remark = (
         "Consistency: how alike the images are in what a channel does to their embedding, from 0 "
         "to 1. Strength: how far a step of the channel moves the embedding, on a logarithmic "
         "axis. The box holds the middle half of a layer's channels, the line nine tenths of them, "
         "the stroke is the median."
     )
-    return join(_note(note), element("div", *charts, class_="charts"))
+    return join(note(remark), element("div", *charts, class_="charts"))
 
 
 def _strongest(atlas: Atlas, book: Phrasebook) -> Markup:
@@ -250,25 +222,25 @@ def _strongest(atlas: Atlas, book: Phrasebook) -> Markup:
         both = [float(values[row]) for values in (atlas.consistency, atlas.strength)]
         rows.append([label, movement, *map(_listed, book.sides(channel, 3)), *both])
     if not rows:
-        return _note("No channel moves the embedding.")
-    note = (
+        return note("No channel moves the embedding.")
+    remark = (
         "The channels with the largest expected movement: how far the embedding moves, on "
         "average over the images, as the channel moves by one standard deviation. The phrases are "
         "those of the bank that a step up moves an image towards, and away from, most."
     )
     heads = ("channel", "movement", "towards", "away from", "consistency", "strength")
-    return join(_note(note), _table(heads, rows, words=1))
+    return join(note(remark), table(heads, rows, words=1))
 
 
 def _pictures(atlas: Atlas, figures: Sequence[ChannelFigure], book: Phrasebook) -> Markup:
     if not figures:
         return Markup()
     shown = []
-    for figure in figures:
-        label = atlas.layout.label(figure.channel)
-        steps = [element("span", step_label(step)) for step in figure.steps]
-        data = base64.b64encode(figure.png).decode()
-        towards, away = (_listed(side) for side in book.sides(figure.channel, 2))
+    for drawn in figures:
+        label = atlas.layout.label(drawn.channel)
+        steps = [element("span", step_label(step)) for step in drawn.steps]
+        data = base64.b64encode(drawn.png).decode()
+        towards, away = (_listed(side) for side in book.sides(drawn.channel, 2))
         sides = [element("div", "← ", away), element("div", towards, " →")] if towards else []
         shown.append(
             element(
@@ -282,12 +254,12 @@ def _pictures(atlas: Atlas, figures: Sequence[ChannelFigure], book: Phrasebook) 
                 class_="strip",
             )
         )
-    note = (
+    remark = (
         "The strongest channel of some layers, from coarse to fine: a row an image, a column a "
         "step from the image's own style, in standard deviations of the channel. Above: the "
         "phrases that a step down and a step up move an image towards most."
     )
-    return join(_note(note), element("div", *shown, class_="strips"))
+    return join(note(remark), element("div", *shown, class_="strips"))
 
 
 def _pairs(atlas: Atlas, pairs: Sequence[PromptPair]) -> Markup:
@@ -295,15 +267,15 @@ def _pairs(atlas: Atlas, pairs: Sequence[PromptPair]) -> Markup:
         return Markup()
     charts = []
     for pair in pairs:
-        caption = join("From ", _said(pair.neutral), " to ", _said(pair.target))
-        charts.append(_figure(relevance_chart(atlas, pair), caption))
-    note = (
+        caption = join("From ", said(pair.neutral), " to ", said(pair.target))
+        charts.append(figure(relevance_chart(atlas, pair), caption))
+    remark = (
         "How far each layer can move an image along the direction between two prompts: the "
         "expected movement of the embedding, added up over the layer's channels, as each steps by "
         f"one standard deviation to the side that helps. In full colour: the layer's {_LEADING} "
         "strongest channels."
     )
-    return join(_note(note), element("div", *charts, class_="charts"))
+    return join(note(remark), element("div", *charts, class_="charts"))
 
 
 def _phrases(atlas: Atlas) -> Markup:
@@ -317,12 +289,12 @@ def _phrases(atlas: Atlas) -> Markup:
     names = [atlas.prompts.texts[chosen[i]] for i in order]
     title = "Which layers answer to phrases of the bank"
     chart = heat_map(title, layers, names, shares[order])
-    note = (
+    remark = (
         "Where in the generator a phrase lives: each layer's share of the expected movement along "
         f"the phrase's direction from the mean of the bank. {len(chosen)} phrases of the bank's "
         f"{len(atlas.prompts):,}, chosen to be as unlike each other as can be, from coarse to fine."
     )
-    return join(_note(note), _figure(chart, None))
+    return join(note(remark), figure(chart, None))
 
 
 def _audit(atlas: Atlas) -> Markup:
@@ -334,11 +306,11 @@ def _audit(atlas: Atlas) -> Markup:
         for key, value in audit.items()
         for child in (element("dt", _AUDIT.get(str(key), str(key))), element("dd", _value(value)))
     ]
-    note = (
+    remark = (
         "Slopes ranked all channels, and the strongest of them were swept. These figures say how "
         "well the slopes of the others stand for a sweep of them."
     )
-    return join(_note(note), element("dl", *lines, class_="facts"))
+    return join(note(remark), element("dl", *lines, class_="facts"))
 
 
 def _bank(atlas: Atlas) -> Markup:
@@ -346,9 +318,9 @@ def _bank(atlas: Atlas) -> Markup:
     if not texts:
         return Markup()
     more = len(texts) - _PROMPTS
-    items = [element("li", _said(text)) for text in texts[:_PROMPTS]]
+    items = [element("li", said(text)) for text in texts[:_PROMPTS]]
     return join(
-        _note("The phrases whose embeddings the atlas holds: an edit by them loads no CLIP."),
+        note("The phrases whose embeddings the atlas holds: an edit by them loads no CLIP."),
         element(
             "details",
             element("summary", f"All {len(texts):,} phrases" if more <= 0 else "Phrases"),
@@ -363,45 +335,8 @@ def step_label(step: float) -> str:
     return f"{step:+g} \u03c3".replace("-", "\u2212") if step else "as it was"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, words: int) -> Markup:
-    """A table; its numbers and what follows the first `words` columns stand to the right."""
-
-    def kind(column: int) -> str | None:
-        number = not isinstance(rows[0][column], Markup)
-        return "number" if number and column >= words else None
-
-    head = element("tr", *(element("th", h, class_=kind(i)) for i, h in enumerate(heads)))
-    body = [
-        element("tr", *(element("td", _cell(v), class_=kind(i)) for i, v in enumerate(row)))
-        for row in rows
-    ]
-    table = element("table", element("thead", head), element("tbody", *body))
-    return element("div", table, class_="scroll", tabindex=0)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "\u2013"
-    if isinstance(value, str):
-        return value
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _figure(chart: Markup, caption: str | None) -> Markup:
-    return element("figure", *([element("figcaption", caption)] if caption else []), chart)
-
-
-def _note(text: str) -> Markup:
-    return element("p", text, class_="note")
-
-
-def _said(text: str) -> Markup:
-    """A text of the atlas, which may run either way, kept apart from what surrounds it."""
-    return element("bdi", text)
-
-
 def _listed(texts: Sequence[str]) -> Markup:
-    parts = [join(", " if i else "", _said(text)) for i, text in enumerate(texts)]
+    parts = [join(", " if i else "", said(text)) for i, text in enumerate(texts)]
     return element("span", *parts)
 
 
@@ -412,78 +347,3 @@ def _value(value: Any) -> str:
     else:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 400 else text[:399] + "…"
-
-
-_STYLE = """
-:root { --ink: #1c1e21; --soft: #5c6370; --line: #dcdfe4; --paper: #fdfdfc; --tint: #f2f3f1 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e3; --soft: #9aa0aa; --line: #34383f; --paper: #16181b; --tint: #1f2226 }
-}
-* { box-sizing: border-box }
-html { -webkit-text-size-adjust: 100%; text-size-adjust: 100% }
-body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.55 Charter, "Bitstream Charter", "Sitka Text", Cambria, Georgia,
-  serif; overflow-wrap: break-word }
-h1 { font-size: 2.1rem; line-height: 1.15; margin: 0 0 .6rem; font-weight: 600 }
-h2 { font-size: 1.35rem; line-height: 1.25; margin: 3.2rem 0 .5rem; font-weight: 600 }
-p { margin: 0 0 .8rem; max-width: 42rem }
-.lead { font-size: 1.12rem }
-.lead bdi { font-style: italic }
-.note, figcaption, footer { color: var(--soft) }
-.figures, nav, table, .facts, figcaption, .sides, .steps, summary, ul, footer {
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
-code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--ink) }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr));
-  gap: 1px; margin: 1.6rem 0 1.2rem; background: var(--line); border: 1px solid var(--line) }
-.figures div { display: flex; flex-direction: column-reverse; justify-content: flex-end;
-  padding: .7rem .9rem; background: var(--paper) }
-.figures dd { margin: 0; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums }
-.figures dt { font-size: .82rem; color: var(--soft) }
-nav { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; font-size: .9rem }
-a { color: inherit; text-decoration-color: var(--soft); text-underline-offset: .2em }
-.facts { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; margin: 0;
-  gap: .35rem 1.4rem; font-size: .9rem }
-.facts dt { color: var(--soft); max-width: 24rem }
-.facts dd { margin: 0; overflow-wrap: anywhere }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; line-height: 1.4 }
-th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
-  border-bottom: 1px solid var(--line) }
-th { font-weight: 500; color: var(--soft); vertical-align: bottom }
-td code { white-space: nowrap }
-td span { display: block; min-width: 11rem }
-.number { text-align: right; font-variant-numeric: tabular-nums }
-figure { margin: 1.2rem 0 0 }
-figcaption { font-size: .9rem; margin-bottom: .5rem }
-figcaption bdi { color: var(--ink); font-weight: 500 }
-figure svg { display: block; width: 100%; max-width: 38rem; height: auto }
-.charts, .strips { display: grid; gap: 1.2rem 2.5rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) }
-.sides { display: flex; justify-content: space-between; gap: 1.5rem; font-size: .85rem;
-  line-height: 1.35; margin-bottom: .4rem }
-.sides div:last-child { text-align: right }
-.steps { display: flex; font-size: .75rem; color: var(--soft) }
-.steps span { flex: 1; text-align: center }
-img { display: block; width: 100%; height: auto; background: var(--tint) }
-summary { cursor: pointer; font-size: .9rem }
-ul { columns: 13rem; column-gap: 2rem; padding: 0; margin: 1rem 0; list-style: none;
-  font-size: .85rem; line-height: 1.6 }
-footer { margin-top: 4rem; font-size: .82rem }
-@media (max-width: 34rem) {
-  body { padding-top: 1.5rem }
-  .facts { grid-template-columns: 1fr; gap: 0 }
-  .facts dd { margin-bottom: .6rem }
-}
-@media print {
-  :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --tint: #fff }
-  body { max-width: none; padding: 0; font-size: 10pt }
-  nav, details { display: none }
-  h2 { margin-top: 1.8rem }
-  h2, .note { break-after: avoid; break-inside: avoid }
-  figure, tr { break-inside: avoid }
-  .charts, .strips { grid-template-columns: 1fr 1fr; gap: .8rem 1.5rem }
-  .scroll { overflow: visible }
-  td span { min-width: 0 }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
-}
-"""

@@ -111,24 +111,20 @@ def find_direction(
         OptionError: the kept prompts leave nothing of the direction.
         LayoutError: a layer or channel that the generator does not have.
     """
-    kept = np.zeros((0, len(text)), np.float32) if kept is None else kept
-    wanted = _without(text, kept)
-    scores = np.where(_allowed(atlas, choice), atlas.rows @ wanted, 0)  # (R,)
-    drags = np.abs(atlas.rows @ kept.T) > np.abs(scores)[:, None]  # (R, k)
-    scores = np.where(drags.any(1), 0, scores)
-    if choice.rule == "reliable":
-        scores = scores * atlas.reliability
+    scores = _scores(atlas, text, choice, kept)
     sizes = np.abs(scores)
-    order = np.argsort(-sizes, kind="stable")[: int((sizes > 0).sum())]
-    if len(order) == 0:
+    falling = np.sort(sizes)[::-1][: np.count_nonzero(sizes)]
+    if len(falling) == 0:
         raise DirectionError(
             f'no channel of this atlas answers to "{neutral}" -> "{target}"; word it otherwise, '
             "or allow more layers"
         )
-    beta = _least_score(sizes[order], choice)
-    chosen = order[sizes[order] >= beta][: choice.channels]
-    if len(chosen) == 0:
-        raise DirectionError(_nothing_passes(atlas, scores, order, beta, neutral, target))
+    beta = _least_score(falling, choice)
+    passing = np.flatnonzero(sizes >= beta)  # few, so that ordering them is quick
+    if len(passing) == 0:
+        best = int(atlas.channels[sizes.argmax()])
+        raise DirectionError(_nothing_passes(atlas, falling, best, beta, neutral, target))
+    chosen = passing[np.argsort(-sizes[passing], kind="stable")][: choice.channels]
     sigmas = scores[chosen] / sizes[chosen].max()
     flat = atlas.channels[chosen]
     return Direction(
@@ -138,7 +134,7 @@ def find_direction(
         channels=flat,
         scores=scores[chosen].astype(np.float32),
         steps=(sigmas * atlas.style_std[flat]).astype(np.float32),
-        beta=float(beta),
+        beta=beta,
         size=atlas.layout.size,
         keep=choice.keep,
     )
@@ -149,6 +145,21 @@ def knee(sizes: NDArray[np.floating]) -> int:
     lies furthest below the straight line from the first to nothing (Satopaa et al. 2011)."""
     ranks = np.arange(1, len(sizes) + 1) / len(sizes)
     return int(np.argmin(sizes / sizes[0] + ranks)) + 1
+
+
+def _scores(
+    atlas: Atlas, text: NDArray[np.float32], choice: Choice, kept: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """The score of every row under the rule, 0 for those that may not move, (R,)."""
+    if kept is None:
+        scores = atlas.rows @ text
+    else:
+        scores = atlas.rows @ _without(text, kept)
+        drags = np.abs(atlas.rows @ kept.T).max(1)
+        scores = np.where(drags > np.abs(scores), 0, scores)
+    if choice.layers or choice.exclude:
+        scores = np.where(_allowed(atlas, choice), scores, 0)
+    return scores * atlas.reliability if choice.rule == "reliable" else scores
 
 
 def _least_score(sizes: NDArray[np.floating], choice: Choice) -> float:
@@ -184,21 +195,20 @@ def _without(text: NDArray[np.float32], kept: NDArray[np.float32]) -> NDArray[np
 
 def _nothing_passes(
     atlas: Atlas,
-    scores: NDArray[np.floating],
-    order: NDArray[np.int64],
+    falling: NDArray[np.float32],
+    best: int,
     beta: float,
     neutral: str,
     target: str,
 ) -> str:
-    sizes = np.abs(scores[order])
-    best, tenth = float(sizes[0]), float(sizes[min(9, len(sizes) - 1)])
+    tenth = float(falling[min(9, len(falling) - 1)])
     lower = np.floor(tenth * 100) / 100
     advice = (
-        f"--beta {lower:g} would let {int((sizes >= lower).sum())} channels through"
+        f"--beta {lower:g} would let {int((falling >= lower).sum())} channels through"
         if lower > 0
         else "word it otherwise"
     )
     return (
         f'no channel passes beta {beta:g} for "{neutral}" -> "{target}": the best score is '
-        f"{best:.3f} ({atlas.layout.label(int(atlas.channels[order[0]]))}); {advice}"
+        f"{falling[0]:.3f} ({atlas.layout.label(best)}); {advice}"
     )

@@ -181,7 +181,7 @@ class Editor:
 
         Raises:
             OptionError: alpha is not finite or beyond +-100; a probability outside of 0.5 to 1;
-                no direction.
+                no direction, or not a weight for each.
             StyleAtlasError: alpha is to be found, and CLIP cannot be loaded.
         """
         chosen = (directions,) if isinstance(directions, Direction) else tuple(directions)
@@ -192,6 +192,8 @@ class Editor:
         if not 0.5 <= probability < 1:
             raise OptionError(f"probability {probability:g}: must be at least 0.5 and below 1")
         factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
+        if factors.shape != (len(chosen),):
+            raise OptionError(f"weights: are {factors.size}; give {len(chosen)}, one a direction")
         parts = self._subjects(styles)
         counter = () if alpha is not None else self._counter(chosen)
         factors = np.concatenate([factors, np.ones(len(counter))])

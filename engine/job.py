@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +100,14 @@ class Images:
         places = inputs.get("places")
         if self.file is None or inputs.get("latents") != self.file:
             raise InputError(f"{path}: is not what the picture was made of; name that file")
-        if not isinstance(places, list) or not all(place in self.origins for place in places):
+        index = {origin: i for i, origin in enumerate(self.origins)}
+        if (
+            not isinstance(places, list)
+            or not places
+            or not all(type(place) is int and place in index for place in places)
+        ):
             raise InputError("recipe: places must be numbers of latents of the file")
-        return self.at([self.origins.index(place) for place in places])
+        return self.at([index[place] for place in places])
 
     def at(self, chosen: Sequence[int]) -> Images:
         """Some of them."""
@@ -155,6 +162,7 @@ class Output:
             require_png(self.path)
             require_sheet_size(count, job.columns + job.before, side, side)
         else:
+            _require_folder(self.path, images.names)
             require_sheet_size(1, job.columns + job.before, side, side)
 
 
@@ -170,10 +178,7 @@ def produce(
     Raises:
         OutputError: what cannot be written.
     """
-    folder = output.kind == "folder"
-    if folder:
-        _make(output.path)
-    size = batch_size(editor.generator) if folder else len(images.names)
+    size = batch_size(editor.generator) if output.kind == "folder" else len(images.names)
     record: Record = {}
     styles: list[list[Tensor]] = []
     for start in range(0, len(images.names), size):
@@ -228,6 +233,7 @@ def _write_each(
     options: Mapping[str, Any],
 ) -> None:
     """A PNG an image, called by its name."""
+    _make(folder)
     shown = _shown(editor, columns, job)
     labels = [label for label, _ in shown] if len(shown) > 1 else ()
     for i, name in enumerate(images.names):
@@ -279,6 +285,20 @@ def _recipe(editor: Editor, job: Job, images: Images, options: Mapping[str, Any]
     edits = tuple((edit.neutral, edit.target, edit.weight) for edit in job.edits)
     identity = AtlasIdentity.of(editor.atlas)
     return Recipe(origin.generator, origin.clip, identity, edits, options, images.inputs)
+
+
+def _require_folder(folder: Path, names: Sequence[str]) -> None:
+    """Raise OutputError unless a folder of pictures of these names can be made or written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "not writable" if there.is_dir() else "not a folder"
+        raise OutputError(f"{folder}: cannot be made ({there} is {what}); choose another")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise OutputError(
+            f'{folder}: two pictures would be called "{twice[0]}.png"; name images differently, '
+            "and each once"
+        )
 
 
 def _make(folder: Path) -> None:

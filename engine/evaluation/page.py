@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from ..atlas_report import _figure, _head, _note, _said, _table
 from ..charts import Markup, element, join
+from ..pages import figure, note, page, said, table
 from ..reports import Record
 from .plot import trade_off
 from .samples import Strip
@@ -34,25 +34,8 @@ def evaluation_html(record: Record, strips: Sequence[Strip]) -> str:
         ("images", "Images", _images(record, strips)),
         ("method", "How it was measured", _method(record)),
     ]
-    links = [element("a", title, href=f"#{key}") for key, title, _ in sections]
-    bodies = [
-        element("section", element("h2", title), body, id=key) for key, title, body in sections
-    ]
-    page = element(
-        "html",
-        _head(f"Edits of {name}"),
-        element(
-            "body",
-            element("header", element("h1", "Edits of ", _said(name)), _lead(record)),
-            element("nav", *links, aria_label="Sections"),
-            *bodies,
-            element(
-                "footer", f"Written by {record['library'].replace('styleatlas', 'StyleAtlas')}."
-            ),
-        ),
-        lang="en",
-    )
-    return f"<!doctype html>\n{page}\n"
+    library = record["library"].replace("styleatlas", "StyleAtlas")
+    return page("Edits of", name, _lead(record), sections, f"Written by {library}.")
 
 
 def _lead(record: Record) -> Markup:
@@ -61,7 +44,7 @@ def _lead(record: Record) -> Markup:
         "p",
         "How often edits by this atlas bring what the prompt asks for, and how much else they "
         "leave as it was, with no number set by hand; read by the judge ",
-        _said(record["judge"]),
+        said(record["judge"]),
         ".",
         class_="lead",
     )
@@ -103,13 +86,13 @@ def _ways(record: Record) -> Markup:
         "pixels",
         "distance",
     )
-    note = (
+    remark = (
         "Means over the edits, with 95 % intervals. A curve joins the alphas of a way, from the "
         "images as they are; the table and the cross show the alpha at which success and "
         "preservation add up to most. Similarity is that of the movement in the space of the "
         "atlas's own CLIP with the text direction."
     )
-    return join(_note(note), _figure(trade_off(record["ways"]), None), _table(heads, rows, words=1))
+    return join(note(remark), figure(trade_off(record["ways"]), None), table(heads, rows, words=1))
 
 
 def _against(record: Record) -> Markup:
@@ -132,11 +115,11 @@ def _against(record: Record) -> Markup:
         "its preservation at the default's success",
         "default preserves more there by",
     )
-    note = (
+    remark = (
         "Points of percent, with 95 % intervals of the difference on the same images. A dash: the "
         "way never reaches the default's success, or in too few resamples for an interval."
     )
-    return join(_note(note), _table(heads, rows, words=1))
+    return join(note(remark), table(heads, rows, words=1))
 
 
 def _edits(record: Record) -> Markup:
@@ -179,12 +162,12 @@ def _edits(record: Record) -> Markup:
         "paper: success",
         "paper: preservation",
     )
-    note = (
+    remark = (
         f"By the default. Marked: success below {LEAST_SUCCESS:g} % or preservation below "
         f"{LEAST_PRESERVATION:g} %. To the right the paper's rule at alpha {alpha:g}, which suits "
         "it best over all edits."
     )
-    return join(_note(note), _table(heads, rows, words=1))
+    return join(note(remark), table(heads, rows, words=1))
 
 
 def _measured(row: Record) -> list[str]:
@@ -198,19 +181,19 @@ def _measured(row: Record) -> list[str]:
 
 def _keep(keep: Record) -> Markup:
     if not keep["count"]:
-        return _note("No edit had anything to keep.")
+        return note("No edit had anything to keep.")
     means = [plain(keep[key][side]["value"], digits) for key, side, digits in _COLUMNS]
     rows: list[list[object]] = [[element("strong", "mean of all"), "", *means]]
     for row in keep["edits"]:
         figures = [plain(row[f"{key}_{side}"], digits) for key, side, digits in _COLUMNS]
-        rows.append([_said(row["target"]), ", ".join(row["keep"]), *figures])
+        rows.append([said(row["target"]), ", ".join(row["keep"]), *figures])
     heads = (
         "edit",
         "keep",
         *("movement", "with keep", "together", "with keep", "changed, %", "with keep"),
         *("success, %", "with keep", "preservation, %", "with keep"),
     )
-    note = (
+    remark = (
         "For each edit, the attribute that changed most beside its own; kept by the phrase of the "
         "value it changed to. Movement: how far the embedding of an image moves along the "
         "direction to that phrase, to either side; together: how far all of them do on average, to "
@@ -218,7 +201,7 @@ def _keep(keep: Record) -> Markup:
         f"movement: {spread(keep['clip_drift_left'])} %, together "
         f"{spread(keep['clip_shift_left'])} %, of the changes {spread(keep['judge_drift_left'])} %."
     )
-    return join(_note(note), _table(heads, rows, words=2))
+    return join(note(remark), table(heads, rows, words=2))
 
 
 def _images(record: Record, strips: Sequence[Strip]) -> Markup:
@@ -242,12 +225,12 @@ def _images(record: Record, strips: Sequence[Strip]) -> Markup:
                 class_="strip",
             )
         )
-    note = (
+    remark = (
         "Of the images that lacked the attribute, eight at equal distances from the worst to the "
         "best: before above, after the default edit below, with the seed and the alpha it was "
         "given; \u2717 where the judge saw no success."
     )
-    return join(_note(note), element("div", *figures, class_="strips"))
+    return join(note(remark), element("div", *figures, class_="strips"))
 
 
 def _method(record: Record) -> Markup:
@@ -284,7 +267,7 @@ def _rows(record: Record, way: str) -> list[Record]:
 
 
 def _pair(row: Record) -> Markup:
-    return element("span", _said(row["neutral"]), " → ", _said(row["target"]))
+    return element("span", said(row["neutral"]), " → ", said(row["target"]))
 
 
 def _marked(value: float | None, least: float) -> str:

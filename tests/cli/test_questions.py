@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from styleatlas.engine.direction import DEFAULT_BETA, find_direction
+from styleatlas.engine.direction import find_direction
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
@@ -73,9 +73,7 @@ def test_query_entangled_asks_for_the_step_that_edit_would_take(
     run, countable_path, countable_atlas
 ):
     direction = countable_atlas.direction(PAIR[1], PAIR[3])
-    found = find_direction(
-        countable_atlas, direction, neutral=PAIR[1], target=PAIR[3], beta=DEFAULT_BETA
-    )
+    found = find_direction(countable_atlas, direction, neutral=PAIR[1], target=PAIR[3])
     known = countable_atlas.query_entangled(found.delta(1.0), direction, 3)
     text = answer(run, "query", "entangled", countable_path, *PAIR, "--top", 3, "--json")
     assert json.loads(text) == known

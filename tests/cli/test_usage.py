@@ -54,11 +54,10 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
 
 
 def test_help_of_edit_states_the_defaults_that_hold(run):
-    from styleatlas.engine.editor import DEFAULT_ALPHA, DEFAULT_BETA
+    from styleatlas.engine.editor import DEFAULT_PROBABILITY
 
     text = " ".join(run("edit", "--help").stdout.split())
-    assert f"{DEFAULT_ALPHA:g} if not given" in text
-    assert f"{DEFAULT_BETA:g} if not given" in text
+    assert f"{DEFAULT_PROBABILITY:g} if not given" in text
 
 
 def test_help_of_a_group_lists_its_commands(run):
@@ -82,8 +81,12 @@ def test_version_is_that_of_the_package(run):
         ("edit", "a.h5", *PAIR, "-o", "x.png", "--seed", "one"),
         ("edit", "a.h5", *PAIR, "-o", "x.png", "--alpha", "1;2"),
         ("edit", "a.h5", *PAIR, "-o", "x.png", "--beta", "high"),
-        ("edit", "a.h5", *PAIR, "-o", "x.png", "--kinds", "input"),
-        ("edit", "a.h5", *PAIR, "-o", "x.png", "--beta", "0.1", "--channels", "3"),
+        ("edit", "a.h5", "-o", "x.png"),
+        ("edit", "a.h5", "--target", "a", "--edit", "a -> b", "-o", "x.png"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--rule", "best"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--probability", "most"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--kinds", "conv"),
+        ("edit", "a.h5", *PAIR, "-o", "x.png", "--alpha", ",".join("1" * 1001)),
         ("query", "channels", "a.h5", *PAIR, "--top", "few"),
         ("query", "channels", "a.h5", *PAIR, "--json", "--csv"),
         ("query", "prompts", "a.h5"),
@@ -96,7 +99,7 @@ def test_version_is_that_of_the_package(run):
         ("prompts", "add", "a.h5"),
         ("verify", "a.h5", "b.h5"),
     ],
-    ids=" ".join,
+    ids=lambda arguments: " ".join(arguments)[:80],
 )
 def test_wrong_usage_exits_with_2_and_shows_the_usage(run, arguments):
     result = run(*arguments)
@@ -132,6 +135,11 @@ def test_what_is_no_seed_is_refused(text):
 def test_range_backwards_or_without_end_is_refused(text):
     with pytest.raises(click.BadParameter, match="is not a range of up to 10,000 seeds"):
         Seeds().convert(text, None, None)
+
+
+def test_seeds_without_end_are_refused():
+    with pytest.raises(click.BadParameter, match="it holds more than 100,000 seeds"):
+        Seeds().convert(",".join(["0-9999"] * 11), None, None)
 
 
 def test_numbers_are_separated_by_commas():

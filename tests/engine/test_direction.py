@@ -206,7 +206,7 @@ def test_layers_and_channels_that_are_not_there_are_refused_naming_those_that_ar
 
 def test_nothing_left_to_move_says_to_allow_more(atlas):
     exclude = ("b4.torgb:0", "b4.torgb:1")
-    with pytest.raises(DirectionError, match="no channel .* or allow more layers"):
+    with pytest.raises(DirectionError, match=r"no channel .* or allow more layers"):
         find(atlas, layers=("rgb",), exclude=exclude)
 
 
@@ -261,7 +261,7 @@ def test_keeping_the_same_thing_twice_or_its_opposite_is_keeping_it():
     ],
 )
 def test_keeping_what_the_edit_is_about_is_refused(kept):
-    with pytest.raises(OptionError, match="keep: says what the edit is about.*something else"):
+    with pytest.raises(OptionError, match=r"keep: says what the edit is about.*something else"):
         find(table(ROWS), np.array(kept, np.float32), AXIS, keep=("a hat",))
 
 

@@ -1,15 +1,22 @@
+"""The Editor on the countable pair, where every step can be computed, and on the embedded one."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.direction import Direction
-from styleatlas.engine.editor import DEFAULT_BETA, Editor
+from styleatlas import Atlas, load_encoder, load_generator, zoo
+from styleatlas.engine.direction import Choice, Direction
+from styleatlas.engine.editor import Editor, Subject
+from styleatlas.engine.edits import Edit
 from styleatlas.engine.sampling import styles_from_seeds
 from styleatlas.store.errors import FingerprintError, OptionError
 
 PAIR = {"neutral": "a picture", "target": "a picture channel7"}
+FAR = {"neutral": "a picture", "target": "a picture channel12"}  # that CLIP gives 3 % to 60 %
+GLASSES = {"neutral": "a face", "target": "a face with glasses"}
+BLONDE = {"neutral": "a face", "target": "a face with blonde hair"}
 
 
 @pytest.fixture
@@ -22,33 +29,66 @@ def styles(generator) -> torch.Tensor:
     return styles_from_seeds(generator, [1, 2, 3], 0.7)
 
 
+@pytest.fixture(scope="module")
+def avatars() -> Editor:
+    atlas = Atlas.open(zoo.ATLAS)
+    return Editor(atlas, load_generator("avatars", "cpu"), load_encoder("avatars", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def faces(avatars) -> torch.Tensor:
+    return styles_from_seeds(avatars.generator, range(1, 25), 0.7)
+
+
+def no_encoder():
+    raise AssertionError("CLIP was asked for")
+
+
+def logits(probability):
+    return np.log(probability / (1 - probability))
+
+
 @pytest.mark.parametrize(
     ("target", "channel"), [("a picture channel7", 7), ("a picture channel12", 12)]
 )
 def test_prompt_moves_the_channel_it_names_forwards(editor, target, channel):
-    direction = editor.direction("a picture", target, channels=1)
+    direction = editor.direction("a picture", target, Choice(channels=1))
     assert direction.channels.tolist() == [channel]
     assert direction.steps == pytest.approx(editor.atlas.style_std[[channel]])
-    back = editor.direction(target, "a picture", channels=1)
+    back = editor.direction(target, "a picture", Choice(channels=1))
     assert np.array_equal(back.steps, -direction.steps)
 
 
-def test_beta_is_the_default_where_neither_beta_nor_channels_is_given(editor):
-    assert editor.direction(**PAIR).beta == DEFAULT_BETA
-    assert np.array_equal(
-        editor.direction(**PAIR).delta(1), editor.direction(**PAIR, beta=DEFAULT_BETA).delta(1)
-    )
+def test_choice_of_edit_is_that_of_its_direction(editor, styles):
+    choice = {"beta": 0.02, "layers": ("conv",), "exclude": ("b8.conv0:1",), "rule": "paper"}
+    (direction,) = editor.edit(styles, **PAIR, alpha=1, **choice).directions
+    expected = editor.direction(*PAIR.values(), Choice(**choice))
+    assert np.array_equal(direction.delta(1), expected.delta(1)) and direction.beta == 0.02
+    assert not np.array_equal(direction.delta(1), editor.direction(*PAIR.values()).delta(1))
 
 
 def test_edit_adds_alpha_steps_and_renders_the_sum(editor, generator, styles):
     result = editor.edit(styles, **PAIR, alpha=2.5)
-    delta = torch.from_numpy(result.direction.delta(1.0))
+    (direction,) = result.directions
     assert torch.equal(result.before, styles)
+    delta = torch.from_numpy(direction.delta(1.0))
     assert torch.allclose(result.styles, styles + 2.5 * delta, atol=1e-7)
     assert torch.equal(result.images, generator.render(result.styles))
-    assert result.alpha == 2.5 and result.way == "direction"
-    least = result.direction.beta
-    assert result.why == f"channels of the atlas with a relevance of at least {least:.3f}: 1"
+    assert result.alphas.tolist() == [[2.5]] * 3 and result.alphas.dtype == np.float32
+    assert result.counter == () and result.counter_alphas.shape == (3, 0)
+    assert result.way == "direction"
+    count, least = len(direction.channels), direction.beta
+    assert result.why == f"channels of the atlas: {count} with a score of at least {least:.3f}"
+
+
+def test_several_edits_add_up_each_times_its_weight(editor, generator, styles):
+    directions, weights = editor.directions([Edit(*PAIR.values(), 2), Edit(*FAR.values(), -0.5)])
+    result = editor.apply(styles, directions, 3.0, weights)
+    there, back = editor.direction(*PAIR.values()), editor.direction(*FAR.values())
+    delta = torch.from_numpy(6 * there.delta(1.0) - 1.5 * back.delta(1.0))
+    assert torch.allclose(result.styles, styles + delta, atol=1e-6)
+    assert torch.equal(result.images, generator.render(result.styles))
+    assert result.alphas.tolist() == [[6, 1.5]] * 3
 
 
 def test_negative_alpha_goes_the_other_way(editor, styles):
@@ -61,22 +101,113 @@ def test_alpha_zero_leaves_the_image_as_it_was(editor, generator, styles):
     assert torch.equal(editor.edit(styles, **PAIR, alpha=0).images, generator.render(styles))
 
 
-def test_styles_given_are_not_changed(editor, styles):
+@pytest.mark.parametrize("alpha", [4.0, None])
+def test_styles_given_are_not_changed(editor, styles, alpha):
     before = styles.clone()
-    editor.edit(styles, **PAIR)
+    editor.edit(styles, **FAR, alpha=alpha)
     assert torch.equal(styles, before)
 
 
-def test_more_images_than_a_batch_are_edited_in_order(editor, generator, styles):
-    many = styles.repeat(40, 1)
-    result = editor.edit(many, **PAIR)
-    assert torch.equal(result.images, editor.edit(styles, **PAIR).images.repeat(40, 1, 1, 1))
+@pytest.mark.parametrize("alpha", [4.0, None])
+def test_more_images_than_a_batch_are_edited_in_order(editor, styles, alpha):
+    many, few = (editor.edit(x, **FAR, alpha=alpha) for x in (styles.repeat(40, 1), styles))
+    assert torch.allclose(many.images, few.images.repeat(40, 1, 1, 1), atol=1e-5)
+    assert many.alphas == pytest.approx(np.tile(few.alphas, (40, 1)), abs=1e-4)
+
+
+def test_fixed_alpha_and_prompts_of_the_bank_load_no_clip(countable_atlas, generator, styles):
+    editor = Editor(countable_atlas, generator, no_encoder)
+    editor.edit(styles, **PAIR, alpha=2.0, keep=("a picture channel12",))
+    editor.apply(styles, editor.directions([Edit(*PAIR.values(), -1), Edit(*FAR.values())])[0], 1.0)
+    with pytest.raises(AssertionError, match="CLIP was asked for"):
+        editor.edit(styles, **PAIR)
+
+
+@pytest.mark.parametrize("probability", [0.6, 0.9, 0.998])
+def test_every_image_gets_the_probability_asked_for_and_little_more(
+    editor, generator, styles, probability
+):
+    result = editor.edit(styles, **FAR, probability=probability)
+    (shift,) = editor.measure(result)
+    assert (shift.probability >= probability).all()
+    way = logits(probability) - logits(shift.before)
+    beyond = logits(shift.probability) - logits(probability)
+    assert ((beyond <= 0.15 * way + 0.01) | (result.alphas[:, 0] <= 1)).all()
+    assert len(set(result.alphas[:, 0])) == 3, "each its own"
+    assert torch.equal(result.images, generator.render(result.styles))
+
+
+def test_probability_is_found_with_at_most_five_renders_an_image(editor, generator, styles):
+    directions, _ = editor.directions([Edit(*PAIR.values()), Edit(*FAR.values())])
+    before = generator.images_rendered
+    editor.apply(styles, directions)
+    assert generator.images_rendered - before <= (1 + 5) * len(styles)
+
+
+def test_weights_multiply_what_was_found(editor, generator, styles):
+    directions, _ = editor.directions([Edit(*PAIR.values()), Edit(*FAR.values())])
+    once = editor.apply(styles, directions, probability=0.9)
+    twice = editor.apply(styles, directions, weights=[2, 0.5], probability=0.9)
+    assert np.allclose(twice.alphas, once.alphas * [2, 0.5], atol=1e-6)
+    assert torch.allclose(twice.images, generator.render(twice.styles), atol=1e-6)
+
+
+def test_subject_renders_what_edits_share_once_and_gives_the_same_images(
+    editor, generator, styles, monkeypatch
+):
+    resumed: list[str] = []
+    whole = generator.resume
+
+    def resume(styles, layer):
+        resumed.append(layer.name)
+        return whole(styles, layer)
+
+    monkeypatch.setattr(generator, "resume", resume)
+    subject = Subject(generator, styles)
+    late = editor.direction(*PAIR.values(), Choice(layers=("b8.*",)))
+    for alpha in (1.0, -2.0, 4.0):
+        result = editor.apply(subject, late, alpha)
+        assert torch.equal(result.images, generator.render(result.styles))
+    assert resumed == ["b8.conv0"]
+    later = editor.direction(*FAR.values(), Choice(layers=("b8.torgb",)))
+    assert torch.equal(
+        editor.apply(subject, later, 2.0).images, editor.apply(styles, later, 2.0).images
+    )
+    assert resumed[1] == "b8.torgb"
+
+
+def test_subject_has_its_images_rendered_once(editor, generator, styles):
+    subject = Subject(generator, styles)
+    before = generator.images_rendered
+    assert torch.equal(subject.images, generator.render(styles))
+    for _ in range(2):
+        editor.edit(subject, **PAIR, probability=0.5)  # they all are there
+    assert generator.images_rendered - before == 2 * len(styles)
 
 
 @pytest.mark.parametrize("alpha", [100.5, -101, float("nan"), float("inf")])
 def test_alpha_out_of_range_is_refused(editor, styles, alpha):
     with pytest.raises(OptionError, match=f"alpha {alpha:g}: must lie between -100 and 100"):
         editor.edit(styles, **PAIR, alpha=alpha)
+
+
+@pytest.mark.parametrize("probability", [0.49, 0, -1, 1, 1.5, float("nan")])
+def test_probability_out_of_range_is_refused(editor, styles, probability):
+    message = rf"probability {probability:g}: must be at least 0\.5 and below 1"
+    with pytest.raises(OptionError, match=message):
+        editor.edit(styles, **PAIR, probability=probability)
+
+
+def test_edit_without_a_direction_is_refused(editor, styles):
+    with pytest.raises(OptionError, match="edit: has no direction; give at least one pair"):
+        editor.apply(styles, [])
+
+
+@pytest.mark.parametrize("weights", [[], [2.0], [1.0, 2.0, 3.0]])
+def test_weights_that_are_not_one_a_direction_are_refused(editor, styles, weights):
+    directions, _ = editor.directions([Edit(*PAIR.values()), Edit(*FAR.values())])
+    with pytest.raises(OptionError, match=f"weights: are {len(weights)}; give 2, one a direct"):
+        editor.apply(styles, directions, 2.0, weights)
 
 
 def test_atlas_of_another_generator_is_refused_with_both_fingerprints(
@@ -90,13 +221,14 @@ def test_atlas_of_another_generator_is_refused_with_both_fingerprints(
 
 
 def test_atlas_of_another_clip_is_refused_with_both_fingerprints(
-    countable_atlas, generator, make_encoder
+    countable_atlas, generator, make_encoder, styles
 ):
     other = make_encoder(seed=1)
     lazy = Editor(countable_atlas, generator, lambda: other)
     for refused in (
         lambda: Editor(countable_atlas, generator, other),
         lambda: lazy.direction("a picture", "words of no bank"),
+        lambda: lazy.edit(styles, **PAIR),
     ):
         with pytest.raises(FingerprintError) as caught:
             refused()
@@ -107,8 +239,7 @@ def test_atlas_of_another_clip_is_refused_with_both_fingerprints(
 def test_measure_gives_the_movement_along_the_text_and_its_cosine(editor, encoder, styles):
     channel, alpha, step = 7, 1.5, 0.4
     direction = Direction(
-        neutral="",
-        target="",
+        **PAIR,
         text=encoder.effect(channel).astype(np.float32),
         channels=np.array([channel]),
         scores=np.ones(1, np.float32),
@@ -116,15 +247,112 @@ def test_measure_gives_the_movement_along_the_text_and_its_cosine(editor, encode
         beta=0.5,
         size=14,
     )
-    shift = editor.measure(editor.apply(styles, direction, alpha))
+    (shift,) = editor.measure(editor.apply(styles, direction, alpha))
     before = styles[:, channel].double().numpy()
     after = before + alpha * step
     along = (np.sin(after) - np.sin(before)) / np.sqrt(encoder.channels)
     assert shift.along == pytest.approx(along, abs=1e-6)
     assert shift.similarity == pytest.approx(along / encoder.length(alpha * step / 2), abs=1e-6)
     assert (shift.similarity < 0.999).all(), "the text must not be parallel to the movement"
+    assert shift.kept == {}
+
+
+def test_measure_gives_the_softmax_of_the_two_prompts_before_and_after(editor, encoder, styles):
+    result = editor.edit(styles, **FAR, alpha=1.5)
+    (shift,) = editor.measure(result)
+    texts = np.stack([editor.atlas.embedding(FAR[name]) for name in ("neutral", "target")])
+    for images, found in (
+        (editor.generator.render(styles), shift.before),
+        (result.images, shift.probability),
+    ):
+        both = np.exp(encoder.logit_scale * encoder.images(images).numpy() @ texts.T)
+        assert found == pytest.approx(both[:, 1] / both.sum(1), abs=1e-4)
+    assert (shift.probability > shift.before).all()
+
+
+def test_measure_gives_the_movement_along_each_thing_kept(editor, encoder, styles):
+    result = editor.edit(styles, **FAR, alpha=2.0, keep=("a picture channel7",))
+    (shift,) = editor.measure(result)
+    moved = encoder.images(result.images) - encoder.images(editor.generator.render(styles))
+    along = moved.numpy() @ editor.atlas.direction("a picture", "a picture channel7")
+    assert shift.kept["a picture channel7"] == pytest.approx(along, abs=1e-6)
+    assert list(shift.kept) == ["a picture channel7"]
 
 
 def test_measure_of_an_edit_that_moved_nothing_is_zero(editor, styles):
-    shift = editor.measure(editor.edit(styles, **PAIR, alpha=0))
+    (shift,) = editor.measure(editor.edit(styles, **PAIR, alpha=0))
     assert not shift.along.any() and not shift.similarity.any()
+    assert np.array_equal(shift.probability, shift.before)
+
+
+@pytest.mark.parametrize("probability", [0.9, 0.998])
+def test_avatars_get_glasses_to_the_probability_or_to_what_is_possible(avatars, faces, probability):
+    styles, direction = faces[:8], avatars.direction(*GLASSES.values())
+    result = avatars.apply(styles, direction, probability=probability)
+    (shift,) = avatars.measure(result)
+    reached = shift.probability >= probability - 1e-6
+    goal, start, at = (logits(p) for p in (probability, shift.before, shift.probability))
+    scan = [avatars.apply(styles, direction, float(alpha)) for alpha in range(11)]
+    best = logits(np.max([avatars.measure(x)[0].probability for x in scan], 0))
+    assert (reached | (at - start >= 0.9 * (best - start))).all(), "what any alpha brings"
+    assert reached.all() or (best < goal)[~reached].all(), "some alpha reaches it"
+    assert (result.alphas >= 0).all() and (result.alphas <= 10).all()
+    assert reached.all() == (probability == 0.9), "both cases are seen"
+
+
+def test_images_are_the_renders_of_the_styles_and_styles_the_sum_of_the_steps(avatars, faces):
+    result = avatars.edit(faces[:6], **BLONDE, keep=("a bald face", "a face with a hat"))
+    assert (result.images - avatars.generator.render(result.styles)).abs().max() <= 1e-4
+    assert torch.equal(result.before, faces[:6])
+    steps = (*result.directions, *result.counter)
+    alphas = np.concatenate([result.alphas, result.counter_alphas], 1)
+    delta = sum(np.outer(alphas[:, i], step.delta(1.0)) for i, step in enumerate(steps))
+    assert [step.target for step in result.counter] == ["a bald face", "a face with a hat"]
+    assert (result.counter_alphas < 0).any() and (result.counter_alphas > 0).any()
+    assert (result.styles - result.before).numpy() == pytest.approx(delta, abs=1e-5)
+
+
+def test_avatar_that_is_there_already_stays_as_it_is(avatars, faces):
+    result = avatars.edit(faces[:8], **GLASSES, probability=0.9)
+    (shift,) = avatars.measure(result)
+    there = shift.before >= 0.9
+    assert 0 < there.sum() < 8
+    assert np.array_equal(result.alphas[:, 0] == 0, there)
+    before = avatars.generator.render(faces[:8])
+    assert torch.equal(result.images[there], before[there])
+    assert torch.equal(result.styles[there], faces[:8][there])
+
+
+def test_avatars_in_a_batch_are_edited_as_one_by_one(avatars, faces):
+    together = avatars.edit(faces[:5], **GLASSES, probability=0.95)
+    alone = [avatars.edit(faces[i : i + 1], **GLASSES, probability=0.95) for i in range(5)]
+    assert together.alphas == pytest.approx(np.concatenate([x.alphas for x in alone]), abs=1e-3)
+    assert torch.allclose(together.images, torch.cat([x.images for x in alone]), atol=1e-3)
+
+
+def test_several_edits_of_avatars_all_reach_their_goals(avatars, faces):
+    targets = ("a face with glasses", "a smiling face", "a face with a beard")
+    directions, _ = avatars.directions([Edit("a face", target) for target in targets])
+    result = avatars.apply(faces[:8], directions, probability=0.9)
+    reached = np.stack([shift.probability for shift in avatars.measure(result)])
+    assert (reached >= 0.9 - 1e-6).all(), reached
+
+
+def test_subject_of_avatars_gives_whole_renders(avatars, faces):
+    subject = Subject(avatars.generator, faces[:3])
+    direction = avatars.direction(*GLASSES.values(), Choice(layers=("b32.*", "b64.*")))
+    for alpha in (-3.0, 5.0):
+        result = avatars.apply(subject, direction, alpha)
+        assert torch.allclose(result.images, avatars.generator.render(result.styles), atol=1e-4)
+
+
+def test_keep_at_least_halves_the_movement_of_what_is_kept(avatars, faces):
+    free = avatars.edit(faces, **BLONDE)
+    keeping = avatars.edit(faces, **BLONDE, keep=("a bald face",))
+    embed = avatars.texts.encoder.images
+    before = embed(avatars.generator.render(faces))
+    bald = torch.from_numpy(avatars.texts.direction("a face", "a bald face"))
+    drifts = [((embed(x.images) - before) @ bald).abs().mean() for x in (free, keeping)]
+    assert drifts[1] <= 0.5 * drifts[0]
+    probabilities = [avatars.measure(x)[0].probability.mean() for x in (free, keeping)]
+    assert probabilities[1] >= probabilities[0] - 0.02, "the edit is made all the same"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from styleatlas.engine.direction import Direction
-from styleatlas.engine.edits import MAX_WEIGHT, Edit, conflicts
 from styleatlas.engine.editor import Editor
+from styleatlas.engine.edits import MAX_WEIGHT, Edit, conflicts
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import OptionError
@@ -150,8 +150,8 @@ def test_independent_edits_say_nothing(atlas):
     assert said(atlas, edit("hat", 0, 1)) == said(atlas) == []
 
 
-@pytest.mark.parametrize(("part", "speaks"), [(0.45, 0), (0.55, 1), (-0.45, 0), (-0.55, 1)])
-def test_a_conflict_begins_at_half(atlas, part, speaks):
+@pytest.mark.parametrize(("part", "speaks"), [(0.45, 0), (0.55, 1), (-0.15, 0), (-0.25, 1)])
+def test_containing_half_or_undoing_a_fifth_is_a_conflict(atlas, part, speaks):
     found = conflicts(atlas, [edit("hat", 0, 1, part), edit("beard", 1, 0, 1)])
     assert len(found) == speaks
     assert [x.share for x in found] == pytest.approx([part] * speaks)

@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from styleatlas.engine.direction import Choice
 from styleatlas.engine.editor import Editor
+from styleatlas.engine.edits import Edit
+from styleatlas.engine.job import Column, Images, Job, run
 from styleatlas.engine.reports import (
     atlas_record,
     csv_lines,
     edit_record,
+    edit_summary,
     origin,
     sides,
     table,
 )
-from styleatlas.engine.sampling import styles_from_seeds
+
+SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
 
 
 def test_record_of_an_atlas_counts_its_channels_layer_by_layer(countable_atlas):
@@ -32,24 +39,92 @@ def test_record_of_an_atlas_counts_its_channels_layer_by_layer(countable_atlas):
     ]
 
 
-def test_record_of_an_edit_has_a_line_for_every_alpha_and_seed(countable_atlas, generator, encoder):
+@pytest.fixture
+def record_of(countable_atlas, generator, encoder):
+    """The record of a job on seeds, and its columns."""
     editor = Editor(countable_atlas, generator, encoder)
-    direction = editor.direction("a picture", "a picture channel7", channels=2)
-    styles = styles_from_seeds(generator, [5, 9], 0.7)
-    results = [editor.apply(styles, direction, alpha) for alpha in (0, 3)]
-    shifts = [editor.measure(result) for result in results]
-    record = json.loads(
-        json.dumps(edit_record(countable_atlas, direction, results, shifts, [5, 9]))
-    )
-    assert record["channels"][0]["channel"] == "b8.conv0:0"
-    assert [(line["seed"], line["alpha"]) for line in record["images"]] == [
-        (5, 0),
-        (9, 0),
-        (5, 3),
-        (9, 3),
+
+    def record_of(seeds: list[int], job: Job, before: tuple = ()) -> tuple[dict, list[Column]]:
+        images = Images.of_seeds(generator, seeds, 0.7, None)
+        columns = run(editor, images, job)
+        record = edit_record(countable_atlas, columns, images.names, before)
+        return json.loads(json.dumps(record)), columns
+
+    return record_of
+
+
+def test_record_of_an_edit_has_a_line_for_every_column_and_image(record_of):
+    job = Job((SEVEN,), Choice(channels=2, keep=("something else",)), (0.0, 3.0))
+    record, columns = record_of([5, 9], job)
+    assert (record["way"], record["conflicts"]) == ("direction", [])
+    (edit,) = record["edits"]
+    assert (edit["neutral"], edit["target"]) == (SEVEN.neutral, SEVEN.target)
+    assert edit["keep"] == ["something else"]
+    assert edit["channels"][0]["channel"] == "b8.conv0:0" and len(edit["channels"]) == 2
+    assert [(line["image"], line["column"], line["alpha"]) for line in record["images"]] == [
+        *(("seed 5", "alpha 0", 0), ("seed 9", "alpha 0", 0)),
+        *(("seed 5", "alpha 3", 3), ("seed 9", "alpha 3", 3)),
     ]
-    assert record["images"][3]["clip_shift"] == round(float(shifts[1].along[1]), 4) > 0
-    assert record["images"][0]["directional_similarity"] == 0
+    first, last = record["images"][0], record["images"][3]
+    (shift,) = columns[1].shifts
+    assert last["clip_shift"] == round(float(shift.along[1]), 4) > 0
+    assert last["kept"] == {"something else": round(float(shift.kept["something else"][1]), 4)}
+    assert last["probability"] > last["before"] == record["images"][1]["probability"]
+    assert first["directional_similarity"] == first["clip_shift"] == 0
+
+
+def test_record_without_a_measurement_says_nothing_of_clip(record_of, countable_atlas):
+    _, columns = record_of([5], Job((SEVEN,), Choice(), (1.0,)))
+    unseen = [Column(column.label, column.result, None) for column in columns]
+    record = edit_record(countable_atlas, unseen, ["seed 5"])
+    assert list(record["images"][0]) == ["image", "column", "target", "alpha"]
+    assert edit_summary(record) == [
+        f'"{SEVEN.target}": {len(record["edits"][0]["channels"])} channels, alpha 1'
+    ]
+
+
+def test_record_goes_on_from_images_before(record_of):
+    job = Job((SEVEN, TWELVE), Choice(channels=1), (1.0,))
+    first, _ = record_of([5], job)
+    both, _ = record_of([9], job, first["images"])
+    assert [line["image"] for line in both["images"]] == ["seed 5"] * 2 + ["seed 9"] * 2
+    assert both["images"][:2] == first["images"] and len(both["edits"]) == 2
+
+
+def test_record_of_a_grid_has_every_edit_once(record_of):
+    record, _ = record_of([5], Job((SEVEN, TWELVE), Choice(channels=1), (1.0, 2.0), grid=True))
+    assert [edit["target"] for edit in record["edits"]] == [SEVEN.target, TWELVE.target]
+    assert [(line["target"], line["alpha"]) for line in record["images"]] == [
+        *((SEVEN.target, 1), (SEVEN.target, 2), (TWELVE.target, 1), (TWELVE.target, 2)),
+    ]
+
+
+def test_edits_that_undo_each_other_are_recorded_both_ways(record_of):
+    back = Edit("a picture channel7", "a picture", 0.5)
+    record, _ = record_of([5], Job((SEVEN, back), Choice(channels=1), (1.0,)))
+    assert [(conflict["edit"], conflict["share"]) for conflict in record["conflicts"]] == [
+        (SEVEN.target, pytest.approx(-1)),
+        (back.target, pytest.approx(-1)),
+    ]
+
+
+def test_summary_of_an_edit_tells_channels_alphas_and_what_clip_saw():
+    def image(alpha: float, before: float, after: float, kept: float) -> dict:
+        seen = {"before": before, "probability": after, "kept": {"a hat": kept}}
+        return {"target": "a beard", "alpha": alpha, **seen}
+
+    record = {
+        "edits": [{"target": "a beard", "channels": [{}, {}, {}]}],
+        "images": [
+            *(image(2.0, 0.1, 0.9, -0.02), image(3.456, 0.2, 0.95, 0.04)),
+            image(4.0, 0.9, 0.99, 0.0),
+        ],
+    }
+    assert edit_summary(record) == [
+        '"a beard": 3 channels, alpha 2 to 4, probability to CLIP 0.200 before, 0.950 after '
+        "(medians)",
+        '"a hat": kept, but for 0.020 of movement to CLIP (mean)',
+    ]
 
 
 def test_table_aligns_numbers_right_and_words_left():

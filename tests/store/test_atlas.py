@@ -150,7 +150,7 @@ def test_response_is_the_mean_movement_as_a_channel_moves_by_a_sigma(make_atlas,
 @pytest.mark.parametrize("strength", [0, -5.0, "5", None, [5]])
 def test_settings_without_a_usable_strength_are_named(make_atlas, atlas, strength):
     spoilt = make_atlas(fingerprint=with_strength(atlas, strength=strength))
-    with pytest.raises(AtlasFormatError, match="attribute settings: strength .* must be above 0"):
+    with pytest.raises(AtlasFormatError, match=r"attribute settings: strength .* must be above 0"):
         _ = spoilt.strength_in_sigma
     with pytest.raises(AtlasFormatError, match="attribute settings: strength"):
         _ = spoilt.responses
