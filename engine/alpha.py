@@ -20,6 +20,7 @@ _NARROW = 0.15  # of an alpha: no use to look closer
 _SHORTEST, _LONGEST = 1.3, 2.0  # times the alpha so far: how far a guess beyond it goes
 _DAMPED = 0.35  # of the alpha the atlas expects to undo a drift
 _STILL = 0.05  # of the way to the goal: a drift that needs no correction
+_DIGITS = 3  # of an alpha: the noise of a batch must not show in what one finds again
 _CLOSE = 0.1  # of the best gain: what is as good as the best
 
 
@@ -68,12 +69,14 @@ def find_alphas(measure: Measure, before: Array, slopes: Array, goals: Array, mo
         rows = np.flatnonzero(open_)
         if len(rows) == 0:
             break
+        alphas, held = alphas.round(_DIGITS), held.round(_DIGITS)
         tried.append(np.concatenate([alphas, held], 1))
         seen.append(np.full_like(before, -np.inf))
         seen[-1][rows] = measure(rows, tried[-1][rows])
         now = np.where(open_[:, None], seen[-1][:, :edits], low_seen)
         over = now >= goals
-        higher = ~over & (now > low_seen + _FLAT * way)
+        # A first step may gain nothing yet, or lose some, where more of it would.
+        higher = ~over & ((now > low_seen + _FLAT * way) | (low == 0))
         slope = np.maximum(now - start, 1e-9) / np.maximum(alphas, 1e-9)
         low, low_seen = np.where(higher, alphas, low), np.where(higher, now, low_seen)
         high, high_seen = np.where(higher, high, alphas), np.where(higher, high_seen, now)

@@ -70,7 +70,8 @@ class Choice:
         keep: prompts the image is not to move towards or away from.
 
     Raises:
-        OptionError: a rule that is not one, a number out of its range, or both numbers.
+        OptionError: a rule that is not one, a number out of its range, both numbers, or a text in
+            place of a tuple of them.
     """
 
     rule: Rule = "reliable"
@@ -81,6 +82,9 @@ class Choice:
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("layers", "exclude", "keep"):
+            if isinstance(getattr(self, name), str):
+                raise OptionError(f"{name}: is one text; give a tuple of them")
         if self.rule not in RULES:
             raise OptionError(f"rule {self.rule!r}: is unknown; use one of {', '.join(RULES)}")
         if self.beta is not None and self.channels is not None:

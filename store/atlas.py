@@ -131,8 +131,8 @@ class Atlas:
 
     @cached_property
     def reliability(self) -> NDArray[np.float32]:
-        """The cosine to expect between a row and the one that other images would give: 0 to 1,
-        float32 (R,).
+        """The cosine to expect between a row and the one that all images there are would give: 0 to
+        1, float32 (R,).
 
         The mean of n random unit deltas has a squared length of 1/n, so of a consistency c the
         share (n c^2 - 1) / ((n - 1) c^2) of the squared row is signal; its root is the cosine. 0
