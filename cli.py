@@ -255,6 +255,12 @@ def _known(what: str, option: str, name: str) -> str:
     is_flag=True,
     help="The table of StyleCLIP's public builders, their faults included, instead.",
 )
+@click.option(
+    "--refit",
+    type=int,
+    metavar="N",
+    help="Refit the rows from N composite directions at 8 renders each; see above.",
+)
 @click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
 @click.option("--truncation", default=0.7, show_default=True, help="Psi of the images.")
 @click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
@@ -281,6 +287,7 @@ def precompute(
     method: Method,
     probes: int | None,
     reference_compat: bool,
+    refit: int | None,
     strength: float,
     truncation: float,
     samples: int,
@@ -304,6 +311,9 @@ def precompute(
     channels at once: the fastest, and weak where a channel moves much. screened takes slopes,
     sweeps the tenth of the channels that moves most, and audits the rest.
 
+    --refit, on top of any method, then moves tens of channels together, as edits do, and fits the
+    rows to what that shows; 1550 is a good number.
+
     GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
     wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
     ViT-B-32/openai.
@@ -323,7 +333,7 @@ def precompute(
         if given is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError("--reference-compat is a method of its own; leave out --method")
         method = "reference"
-    settings = Settings(images, method, probes, strength, truncation, samples, seed, label)
+    settings = Settings(images, method, probes, strength, truncation, samples, seed, label, refit)
     require_writable(output)
     precision = pick_precision(precision, pick_device(device))
     phrases = read_phrases(prompts_file) if prompts_file else ()
@@ -492,6 +502,9 @@ def edit(
 
     if (neutral is None) != (target is None):
         raise click.UsageError("--neutral and --target belong together; give both")
+    seeded = ctx.get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE
+    if seeded and latent is not None:
+        raise click.UsageError("--seed and --latent exclude each other; give one of them")
     pair = [] if neutral is None or target is None else [Edit(neutral, target)]
     asked = [*pair, *map(Edit.parse, edits)]
     recipe = read_recipe(from_picture) if from_picture else None
@@ -515,10 +528,11 @@ def edit(
     model = load_generator(known, device)
     editor = Editor(table, model, encoder_loader(table, clip, device))
     truncation, label = options["truncation"], options["label"]
+    of_latents = recipe is not None and "latents" in recipe.inputs
     if latent is not None:
         images = Images.of_file(model, latent, truncation, label)
-        images = images.only(recipe.inputs, latent) if recipe else images
-    elif recipe and "latents" in recipe.inputs:
+        images = images.only(recipe.inputs, latent) if recipe and of_latents else images
+    elif of_latents and not seeded:
         raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")
     else:
         images = Images.of_seeds(model, options["seeds"], truncation, label)

@@ -154,8 +154,11 @@ class Output:
         """
         side, count = _side(editor), len(images.names)
         if self.kind == "film":
-            if job.columns > 1:
-                raise OptionError("film: shows one edit; give one alpha or none, and no grid")
+            if job.columns + job.before > 1:
+                raise OptionError(
+                    "film: shows one edit, from before on; give one alpha or none, and no column "
+                    "more"
+                )
             frames = len(trip(1, self.seconds, self.fps))
             require_film(self.path, count, side, frames, self.fps)
         elif self.kind == "sheet":

@@ -111,9 +111,9 @@ def edit_summary(record: Record) -> list[str]:
             first, last = (_median(images, key) for key in ("before", "probability"))
             line += f", probability to CLIP {first:.3f} before, {last:.3f} after (medians)"
         lines.append(line)
-        for text in images[0].get("kept", ()):
-            moved = np.mean([abs(image["kept"][text]) for image in images])
-            lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
+    for text in {text: 0 for image in record["images"] for text in image.get("kept", ())}:
+        moved = np.mean([abs(image["kept"][text]) for image in record["images"]])
+        lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
     return lines
 
 

@@ -18,6 +18,7 @@ from ..store.fingerprint import ModelIdentity
 from .batches import Batches
 from .executors import worker_device
 from .plan import WorkBlock
+from .refit import composite_block
 from .slopes import Probes, slopes_block
 from .sweep import reference_block, sweep_block
 
@@ -32,12 +33,14 @@ class Setup:
         styles: of the images, float32 (images, C).
         centre, step: where a channel is moved around and how far to either side, float32 (C,).
         probes: of slopes; None where none are taken.
+        pool: styles of the images of composites, float32 (n, C); None where none are measured.
     """
 
     styles: NDArray[np.float32]
     centre: NDArray[np.float32]
     step: NDArray[np.float32]
     probes: Probes | None
+    pool: NDArray[np.float32] | None = None
 
 
 class Bench:
@@ -58,6 +61,10 @@ class Bench:
             return sweep_block(*models, centre, step, self._renders)
         if block.kind == "reference":
             return reference_block(*models, centre, step, self._renders)
+        if block.kind == "composites":
+            assert setup.pool is not None
+            pool = torch.from_numpy(setup.pool).to(device)
+            return composite_block(*models[:3], pool, self._renders)
         assert setup.probes is not None
         return slopes_block(*models, step, setup.probes, self._slopes)
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Literal, get_args
@@ -28,9 +28,10 @@ from ..store.shards import Run, Shapes, WorkFolder
 from .bench import Bench, RemoteBench, Setup, Sources
 from .crew import Crew, Progress
 from .executors import InThisProcess
-from .plan import WorkBlock, reference_channels, slope_blocks, sweep_blocks
+from .plan import WorkBlock, composite_blocks, reference_channels, slope_blocks, sweep_blocks
+from .refit import refit, require_composites
 from .slopes import Probes, require_probes
-from .statistics import image_styles, require_samples, style_statistics
+from .statistics import composite_styles, image_styles, require_samples, style_statistics
 from .tables import Table, audit, screened, screened_count, sloped_table, swept_table
 
 Method = Literal["screened", "sweep", "jacobian", "reference"]
@@ -58,6 +59,8 @@ class Settings:
         samples: latents behind the style statistics, at least 2.
         seed: of the latents, 0 to 2^32 - 1.
         label: the class of all images of a conditional generator; None: classes at random.
+        refit: how many composite directions the rows are refitted from, 1 to 20,000; None: rows
+            stay as the method measured them.
 
     Raises:
         OptionError: a value out of its range, or probes for a method that takes no slopes.
@@ -71,6 +74,7 @@ class Settings:
     samples: int = 10_000
     seed: int = 0
     label: int | None = None
+    refit: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -93,6 +97,8 @@ class Settings:
                     "out, or use jacobian or screened"
                 )
             require_probes(self.probes)
+        if self.refit is not None:
+            require_composites(self.refit)
 
     @property
     def takes_slopes(self) -> bool:
@@ -113,11 +119,13 @@ class Plan:
         slopes: blocks of derivatives, numbered from 1.
         sweep: blocks of the sweep, numbered after them. Those of the screened method have the
             right sizes, but their channels are known once the slopes are.
+        composites: blocks of composites, numbered last. Their steps are known once the table is.
     """
 
     channels: np.ndarray[Any, np.dtype[np.int64]]
     slopes: list[WorkBlock]
     sweep: list[WorkBlock]
+    composites: list[WorkBlock] = field(default_factory=list)
 
     @classmethod
     def of(cls, generator: Generator, width: int, settings: Settings) -> Plan:
@@ -141,21 +149,29 @@ class Plan:
             sweep = sweep_blocks(layout, channels, images)
         elif settings.method == "reference":
             sweep = sweep_blocks(layout, channels, images, "reference")
-        return cls(channels, slopes, sweep)
+        return cls(channels, slopes, sweep, composite_blocks(layout, channels, settings.refit or 0))
 
     @property
     def renders(self) -> list[int]:
         """What every block costs, by its number."""
-        return [0, *(block.renders for block in (*self.slopes, *self.sweep))]
+        return [0, *(block.renders for block in self._blocks)]
 
     def shapes(self, phrases: int, width: int) -> list[Shapes]:
         """Of the arrays of every block, by its number."""
         shapes: list[Shapes] = [{"embedding": (phrases, width)}]
-        for block in (*self.slopes, *self.sweep):
+        for block in self._blocks:
+            if block.kind == "composites":
+                shapes.append({"moves": (block.images, width)})
+                continue
             k = len(block.channels)
             names = ["length", "inside", "outside"] if block.kind == "slopes" else ["length"]
             shapes.append({"unit": (k, width), **dict.fromkeys(names, (k,))})
         return shapes
+
+    @property
+    def _blocks(self) -> list[WorkBlock]:
+        """All of them, the first numbered 1."""
+        return [*self.slopes, *self.sweep, *self.composites]
 
 
 def open_work(
@@ -223,7 +239,8 @@ def precompute(
     drawn = (settings.truncation, settings.seed, settings.label)
     mean, std = style_statistics(generator, settings.samples, *drawn)
     styles = image_styles(generator, settings.images, *drawn).cpu().numpy()
-    setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes)
+    pool = composite_styles(generator, *drawn).cpu().numpy() if settings.refit else None
+    setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes, pool)
     if executor is None or isinstance(executor, InThisProcess):
         bench: Bench | RemoteBench = Bench(generator, encoder)
     elif sources is None:
@@ -236,7 +253,7 @@ def precompute(
     table, found = _measure(plan, crew, settings, encoder.width, probes, generator)
     fingerprint = _fingerprint(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
-    return Atlas(
+    atlas = Atlas(
         layout=generator.layout,
         style_mean=mean,
         style_std=std,
@@ -250,6 +267,10 @@ def precompute(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         library=_LIBRARY,
     )
+    if not plan.composites:
+        return atlas
+    first = len(plan.renders) - len(plan.composites)
+    return refit(atlas, plan.composites, settings.seed, lambda blocks: crew.run(blocks, first))
 
 
 def settled(

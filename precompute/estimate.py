@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from ..prompts.sets import PromptSet
 from ..store.layout import Layer
 from .bench import Bench, Setup
 from .build import Plan, Settings, settled
-from .plan import WorkBlock
+from .plan import COMPOSITE_IMAGES, WorkBlock
 from .slopes import Probes
 from .statistics import image_styles
 
 _PHRASES = 8  # that are embedded on trial
 _PRODUCTS = 2
+_COMPOSITES = 8
 
 
 def estimate(
@@ -34,9 +36,9 @@ def estimate(
 ) -> dict[str, Any]:
     """The plan of a run and what it takes on this device.
 
-    Measured: the embedding of a few phrases, one channel of some layers on a batch of images, and
-    a few vector-Jacobian products. All else is arithmetic from these, so that the seconds are
-    right to a factor rather than to a percent.
+    Measured: the embedding of a few phrases, one channel of some layers on a batch of images, a
+    few vector-Jacobian products, and a few composites. All else is arithmetic from these, so that
+    the seconds are right to a factor rather than to a percent.
 
     Raises:
         OptionError: settings that the generator cannot satisfy.
@@ -48,8 +50,10 @@ def estimate(
         "prompts": _prompt_seconds(encoder, prompts),
         "slopes": _slope_seconds(generator, encoder, plan, settings) / workers,
         "sweep": _sweep_seconds(generator, encoder, plan, settings) / workers,
+        "composites": _composite_seconds(generator, encoder, plan, settings) / workers,
     }
     pairs = sum(block.renders for block in plan.sweep) // 2
+    composites = sum(block.renders for block in plan.composites)
     products = sum(block.renders for block in plan.slopes)
     kept = sum(8 * int(np.prod(shape)) for block in shapes for shape in block.values())
     rows = 4 * encoder.width * (len(plan.channels) + len(prompts.phrases))
@@ -58,7 +62,7 @@ def estimate(
         "channels": len(plan.channels),
         "images": settings.images,
         "blocks": len(shapes),
-        "renders": 2 * pairs,
+        "renders": 2 * pairs + composites,
         "vector_jacobian_products": products,
         "seconds": {name: round(value, 1) for name, value in seconds.items() if value},
         "seconds_in_all": round(sum(seconds.values()), 1),
@@ -115,6 +119,20 @@ def _sweep_seconds(
     return total / channels * sum(block.renders for block in plan.sweep) / 2
 
 
+def _composite_seconds(
+    generator: Generator, encoder: JointEncoder, plan: Plan, settings: Settings
+) -> float:
+    if not plan.composites:
+        return 0.0
+    whole = plan.composites[0]
+    tried = min(_COMPOSITES, whole.images)
+    steps = np.zeros((tried, len(plan.channels)), np.float32)  # which take as long as any others
+    block = replace(whole, last=tried, renders=2 * COMPOSITE_IMAGES * tried, steps=steps)
+    run = _runner(generator, encoder, settings, COMPOSITE_IMAGES * tried, None)
+    taken = _seconds(lambda: run(block), generator.device)
+    return taken / block.renders * sum(block.renders for block in plan.composites)
+
+
 def _pair_seconds(
     run: Callable[[WorkBlock], object], layer: Layer, like: WorkBlock, device: torch.device
 ) -> float:
@@ -140,7 +158,7 @@ def _runner(
 ) -> Callable[[WorkBlock], object]:
     styles = image_styles(generator, images, settings.truncation, settings.seed, settings.label)
     flat = styles.cpu().numpy()
-    setup = Setup(flat, flat.mean(0), flat.std(0), probes)
+    setup = Setup(flat, flat.mean(0), flat.std(0), probes, pool=flat)
     bench = Bench(generator, encoder)
     return lambda block: bench(setup, block)
 

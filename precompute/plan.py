@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from ..store.layout import StyleLayout
 
-BlockKind = Literal["sweep", "slopes", "reference"]
+BlockKind = Literal["sweep", "slopes", "reference", "composites"]
+
+COMPOSITE_IMAGES = 4
+"""That a composite direction is measured on."""
 
 # A block is some seconds to minutes of work at any resolution: that much is lost with it.
 _MAX_PAIRS = 512
@@ -25,10 +28,13 @@ class WorkBlock:
 
     Args:
         kind: `sweep`, every channel moved to both sides of its mean; `slopes`, the derivatives of
-            all of them; `reference`, the sweep as StyleCLIP's public builders do it.
+            all of them; `reference`, the sweep as StyleCLIP's public builders do it;
+            `composites`, many channels moved together to both sides of each image.
         channels: flat indices, ascending (k,).
-        first, last: the images, a half-open range.
+        first, last: the images, a half-open range; of composites, their numbers.
         renders: what it costs, in renders; a vector-Jacobian product costs about one.
+        steps: of composites, how far each moves the channels, in units of the style, float32
+            (last - first, k); None where they are not known yet.
     """
 
     kind: BlockKind
@@ -36,10 +42,11 @@ class WorkBlock:
     first: int
     last: int
     renders: int
+    steps: NDArray[np.float32] | None = None
 
     @property
     def images(self) -> int:
-        """How many."""
+        """How many images, or composites."""
         return self.last - self.first
 
 
@@ -48,7 +55,7 @@ def sweep_blocks(
 ) -> list[WorkBlock]:
     """Every one of these channels over all images. A block takes few images and many channels, so
     that what its channels share is rendered rarely."""
-    pairs = max(16, min(_MAX_PAIRS, _PAIR_PIXELS // _resolution(layout)))
+    pairs = _pairs(layout)
     span = min(images, 2 ** ((pairs.bit_length() - 1) // 2))
     return [
         WorkBlock(kind, part, first, last, 2 * len(part) * (last - first))
@@ -68,6 +75,16 @@ def slope_blocks(
     ]
 
 
+def composite_blocks(
+    layout: StyleLayout, channels: NDArray[np.int64], number: int
+) -> list[WorkBlock]:
+    """So many composites of these channels. Their steps are not known before the table is."""
+    return [
+        WorkBlock("composites", channels, first, last, 2 * COMPOSITE_IMAGES * (last - first))
+        for first, last in _ranges(number, _pairs(layout) // COMPOSITE_IMAGES)
+    ]
+
+
 def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
     """The channels that StyleCLIP's public builders sweep: the convolutions among the first 17
     layers, 5,376 channels of FFHQ-1024."""
@@ -75,6 +92,11 @@ def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
     channels = layout.indices("conv")
     first: NDArray[np.int64] = channels[channels < among[-1].slice.stop]
     return first
+
+
+def _pairs(layout: StyleLayout) -> int:
+    """How many pairs of renders a block takes at most."""
+    return max(16, min(_MAX_PAIRS, _PAIR_PIXELS // _resolution(layout)))
 
 
 def _resolution(layout: StyleLayout) -> int:

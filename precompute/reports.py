@@ -38,10 +38,11 @@ class ProgressReport:
         elif progress.last is not None:
             block = progress.last
             ends = (self._layout.label(int(block.channels[i])) for i in (0, -1))
+            over = "composites" if block.kind == "composites" else "images"
             record = {
                 "kind": block.kind,
                 "channels": list(ends),
-                "images": [block.first, block.last - 1],
+                over: [block.first, block.last - 1],
                 "blocks": progress.blocks,
                 "of_blocks": progress.of_blocks,
                 "resumed": progress.resumed,
@@ -94,7 +95,7 @@ def estimate_text(record: Record) -> str:
 
 def summary(atlas: Atlas) -> Record:
     """What came out of a run: how many channels move the embedding, how alike the images are in
-    them, which layers are strongest, and what was audited."""
+    them, which layers are strongest, what was audited, and what rows were refitted from."""
     images = int(atlas.images[0])
     chance = 1.5 / np.sqrt(images)  # the mean of so many random unit vectors has 1 / sqrt(images)
     live = atlas.consistency > 0
@@ -115,7 +116,8 @@ def summary(atlas: Atlas) -> Record:
         "strongest_channel": atlas.layout.label(int(atlas.channels[strongest])),
         "prompts": len(atlas.prompts),
     }
-    return record | {key: settings[key] for key in ("swept", "audit") if key in settings}
+    known = {key: settings.get(key) for key in ("swept", "audit", "refit")}
+    return record | {key: value for key, value in known.items() if value is not None}
 
 
 def summary_text(name: str, record: Record) -> str:
@@ -135,5 +137,7 @@ def summary_text(name: str, record: Record) -> str:
             f"{audit['channels']} audited ones the median cosine of both is "
             f"{audit['median_cosine']}, the lowest {audit['lowest_cosine']}"
         )
+    if "refit" in record:
+        lines.append(f"  rows were refitted from {record['refit']:,} composite directions")
     lines.append(f"next: styleatlas query prompts {name} {record['strongest_channel']}")
     return "\n".join(lines)

@@ -12,8 +12,9 @@ from ..engine.sampling import one_hot_labels, require_truncation
 from ..store.errors import OptionError
 
 _BATCH = 1000
+_POOL = 128
 # Separate streams of random numbers, so that one count never changes the other's latents.
-_STATISTICS, _IMAGES = 0, 1
+_STATISTICS, _IMAGES, _COMPOSITES = 0, 1, 4  # 2, 3 and 5 are other files'
 
 
 def style_statistics(
@@ -59,6 +60,14 @@ def image_styles(
     """The styles (images, C) that the sweep perturbs, on the generator's device."""
     random = np.random.default_rng([seed, _IMAGES])
     return _sample(generator, random, images, truncation, label)
+
+
+def composite_styles(
+    generator: Generator, truncation: float, seed: int, label: int | None = None
+) -> Tensor:
+    """The styles (128, C) of the images that composites are measured on, other than the sweep's."""
+    random = np.random.default_rng([seed, _COMPOSITES])
+    return _sample(generator, random, _POOL, truncation, label)
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from .. import zoo
-from ..engine.editor import Editor
+from ..engine.editor import Editor, Subject
 from ..engine.load import load_encoder, load_generator
 from ..engine.pictures import save_png, sheet
 from ..engine.reports import sides, table
@@ -31,7 +31,7 @@ EDITS = {
     "a bald face": 4,
     "a face with a hat": 2,
 }
-ALPHAS = (0.0, 1.5, 3.0, 4.5)
+ALPHAS = (0.0, 1.5, 3.0)
 IMAGES = 3
 
 
@@ -57,14 +57,18 @@ def run(out: Path, device: str | None) -> None:
 
     atlas = Atlas.open(zoo.ATLAS)
     editor = Editor(atlas, generator, encoder)
-    click.echo("2. Edit: one prompt a row, one strength a column, another person a row.")
+    click.echo(
+        "2. Edit: a person and a prompt a row; as it was, two given strengths, the one found."
+    )
     rows = []
     for target, seed in EDITS.items():
-        style = styles_from_seeds(generator, [seed], 0.7)
+        subject = Subject(generator, styles_from_seeds(generator, [seed], 0.7))
         direction = editor.direction(NEUTRAL, target)
-        rows.append([editor.apply(style, direction, alpha).images[0] for alpha in ALPHAS])
+        results = [editor.apply(subject, direction, alpha) for alpha in (*ALPHAS, None)]
+        rows.append([result.images[0] for result in results])
+        click.echo(f"   {target}: alpha {results[-1].alphas[0, 0]:.1f}")
     picture = out / "edits.png"
-    labels = [f"alpha {alpha:g}" if alpha else "as it was" for alpha in ALPHAS]
+    labels = [*(f"alpha {alpha:g}" if alpha else "as it was" for alpha in ALPHAS), "found"]
     save_png(sheet(rows, list(EDITS), labels, scale=2), picture)
     click.echo(f"   {picture}\n")
 

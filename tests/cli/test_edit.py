@@ -448,7 +448,7 @@ def test_film_of_an_automatic_alpha(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--alpha", "1,2"), "film: shows one edit; give one alpha or none, and no grid"),
+        (("--alpha", "1,2"), "film: shows one edit, from before on; give one alpha or none"),
         (("--edit", TWELVE, "--grid"), "film: shows one edit"),
         (("--seconds", "0"), "seconds 0: must be above 0 and at most 60"),
         (("--seconds", "nan"), "seconds nan: must be above 0"),

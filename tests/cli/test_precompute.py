@@ -59,6 +59,7 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
         "samples": 50,
         "seed": 4,
         "label": None,
+        "refit": None,
         "precision": "float32",
         "clip_precision": "float32",
     }

@@ -26,7 +26,6 @@ def recipe(countable_atlas) -> Recipe:
         edits=(("a face", "笑顔 \ud800 \0 👩🏽‍🦰", 1.0), ("x", "y", -0.25)),
         options={"alphas": [0, 2.5], "beta": None, "rule": "relevance", "measure": True},
         inputs={"seeds": [1, 2], "truncation": 0.7, "label": None},
-        layout={"rows": "seeds", "columns": "alphas"},
     )
 
 
@@ -67,7 +66,6 @@ def test_identity_of_an_atlas_is_that_of_its_numbers(countable_atlas, countable_
         ({"options": []}, "options must be an object"),
         ({"options": {"deep": [[[[[]]]]]}}, "options must be an object of JSON values"),
         ({"inputs": {"seeds": 10**400}}, "inputs must be an object of JSON values"),
-        ({"layout": 3}, "layout must be an object"),
         ({"library": 3}, "library must be a text"),
         ({"more": 3}, "has an unknown 'more'"),
         ({"generator": 3}, "generator must be an object"),
@@ -83,7 +81,7 @@ def test_recipe_that_is_not_sound_is_refused(recipe, change, message):
         Recipe.from_json(json.dumps(parts))
 
 
-@pytest.mark.parametrize("name", ["version", "edits", "atlas", "layout"])
+@pytest.mark.parametrize("name", ["version", "edits", "atlas", "inputs"])
 def test_missing_field_is_named(recipe, name):
     parts = json.loads(recipe.to_json())
     del parts[name]

@@ -45,6 +45,7 @@ def test_atlas_remembers_what_it_was_drawn_with(countable_atlas, generator, enco
         "samples": 500,
         "seed": 0,
         "label": None,
+        "refit": None,
         "precision": "float32",
         "clip_precision": "float32",
         "templates": ["{}", "look at {}"],
