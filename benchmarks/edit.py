@@ -115,12 +115,13 @@ def edit_record(name: str, editor: Editor, layers: tuple[str, ...], rounds: int)
 def direction_record(name: str, editor: Editor, rounds: int) -> dict[str, Any]:
     """From two prompts of the bank to a direction, beside the product of all rows with a text."""
     atlas = editor.atlas
-    text = editor.texts.direction(*PAIR)
+    rows = torch.from_numpy(atlas.rows)
+    text = torch.from_numpy(editor.texts.direction(*PAIR))
 
     def direct() -> Direction:
         return editor.direction(*PAIR)
 
-    taken = medians({"product": lambda: atlas.rows @ text, "direction": direct}, rounds)
+    taken = medians({"product": lambda: rows @ text, "direction": direct}, rounds)
     return {
         "direction of": name,
         "rows": " x ".join(map(str, atlas.rows.shape)),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 Vector = NDArray[np.float32]
+Product = Callable[[Vector, Vector], Vector]
+"""Of a matrix with another, or with a vector."""
 
 SAME = 1e-4
 """Texts whose embeddings differ by less than this are the same to CLIP."""
@@ -186,11 +188,13 @@ def style_gram(atlas: Atlas) -> NDArray[np.float32]:
     return gram
 
 
-def expected_shift(atlas: Atlas, step: NDArray[np.floating[Any]]) -> Vector:
+def expected_shift(
+    atlas: Atlas, step: NDArray[np.floating[Any]], product: Product = np.matmul
+) -> Vector:
     """Where the embedding is expected to move by a flat style step (C,): float32 (D,).
 
     The sum of the responses of its channels, each times its part of the step in sigma; channels
-    that are not in the atlas, and those that never vary, count as still.
+    that are not in the atlas, and those that never vary, count as still. `product` multiplies.
 
     Raises:
         OptionError: a step of another length.
@@ -199,8 +203,7 @@ def expected_shift(atlas: Atlas, step: NDArray[np.floating[Any]]) -> Vector:
         raise OptionError(f"step: has shape {step.shape}, must have ({atlas.layout.size},)")
     std = atlas.style_std[atlas.channels]
     sigmas = np.divide(step[atlas.channels], std, out=np.zeros_like(std), where=std > 0)
-    shift: Vector = sigmas @ atlas.responses
-    return shift
+    return product(atlas.responses.T, sigmas)
 
 
 def entangled_records(
