@@ -110,7 +110,7 @@ def test_atlas_drawn_from_a_pickle_edits_with_the_converted_file(
 
     def edited(generator, *options) -> np.ndarray:
         path = tmp_path / "out.png"
-        chosen = ("--generator", generator, "--channels", 3, *options, "-o", path)
+        chosen = ("--generator", generator, "--channels", 3, "--alpha", 5, *options, "-o", path)
         result = run("edit", atlas, *PAIR, *chosen)
         assert result.exit_code == 0, result.output
         with Image.open(path) as picture:

@@ -124,10 +124,12 @@ def test_an_edit_makes_what_its_prompt_says(atlas, generator, encoder, target, a
     result = editor.edit(styles, neutral="a face", target=target)
     after = Judge().read(result.images)[attribute]
     assert sum(value in values for value in after) / len(after) >= 0.7
-    assert editor.measure(result).along.mean() > 0.1
+    assert editor.measure(result)[0].along.mean() > 0.1
 
 
-def test_an_edit_by_prompts_of_the_bank_imports_neither_open_clip_nor_a_compiler(tmp_path):
+def test_an_edit_by_alpha_and_prompts_of_the_bank_imports_neither_open_clip_nor_a_compiler(
+    tmp_path,
+):
     code = (
         "import sys\n"
         "from styleatlas.cli import main\n"
@@ -137,7 +139,7 @@ def test_an_edit_by_prompts_of_the_bank_imports_neither_open_clip_nor_a_compiler
         "assert not loaded, loaded\n"
     )
     picture = tmp_path / "edit.png"
-    arguments = ["edit", "avatars", "--neutral", "a face", "--target", "a smiling face"]
+    arguments = ["edit", "avatars", "--edit", "a face -> a smiling face", "--alpha", "4"]
     subprocess.run(
         [sys.executable, "-c", code, *arguments, "-o", str(picture)], check=True, timeout=120
     )
