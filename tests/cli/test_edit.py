@@ -600,11 +600,19 @@ def test_picture_of_latents_is_made_again_from_the_file_it_names(
     )
 
 
-def test_picture_of_seeds_takes_no_latents(draw_to, refused_edit, tmp_path):
-    draw_to(tmp_path / "first.png", *PAIR, *EASY, *ALPHA)
-    np.savez(tmp_path / "z.npz", z=np.zeros((1, 6), "f4"))
-    found = refused_edit("--from-picture", tmp_path / "first.png", "--latent", tmp_path / "z.npz")
-    assert "is not what the picture was made of" in found
+def test_edit_of_a_picture_of_seeds_is_made_of_latents_that_are_given(draw_to, again, tmp_path):
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    draw_to(first, *PAIR, *EASY, *ALPHA)
+    latents = ("--latent", tmp_path / "z.npz")
+    np.savez(tmp_path / "z.npz", z=np.ones((1, 6), "f4"))
+    draw_to(second, *PAIR, *EASY, *ALPHA, *latents)
+    assert again(first, *latents) == second.read_bytes() != first.read_bytes()
+    assert again(second, "--seed", "1") == first.read_bytes()
+
+
+def test_seeds_and_latents_exclude_each_other(run, tiny_path):
+    result = run("edit", tiny_path, *PAIR, "--seed", 1, "--latent", "z.npz", "-o", "o.png")
+    assert result.exit_code == 2 and "--seed and --latent exclude each other" in result.stderr
 
 
 def test_options_that_are_given_count_more_than_the_recipe(draw_to, again, tmp_path):
