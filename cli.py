@@ -985,10 +985,9 @@ def prompts_add(
     if added:
         texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
         encode = encode_with(texts.encoder)
-        templates = opened.fingerprint.settings.get("templates", ["{}"])
         hidden = not sys.stderr.isatty()
         with click.progressbar(length=len(added), file=sys.stderr, hidden=hidden) as bar:
-            bank = extended(bank, added, templates, encode, bar.update)
+            bank = extended(bank, added, texts.templates, encode, bar.update)
     if added or output is not None:
         replace(opened, prompts=bank).write(target)
     skipped = len(phrases) - len(added)

@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from ..prompts.embed import EncodeTexts, embed_prompts
 from ..store.atlas import Atlas
+from ..store.errors import AtlasFormatError
 from ..store.queries import prompt_direction
+from ..store.schema import MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
     from ..store.cache import TextCache
     from .protocols import JointEncoder
+
+
+MAX_TEMPLATES = 1000
 
 
 class TextEmbedder:
@@ -29,7 +34,22 @@ class TextEmbedder:
         self._atlas = atlas
         self._load_encoder = load_encoder
         self._encoder: JointEncoder | None = None
-        self._templates = tuple(atlas.fingerprint.settings.get("templates", ["{}"]))
+
+    @cached_property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences that a prompt is put in the place of {} of.
+
+        Raises:
+            AtlasFormatError: the settings hold others, which might do anything when filled in.
+        """
+        found = self._atlas.fingerprint.settings.get("templates", ["{}"])
+        known = isinstance(found, list) and 0 < len(found) <= MAX_TEMPLATES
+        if not known or not all(isinstance(text, str) and _is_template(text) for text in found):
+            raise AtlasFormatError(
+                "attribute settings: templates must be texts with one {} each, for the prompt; "
+                "draw the atlas again"
+            )
+        return tuple(found)
 
     @property
     def has_encoder(self) -> bool:
@@ -54,7 +74,7 @@ class TextEmbedder:
         from ..store.cache import TextCache  # prompts of the bank do without
 
         clip = self._atlas.fingerprint.clip
-        return TextCache(clip.sha256, self._templates, self._atlas.prompts.width)
+        return TextCache(clip.sha256, self.templates, self._atlas.prompts.width)
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """The unit embedding (D,) of a prompt.
@@ -67,7 +87,7 @@ class TextEmbedder:
             known = self._cache.find(text)
         if known is None:
             prompt = " ".join(text.split())
-            known = embed_prompts([prompt], self._templates, encode_with(self.encoder))[0]
+            known = embed_prompts([prompt], self.templates, encode_with(self.encoder))[0]
             self._cache.remember(text, known)
         return known
 
@@ -78,6 +98,11 @@ class TextEmbedder:
             PromptError: a prompt that cannot be embedded, or two that mean the same.
         """
         return prompt_direction(self.embed, neutral, target)
+
+
+def _is_template(text: str) -> bool:
+    rest = text.replace("{}", "", 1)
+    return len(rest) == len(text) - 2 <= MAX_TEXT_BYTES and not {"{", "}"} & set(rest)
 
 
 def encode_with(encoder: JointEncoder) -> EncodeTexts:

@@ -11,7 +11,7 @@ import pytest
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.texts import TextEmbedder
 from styleatlas.store import cache
-from styleatlas.store.errors import PromptError
+from styleatlas.store.errors import AtlasFormatError, PromptError
 
 
 class Loader:
@@ -145,3 +145,17 @@ def test_prompt_that_was_refused_is_not_remembered(countable_atlas, loader):
     with pytest.raises(PromptError):
         TextEmbedder(countable_atlas, loader).embed("w " * 11)
     assert remembered() == []
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [[], "{}", None, [1], ["a photo"], ["{} {}"], ["{:>999999999}"], ["{0.__class__}"], ["{}}"]],
+)
+def test_templates_that_might_do_anything_when_filled_in_are_refused(
+    countable_atlas, loader, templates
+):
+    origin = countable_atlas.fingerprint
+    spoilt = dataclasses.replace(origin, settings={**origin.settings, "templates": templates})
+    texts = TextEmbedder(dataclasses.replace(countable_atlas, fingerprint=spoilt), loader)
+    with pytest.raises(AtlasFormatError, match=r"templates must be texts with one \{\} each"):
+        texts.embed("words of no bank")
