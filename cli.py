@@ -24,7 +24,7 @@ from .store.errors import (
 
 if TYPE_CHECKING:
     from .engine.precision import Precision
-    from .engine.protocols import JointEncoder
+    from .engine.protocols import Generator, JointEncoder
     from .engine.texts import TextEmbedder
     from .precompute.build import Method
     from .store.atlas import Atlas
@@ -216,6 +216,14 @@ def encoder_loader(
         return load_encoder(clip or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
 
     return load
+
+
+def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
+    """The generator named, or else the one whose name the atlas knows."""
+    from .engine.load import load_generator
+
+    known = generator or _known("generator", "--generator", atlas.fingerprint.generator.name)
+    return load_generator(known, device)
 
 
 def _known(what: str, option: str, name: str) -> str:
@@ -496,7 +504,6 @@ def edit(
     from .engine.edits import Conflict, Edit
     from .engine.job import Images, Job, Output, produce
     from .engine.latents import require_styles_file, write_styles
-    from .engine.load import load_generator
     from .engine.recipe import read_recipe
     from .engine.reports import edit_summary
 
@@ -524,8 +531,7 @@ def edit(
     table = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(table)
-    known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
-    model = load_generator(known, device)
+    model = open_generator(table, generator, device)
     editor = Editor(table, model, encoder_loader(table, clip, device))
     truncation, label = options["truncation"], options["label"]
     of_latents = recipe is not None and "latents" in recipe.inputs
@@ -767,7 +773,6 @@ def sheet(
     most. Large images are scaled down as the sheet grows.
     """
     from .engine.channel_sheet import draw_sheet, require_sheet, sheet_records
-    from .engine.load import load_generator
     from .engine.pictures import require_png, save_png
     from .engine.sampling import styles_from_seeds
     from .engine.texts import TextEmbedder
@@ -786,8 +791,7 @@ def sheet(
         flats = [table.layout.parse(record["channel"]) for record in found]
         scores = [record["score"] for record in found]
     require_sheet(table, len(flats) * len(seeds), steps)
-    known = generator or _known("generator", "--generator", table.fingerprint.generator.name)
-    model = load_generator(known, device)
+    model = open_generator(table, generator, device)
     table.fingerprint.require_generator(model.identity)
     styles = styles_from_seeds(model, seeds, truncation, label)
     records = sheet_records(table, flats, scores)
@@ -845,9 +849,8 @@ def report(
     figures = []
     if generator or table.fingerprint.generator.name == zoo.NAME:
         from .engine.channel_sheet import report_figures
-        from .engine.load import load_generator
 
-        figures = report_figures(load_generator(generator or zoo.NAME, device), table, label)
+        figures = report_figures(open_generator(table, generator, device), table, label)
     page = report_html(table, pairs, figures)
     write_report(page, output)
     click.echo(
@@ -908,7 +911,6 @@ def evaluate(
     from .engine.evaluation.samples import sample_strips
     from .engine.evaluation.suite import read_suite
     from .engine.evaluation.summary import evaluation_record, summary_text
-    from .engine.load import load_generator
 
     table = open_atlas(atlas)
     embedded = table.fingerprint.generator.name == zoo.NAME
@@ -917,9 +919,7 @@ def evaluate(
         raise OptionError(f"{missing}: none is known for this atlas; name one by --{missing}")
     suite = read_suite(edits or zoo.EDITS)
     compared = open_atlas(reference) if reference else None
-    model = load_generator(
-        generator or _known("generator", "--generator", table.fingerprint.generator.name), device
-    )
+    model = open_generator(table, generator, device)
     editor = Editor(table, model, encoder_loader(table, clip, device)())
     seeing = judge_for(judge or zoo.NAME, table, suite, device)
     require_folder(output)
