@@ -282,7 +282,7 @@ def _phrases(atlas: Atlas) -> Markup:
     layers, chosen = measured_layers(atlas), spread_phrases(atlas, _PHRASES)
     if not layers or not chosen:
         return Markup()
-    answers = layer_answers(atlas, atlas.prompts.centred().embeddings[chosen])  # (n, L)
+    answers = layer_answers(atlas, atlas.phrases.embeddings[chosen])  # (n, L)
     whole = answers.sum(1, keepdims=True)
     shares = np.divide(answers, whole, where=whole > 0, out=np.zeros_like(answers))
     order = np.argsort(shares @ np.arange(len(layers)), kind="stable")

@@ -16,7 +16,7 @@ class Phrasebook:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        self._index = PromptIndex(atlas.prompts.centred()) if len(atlas.prompts) else None
+        self._index = PromptIndex(atlas.phrases) if len(atlas.prompts) else None
 
     def sides(self, channel: int, top: int) -> tuple[list[str], list[str]]:
         """The `top` phrases that a channel, by flat index, moves an image towards most, and away
@@ -67,7 +67,7 @@ def spread_phrases(atlas: Atlas, count: int) -> list[int]:
     bank = atlas.prompts
     if len(bank) == 0:
         return []
-    directions = bank.centred().embeddings  # (n, D)
+    directions = atlas.phrases.embeddings  # (n, D)
     away = np.linalg.norm(bank.embeddings - bank.embeddings.mean(0), axis=1)
     chosen = [int(away.argmax())]
     nearest = directions @ directions[chosen[0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,18 +182,20 @@ def produce(
         OutputError: what cannot be written.
     """
     size = batch_size(editor.generator) if output.kind == "folder" else len(images.names)
+    recipe: Recipe | None = None
     record: Record = {}
     styles: list[list[Tensor]] = []
     for start in range(0, len(images.names), size):
         part = images.at(range(start, min(start + size, len(images.names))))
         columns = run(editor, part, job)
+        if recipe is None:  # once, as it hashes the table
+            recipe = _recipe(editor, job, part, options)
         if output.kind == "film":
             _write_trip(output, editor, columns[0].result)
         elif output.kind == "sheet":
-            recipe = _recipe(editor, job, part, options)
             _write_sheet(output.path, editor, part, job, columns, recipe)
         else:
-            _write_each(output.path, editor, part, job, columns, options)
+            _write_each(output.path, editor, part, job, columns, recipe)
         record = edit_record(editor.atlas, columns, part.names, record.get("images", ()))
         styles.append([column.result.styles for column in columns])
     return record, torch.cat([torch.cat(column) for column in zip(*styles, strict=True)])
@@ -233,15 +235,16 @@ def _write_each(
     images: Images,
     job: Job,
     columns: Sequence[Column],
-    options: Mapping[str, Any],
+    recipe: Recipe,
 ) -> None:
-    """A PNG an image, called by its name."""
+    """A PNG an image, called by its name, with the recipe of that image alone."""
     _make(folder)
     shown = _shown(editor, columns, job)
     labels = [label for label, _ in shown] if len(shown) > 1 else ()
     for i, name in enumerate(images.names):
         picture = sheet([[cells[i] for _, cells in shown]], (), labels)
-        save_png(picture, folder / f"{name}.png", _recipe(editor, job, images.at([i]), options))
+        own = replace(recipe, inputs=images.at([i]).inputs)
+        save_png(picture, folder / f"{name}.png", own)
 
 
 def _write_trip(output: Output, editor: Editor, result: EditResult) -> None:
