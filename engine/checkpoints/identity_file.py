@@ -1,0 +1,72 @@
+"""Face recognisers from the files in which they are published: state dicts by torch.save.
+
+Which network a file holds is told by its tensors. Nothing in a file is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ...store.errors import CheckpointError
+from ...store.fingerprint import weights_sha256
+from ..inert.torchfile import read_torch
+from ..networks.irse import IRSE50
+from ..networks.resnet_face import ResNetFace18
+from .checkpoint import require_same_shapes, shown
+from .tensors import load_tensors
+
+FaceNetwork = IRSE50 | ResNetFace18
+PREFIX = "module."
+SUPPORTED = (
+    "face recognisers are read from ArcFace's model_ir_se50.pth and arcface-pytorch's "
+    "resnet18_110.pth"
+)
+
+
+def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
+    """The network in a file with its weights, float32, on the CPU, and their sha256.
+
+    `model_ir_se50.pth` is IR-SE50, `resnet18_110.pth` resnet_face18, with or without squeeze and
+    excitation. Names may begin with `module.`, as DataParallel saves them; the counters of batch
+    normalisation, `num_batches_tracked`, may be absent and are not part of the identity.
+
+    Raises:
+        CheckpointError: there is no such file, it is unreadable, or its tensors are not those of
+            one of these networks: a missing, surplus or misshapen one, one that is not of floats
+            or not finite.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such file; check the path, or name `avatars`, `clip` or `off`"
+        )
+    content = read_torch(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds {shown(content)}, no state dict; {SUPPORTED}")
+    state = {str(name): value for name, value in content.items()}
+    if all(name.startswith(PREFIX) for name in state):
+        state = {name.removeprefix(PREFIX): value for name, value in state.items()}
+    network = _unloaded(path, state)
+    wanted = network.state_dict()
+    counters = {name for name in wanted if name.endswith(".num_batches_tracked")}
+    weights = {name: tensor for name, tensor in wanted.items() if name not in counters}
+    found = load_tensors(path, {k: value for k, value in state.items() if k not in counters})
+    require_same_shapes(path, weights, found)
+    counted = {name: torch.zeros((), dtype=wanted[name].dtype) for name in counters}
+    network.load_state_dict(found | counted, assign=True)
+    return network, weights_sha256((name, tensor.numpy()) for name, tensor in found.items())
+
+
+def _unloaded(path: Path, state: Mapping[str, object]) -> FaceNetwork:
+    """The network whose names a state dict has, without memory for its weights."""
+    with torch.device("meta"):
+        if {"input_layer.0.weight", "output_layer.3.weight"} <= state.keys():
+            return IRSE50()
+        if "fc5.weight" in state:
+            return ResNetFace18(excitation=any(".se." in name for name in state))
+    names = ", ".join(shown(name) for name in list(state)[:4])
+    raise CheckpointError(
+        f"{path}: holds no face recogniser but a dict of {names or 'nothing'}; {SUPPORTED}"
+    )
