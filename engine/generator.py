@@ -35,6 +35,7 @@ class StyleGANGenerator:
         self.layout = StyleLayout.of(
             (layer.name, layer.kind, layer.resolution, layer.size) for layer in self._layers
         )
+        self.rows = tuple(layer.row for layer in self._layers)
 
     @classmethod
     def of(

@@ -18,9 +18,11 @@ class Generator(Protocol):
     """A StyleGAN generator opened at its style space.
 
     All tensors live on `device`; every method is differentiable and takes any batch size n.
+    `rows` names the row of w that each layer of `layout` takes.
     """
 
     layout: StyleLayout
+    rows: tuple[int, ...]
     identity: ModelIdentity
     device: torch.device
     precision: Precision

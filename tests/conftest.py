@@ -63,6 +63,7 @@ class CountableGenerator:
     def __init__(self, seed: int = 0, gate: int = 0) -> None:
         random = np.random.default_rng(seed)
         self.layout = StyleLayout.of(LAYERS)
+        self.rows = (0,) * len(LAYERS)
         self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
         self.device, self.precision = torch.device("cpu"), "float32"
         self.z_dim, self.c_dim = 5, 0

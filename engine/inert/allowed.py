@@ -357,3 +357,13 @@ TORCH_GLOBALS: Allowed = {
     ("torch.jit._pickle", "restore_type_tag"): Global(call=_typed_container),
 }
 """For files of torch.save and torch.jit.save."""
+
+MAPPER_GLOBALS: Allowed = {
+    **TORCH_GLOBALS,
+    ("torch.nn.modules.container", "Sequential"): Global(new=_record),
+    ("src.mapper.mapper", "LatentMapper"): Global(new=_record),
+    ("src.mapper.layers_group", "LayersGroup"): Global(new=_record),
+    ("src.mapper.layers_group", "PixelNorm"): Global(new=_record),
+    ("src.mapper.layer", "MapperLayer"): Global(new=_record),
+}
+"""For latent mappers, among them those that xomyakes/styleclip-gan3 saves as whole modules."""

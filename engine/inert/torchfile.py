@@ -14,7 +14,7 @@ from typing import Any
 
 from ...store.errors import CheckpointError
 from .allowed import TORCH_GLOBALS
-from .machine import MEND, Budget
+from .machine import MEND, Allowed, Budget
 from .records import Storage, shown
 from .stream import Storages, read_stream
 from .unpickle import map_file, unpickle
@@ -25,8 +25,11 @@ ENCRYPTED = 0x1 | 0x40 | 0x2000
 UTF8 = 0x800
 
 
-def read_torch(path: Path) -> Any:
+def read_torch(path: Path, allowed: Allowed = TORCH_GLOBALS) -> Any:
     """The object in a file, with records in place of tensors and of every object with a class.
+
+    Args:
+        allowed: the names the file may use.
 
     Raises:
         CheckpointError: the file is unreadable, malformed, or asks for a name that is not
@@ -35,7 +38,7 @@ def read_torch(path: Path) -> Any:
     data = map_file(path)
     budget = Budget.of(len(data))
     if bytes(data[:4]) != b"PK\x03\x04":
-        return read_stream(data, path, TORCH_GLOBALS, budget)
+        return read_stream(data, path, allowed, budget)
     members = _members(path, data)
     roots = [name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")]
     roots = [root for root in roots if "/" not in root]
@@ -53,7 +56,7 @@ def read_torch(path: Path) -> Any:
     result, end = unpickle(
         members[f"{root}/data.pkl"],
         path,
-        TORCH_GLOBALS,
+        allowed,
         persistent=storages.find,
         scripted=f"{root}/constants.pkl" in members,
         place="data.pkl, ",

@@ -75,6 +75,6 @@ class Mapping(nn.Module):
         return x
 
 
-def normalise_second_moment(x: Tensor) -> Tensor:
-    """Rows of x (n, d) scaled to a mean square of 1."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+def normalise_second_moment(x: Tensor, axis: int = 1) -> Tensor:
+    """x, of any shape, scaled to a mean square of 1 along an axis."""
+    return x * torch.rsqrt(x.square().mean(axis, keepdim=True) + 1e-8)

@@ -17,9 +17,9 @@ import torch
 
 from styleatlas.engine.inert import torchfile
 from styleatlas.engine.inert.allowed import (
+    MAPPER_GLOBALS,
     NVIDIA_GLOBALS,
     TENSORFLOW_GLOBALS,
-    TORCH_GLOBALS,
 )
 from styleatlas.engine.inert.records import Record, Storage, TensorRecord
 from styleatlas.engine.inert.torchfile import read_torch
@@ -28,12 +28,13 @@ from styleatlas.store.errors import CheckpointError
 
 from . import hostile
 from .conftest import clean, traces
+from .mapper_attacks import MAPPERS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .torch_attacks import STREAMS, ZIPS
 
 SECONDS = 10.0  # for the worst of them on a busy machine; most take milliseconds
 "".encode("cp437")  # the standard library imports a codec for names in zip files
-ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS}
+ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
 
 
 def refused(read, path: Path, message: str) -> None:
@@ -136,11 +137,11 @@ INERT = (Record, TensorRecord, Storage, dict, list, tuple, set, bytes, str, int,
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), sorted({**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **TORCH_GLOBALS})
+    ("module", "name"), sorted({**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **MAPPER_GLOBALS})
 )
 def test_allowed_name_given_odd_arguments(module, name):
     """Whatever is passed, the outcome is a refusal or inert data."""
-    allowed = {**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **TORCH_GLOBALS}
+    allowed = {**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **MAPPER_GLOBALS}
     symbol = hostile.name(module, name)
     for odd in ODD:
         for count in range(8):

@@ -23,13 +23,17 @@ import pytest
 import torch
 
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
+from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.inert.records import Record, TensorRecord
 from styleatlas.engine.inert.torchfile import read_torch
+from styleatlas.engine.mapper import Mapper, MapperRecord, write_mapper
+from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.store.errors import CheckpointError
 
 from .. import checkpoint_files as files
+from ..conftest import CountableGenerator
 from . import hostile
 from .pickle_attacks import read_nvidia, read_tensorflow
 
@@ -82,8 +86,33 @@ def tensorflow() -> bytes:
     return content(lambda path: files.tensorflow_pickle(path, GREY, files.random_tensors(GREY)))
 
 
+def styleclip_mapper() -> bytes:
+    state = {
+        f"mapper.course_mapping.mapping.{i}.{part}": torch.ones(size)
+        for i in (1, 2)
+        for part, size in (("weight", (5, 5)), ("bias", (5,)))
+    }
+    opts = {"description": "a hat", "learning_rate": 0.5}
+    return content(lambda path: torch.save({"state_dict": state, "opts": opts}, path))
+
+
+def own_mapper() -> bytes:
+    config = MapperConfig(shape=(2, 5), groups=(MapperGroup("coarse", 0, 2),), depth=2)
+    mapper = Mapper(LatentMapper(config), MapperRecord(library="test", target="a hat"))
+
+    def write(path: Path) -> None:
+        write_mapper(path.with_suffix(".safetensors"), mapper)
+        path.with_suffix(".safetensors").rename(path)
+
+    return content(write)
+
+
 def read_generator(path: Path) -> object:
     return read_checkpoint(path).tensors
+
+
+def read_mapper(path: Path) -> object:
+    return read_mapper_file(path, CountableGenerator()).tensors
 
 
 TARGETS = {
@@ -92,6 +121,8 @@ TARGETS = {
     "TensorFlow": Target(tensorflow, ".pkl", read_generator),
     "rosinality": Target(rosinality, ".pt", read_generator),
     "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
+    "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
+    "own mapper": Target(own_mapper, ".safetensors", read_mapper),
     "snapshot": Target(hostile.snapshot, ".pkl", read_nvidia),
     "snapshot, protocol 2": Target(lambda: hostile.snapshot(2), ".pkl", read_nvidia),
     "TensorFlow snapshot": Target(hostile.tensorflow_snapshot, ".pkl", read_tensorflow),
