@@ -57,7 +57,7 @@ class Direction:
         return delta
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Choice:
     """How the channels of a direction are chosen.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +22,15 @@ from .direction import Choice, Direction, find_direction
 from .edits import Edit
 from .protocols import Generator, JointEncoder, Resumed
 from .sampling import batch_size
+from .spelling import spell
 from .texts import TextEmbedder
 
 DEFAULT_PROBABILITY = 0.998
 MAX_ALPHA = 100.0
+UNSAID = 0.3
+"""How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
+
+Way = Literal["direction", "mapper", "optimize"]
 
 
 class Subject:
@@ -70,8 +75,10 @@ class EditResult:
         alphas: how many of each were taken, its weight included, float32 (n, E).
         counter: the K steps that hold still what the edit was to keep, where it was measured.
         counter_alphas: how many of each were taken, of either sign, float32 (n, K).
-        way: how the edit was found; today always "direction".
-        why: the reason in words.
+        ways: how each image was edited, (n,).
+        tried: for each image, the probability of the target that CLIP saw by each way tried, in
+            that order; empty where none had to be measured.
+        why: how the way was chosen, in words.
     """
 
     images: Tensor
@@ -81,7 +88,8 @@ class EditResult:
     alphas: NDArray[np.float32]
     counter: tuple[Direction, ...]
     counter_alphas: NDArray[np.float32]
-    way: str
+    ways: tuple[Way, ...]
+    tried: tuple[Mapping[Way, float], ...]
     why: str
 
 
@@ -150,6 +158,19 @@ class Editor:
             product=_product,
         )
 
+    def parts(self, edit: Edit) -> tuple[Edit, ...]:
+        """What an edit is made of: itself, or one for each phrase of the bank that its target says,
+        where there are several and they leave next to nothing unsaid. A prompt of many things
+        would else seem reached once some of them are there."""
+        bank = self.atlas.prompts
+        if edit.weight < 0 or bank.find(edit.target) is not None:
+            return (edit,)
+        neutral, target = (self.texts.embed(text) for text in (edit.neutral, edit.target))
+        said = spell(bank, neutral, target, _product)
+        if len(said.phrases) < 2 or said.left > UNSAID:
+            return (edit,)
+        return tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
+
     def directions(
         self, edits: Sequence[Edit], choice: Choice | None = None
     ) -> tuple[list[Direction], list[float]]:
@@ -209,6 +230,7 @@ class Editor:
             alphas.append(found)
             images.append(rendered)
         before = torch.cat([part.styles for part in parts])
+        ways: list[Way] = ["direction"] * len(before)
         taken = np.concatenate(alphas).astype(np.float32)
         after = before + self._delta(steps, taken).to(before)
         return EditResult(
@@ -219,7 +241,8 @@ class Editor:
             taken[:, : len(chosen)],
             counter,
             taken[:, len(chosen) :],
-            "direction",
+            tuple(ways),
+            ({},) * len(before),
             _why(chosen),
         )
 
@@ -233,10 +256,13 @@ class Editor:
         probability: float = DEFAULT_PROBABILITY,
         **choice: Any,
     ) -> EditResult:
-        """`direction`, then `apply`: styles (n, C) as `neutral` becomes `target`. `choice` is what
-        `Choice` takes: beta, channels, keep, layers, exclude, rule."""
-        direction = self.direction(neutral, target, Choice(**choice))
-        return self.apply(styles, direction, alpha, probability=probability)
+        """`directions`, then `apply`: styles (n, C) as `neutral` becomes `target`, which without
+        an `alpha` is taken apart into `parts`. `choice` is what `Choice` takes: beta, channels,
+        keep, layers, exclude, rule."""
+        edit = Edit(neutral, target)
+        parts = (edit,) if alpha is not None else self.parts(edit)
+        directions, weights = self.directions(parts, Choice(**choice))
+        return self.apply(styles, directions, alpha, weights, probability)
 
     @torch.inference_mode()
     def measure(self, result: EditResult) -> list[ClipShift]:
@@ -250,7 +276,7 @@ class Editor:
         shifts = []
         for direction in result.directions:
             along = moved @ direction.text
-            difference = self._difference(direction)
+            difference = self.difference(direction)
             logits = [(x @ difference) * encoder.logit_scale for x in (first, first + moved)]
             chances = [(1 / (1 + np.exp(-x))).astype(np.float32) for x in logits]
             kept = {
@@ -294,7 +320,7 @@ class Editor:
         """Alphas (n, E + K) that reach a probability and hold what is kept, times their weights,
         and the images there."""
         encoder, steps = self.texts.encoder, (*directions, *counter)
-        texts = np.stack([self._difference(direction) for direction in steps])  # (E + K, D)
+        texts = np.stack([self.difference(direction) for direction in steps])  # (E + K, D)
         rounds = [subject.images]
 
         def seen(images: Tensor) -> NDArray[np.float64]:
@@ -337,9 +363,9 @@ class Editor:
         steps = np.stack([direction.delta(1.0) for direction in directions])  # (E, C)
         return torch.from_numpy(alphas.astype(np.float32) @ steps)
 
-    def _difference(self, direction: Direction) -> NDArray[np.float64]:
+    def difference(self, edit: Edit | Direction) -> NDArray[np.float64]:
         """Target minus neutral, not normalised: (D,)."""
-        target, neutral = (self.texts.embed(x) for x in (direction.target, direction.neutral))
+        target, neutral = (self.texts.embed(x) for x in (edit.target, edit.neutral))
         difference: NDArray[np.float64] = target.astype(np.float64) - neutral
         return difference
 

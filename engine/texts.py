@@ -3,7 +3,7 @@ unless CLIP has to be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..prompts.embed import EncodeTexts, embed_prompts
+from ..prompts.sets import prompt_set
 from ..store.atlas import Atlas
 from ..store.errors import AtlasFormatError
 from ..store.queries import prompt_direction
 from ..store.schema import MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..store.cache import TextCache
     from .protocols import JointEncoder
 
@@ -64,7 +67,10 @@ class TextEmbedder:
             FingerprintError: it is another one.
         """
         if self._encoder is None:
-            encoder = self._load_encoder()
+            import torch  # an embedder of known prompts does without
+
+            with torch.inference_mode(False):  # through whose tensors no gradient goes
+                encoder = self._load_encoder()
             self._atlas.fingerprint.require_clip(encoder.identity)
             self._encoder = encoder
         return self._encoder
@@ -98,6 +104,21 @@ class TextEmbedder:
             PromptError: a prompt that cannot be embedded, or two that mean the same.
         """
         return prompt_direction(self.embed, neutral, target)
+
+
+def embed_prompts_of(encoder: JointEncoder, prompts: Sequence[str]) -> Tensor:
+    """The unit embeddings (n, D) of prompts, on the encoder's device, in the templates that an
+    atlas drawn with this CLIP would have.
+
+    Raises:
+        PromptError: an empty prompt, or one that is longer than CLIP's context.
+    """
+    import torch  # an embedder of known prompts does without
+
+    templates = prompt_set(encoder.identity.name).templates
+    cleaned = [" ".join(prompt.split()) for prompt in prompts]
+    embedded = embed_prompts(cleaned, templates, encode_with(encoder))
+    return torch.from_numpy(embedded).to(encoder.device)
 
 
 def _is_template(text: str) -> bool:

@@ -76,7 +76,7 @@ def test_edit_adds_alpha_steps_and_renders_the_sum(editor, generator, styles):
     assert torch.equal(result.images, generator.render(result.styles))
     assert result.alphas.tolist() == [[2.5]] * 3 and result.alphas.dtype == np.float32
     assert result.counter == () and result.counter_alphas.shape == (3, 0)
-    assert result.way == "direction"
+    assert result.ways == ("direction",) * 3 and result.tried == ({},) * 3
     count, least = len(direction.channels), direction.beta
     assert result.why == f"channels of the atlas: {count} with a score of at least {least:.3f}"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.texts import TextEmbedder
@@ -53,6 +54,18 @@ def test_other_prompts_load_clip_once_and_use_the_templates_of_the_bank(countabl
     for prompt in ("a new one", "a newer one"):
         assert texts.embed(prompt) == pytest.approx(embeddings_by(loader.encoder, prompt), abs=1e-6)
     assert loader.calls == 1
+
+
+def test_clip_that_is_loaded_for_a_render_can_be_differentiated_later(countable_atlas, encoder):
+    made = []
+
+    def load():
+        made.append(torch.zeros(1))
+        return encoder
+
+    with torch.inference_mode():
+        _ = TextEmbedder(countable_atlas, load).encoder
+    assert not made[0].is_inference()
 
 
 def test_editor_loads_clip_only_for_prompts_it_does_not_know(countable_atlas, generator, loader):
