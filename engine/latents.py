@@ -43,11 +43,13 @@ class Latents:
 
     Args:
         styles: (n, C), on the generator's device.
+        w: of the same images, (n, num_ws, w_dim); None where a file holds styles alone.
         names: what people call each: the name of its file, with a number where it holds several.
         sha256: of the files' bytes, one after the other.
     """
 
     styles: Tensor
+    w: Tensor | None
     names: tuple[str, ...]
     sha256: str
 
@@ -122,9 +124,11 @@ def read_latents(
     files = _files(Path(path))
     digest = hashlib.sha256()
     styles: list[Tensor] = []
+    ws: list[Tensor | None] = []
     names: list[str] = []
     for file in files:
-        part = _read(file, generator, truncation, label)
+        part, w = _read(file, generator, truncation, label)
+        ws.append(w)
         with file.open("rb") as content:
             while block := content.read(2**20):
                 digest.update(block)
@@ -133,7 +137,9 @@ def read_latents(
         names += [file.stem] if alone else [f"{file.stem} {i}" for i in range(1, len(part) + 1)]
         if len(names) > MAX_IMAGES:
             raise InputError(f"{path}: holds more than {MAX_IMAGES} latents; split it")
-    return Latents(torch.cat(styles), tuple(names), digest.hexdigest())
+    known = [w for w in ws if w is not None]
+    all_w = torch.cat(known) if len(known) == len(ws) else None
+    return Latents(torch.cat(styles), all_w, tuple(names), digest.hexdigest())
 
 
 def _files(path: Path) -> list[Path]:
@@ -145,8 +151,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.name)
 
 
-def _read(path: Path, generator: Generator, truncation: float, label: int | None) -> Tensor:
-    """Styles (n, C) of one file."""
+def _read(
+    path: Path, generator: Generator, truncation: float, label: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """Styles (n, C) of one file, and w where it holds w or z."""
     kind = path.suffix.lower()
     if kind not in _KINDS:
         raise InputError(f"{path}: latents are read from .npz, .npy and .pt; convert it to one")
@@ -259,8 +267,10 @@ def _require_size(place: str, shape: tuple[int, ...], itemsize: int) -> None:
         raise InputError(f"{place}: takes more than {MAX_BYTES} bytes in memory; split it")
 
 
-def _styles(source: _Source, generator: Generator, truncation: float, label: int | None) -> Tensor:
-    """Styles (n, C), float32, once the shape is known to suit the generator."""
+def _styles(
+    source: _Source, generator: Generator, truncation: float, label: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """Styles (n, C) and w, float32, once the shape is known to suit the generator."""
     space = _space(source, generator)
     with np.errstate(over="ignore"):  # infinity, which is refused
         values = source.load().astype(np.float32)
@@ -268,16 +278,18 @@ def _styles(source: _Source, generator: Generator, truncation: float, label: int
         raise InputError(f"{source.place}: holds NaN or infinity; compute it again")
     latents = torch.from_numpy(values).to(generator.device)
     if space == "styles":
-        return latents
+        return latents, None
     if space == "w":
         rows = latents if latents.ndim == 3 else latents[:, None]
-        return generator.styles(rows.expand(-1, _w_shape(generator)[0], -1))
+        w = rows.expand(-1, _w_shape(generator)[0], -1)
+        return generator.styles(w), w
     if generator.c_dim and label is None:
         raise InputError(
             f"{source.place}: holds z, and this generator is conditional; name a class, or give w"
         )
     labels = one_hot_labels(generator, [0] * len(latents), label)
-    return generator.styles(generator.map(latents, labels, truncation=truncation))
+    w = generator.map(latents, labels, truncation=truncation)
+    return generator.styles(w), w
 
 
 def _space(source: _Source, generator: Generator) -> Space:

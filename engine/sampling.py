@@ -31,11 +31,11 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
 
 
 @torch.inference_mode()
-def styles_from_seeds(
+def w_from_seeds(
     generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
 ) -> Tensor:
-    """Styles (n, C) of seeds at a truncation psi; of class `label` of a conditional generator, or
-    of a class that each seed draws.
+    """w (n, num_ws, w_dim) of seeds at a truncation psi; of class `label` of a conditional
+    generator, or of a class that each seed draws.
 
     Raises:
         OptionError: a seed, a truncation or a class out of its range.
@@ -44,7 +44,15 @@ def styles_from_seeds(
     z = latents_from_seeds(seeds, generator.z_dim).to(generator.device)
     classes = [int(np.random.default_rng(seed).integers(max(generator.c_dim, 1))) for seed in seeds]
     c = one_hot_labels(generator, classes, label)
-    return generator.styles(generator.map(z, c, truncation=truncation))
+    return generator.map(z, c, truncation=truncation)
+
+
+@torch.inference_mode()
+def styles_from_seeds(
+    generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
+) -> Tensor:
+    """Styles (n, C) of seeds; see `w_from_seeds`."""
+    return generator.styles(w_from_seeds(generator, seeds, truncation, label))
 
 
 def one_hot_labels(

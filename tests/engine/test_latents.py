@@ -103,6 +103,26 @@ def test_all_spaces_lead_to_the_styles_that_the_generator_gives(model, rows, tmp
     assert torch.equal(read(z=z[:2], w=rows), wanted), "the later space counts"
 
 
+def test_w_is_kept_where_the_file_tells_it(model, rows, tmp_path):
+    def read(**arrays: torch.Tensor) -> torch.Tensor | None:
+        path = npz(tmp_path / "a.npz", **{name: value.numpy() for name, value in arrays.items()})
+        return read_latents(path, model, truncation=0.5).w
+
+    assert torch.equal(read(w=rows), rows)
+    assert torch.equal(read(w=rows[:, 0]), rows[:, :1].expand(-1, ROWS, -1))
+    z = torch.randn(3, Z)
+    assert torch.equal(read(z=z), model.map(z, truncation=0.5))
+    assert read(styles=model.styles(rows), w=rows) is None, "it may be of other images"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    npz(folder / "1.npz", w=rows.numpy())
+    npz(folder / "2.npz", z=z.numpy())
+    both = read_latents(folder, model, truncation=0.5).w
+    assert torch.equal(both, torch.cat([rows, model.map(z, truncation=0.5)]))
+    npz(folder / "3.npz", styles=model.styles(rows).numpy())
+    assert read_latents(folder, model).w is None
+
+
 def test_plain_arrays_are_told_by_their_shape(model, rows, tmp_path):
     wanted = model.styles(rows)
     plain = {"styles": wanted, "w+": rows, "w": rows[:, 0], "z": torch.randn(2, Z)}

@@ -9,6 +9,7 @@ from styleatlas.engine.sampling import (
     latents_from_seeds,
     render_batches,
     styles_from_seeds,
+    w_from_seeds,
 )
 from styleatlas.store.errors import OptionError
 from styleatlas.store.layout import StyleLayout
@@ -32,6 +33,12 @@ def test_truncation_pulls_the_styles_of_seeds_to_the_mean(generator):
     whole, half, none = (styles_from_seeds(generator, [1, 2], psi) for psi in (1.0, 0.5, 0.0))
     assert torch.allclose(none, generator.offset.expand(2, -1))
     assert torch.allclose(half - none, (whole - none) / 2, atol=1e-6)
+
+
+def test_styles_of_seeds_are_those_of_their_w(generator):
+    w = w_from_seeds(generator, [1, 2], 0.5)
+    assert torch.equal(w, generator.map(latents_from_seeds([1, 2], 5), truncation=0.5))
+    assert torch.equal(styles_from_seeds(generator, [1, 2], 0.5), generator.styles(w))
 
 
 @pytest.mark.parametrize("truncation", [-0.1, 2.01, float("nan")])
