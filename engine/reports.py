@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,22 +63,24 @@ def origin(atlas: Atlas) -> str:
 
 
 def edit_record(
-    atlas: Atlas, columns: Sequence[Column], names: Sequence[str], before: Sequence[Record] = ()
+    atlas: Atlas, columns: Sequence[Column], names: Sequence[str], prior: Record | None = None
 ) -> Record:
     """What edits did: their directions, how they get on, and every image.
 
-    Each of the edits of an image has its own `alpha`; where CLIP measured it, its `probability` (of
-    the target against the neutral prompt) and the one `before`, its `clip_shift` (movement along
-    the text direction), its `directional_similarity`, and in `kept` the movement along each prompt
-    that it was to keep.
+    Every image tells its `way`, and of each way that was `tried` with which probability CLIP saw
+    the target. Each of its edits has an `alpha`, 0 where the table was not used; where CLIP
+    measured it, its `probability` (of the target against the neutral prompt) and the one `before`,
+    its `clip_shift` (movement along the text direction), its `directional_similarity`, and in
+    `kept` the movement along each prompt that it was to keep.
 
     Args:
         columns: of one job, for the images of these names.
-        before: records of the images that came before these.
+        prior: the record of the images that came before these.
     """
+    prior = prior or {}
     results = [column.result for column in columns]
     directions = {id(d): d for result in results for d in result.directions}.values()
-    images = list(before)
+    images = list(prior.get("images", ()))
     for column in columns:
         for j, direction in enumerate(column.result.directions):
             for i, name in enumerate(names):
@@ -86,13 +89,15 @@ def edit_record(
                     "column": column.label,
                     "target": direction.target,
                     "alpha": _number(column.result.alphas[i, j]),
+                    "way": column.result.ways[i],
+                    "tried": dict(column.result.tried[i]),
                 }
                 if column.shifts is not None:
                     image |= _seen(column.shifts[j], i)
                 images.append(image)
+    whys = [*prior.get("why", ()), *(result.why for result in results)]
     return {
-        "way": results[0].way,
-        "why": results[0].why,
+        "why": list(dict.fromkeys(whys)),
         "edits": [_direction_record(atlas, direction) for direction in directions],
         "conflicts": [vars(conflict) for conflict in conflicts(atlas, results[0].directions)],
         "images": images,
@@ -104,13 +109,22 @@ def edit_summary(record: Record) -> list[str]:
     lines = []
     for edit in record["edits"]:
         images = [image for image in record["images"] if image["target"] == edit["target"]]
-        low, high = (pick(image["alpha"] for image in images) for pick in (min, max))
-        span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
-        line = f'"{edit["target"]}": {len(edit["channels"])} channels, alpha {span}'
+        by_table = [image["alpha"] for image in images if image["way"] == "direction"]
+        line = f'"{edit["target"]}"'
+        if by_table:
+            low, high = min(by_table), max(by_table)
+            span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
+            line += f": {len(edit['channels'])} channels, alpha {span}"
         if "probability" in images[0]:
             first, last = (_median(images, key) for key in ("before", "probability"))
-            line += f", probability to CLIP {first:.3f} before, {last:.3f} after (medians)"
+            line += f"{',' if by_table else ':'} probability to CLIP {first:.3f} before, "
+            line += f"{last:.3f} after (medians)"
         lines.append(line)
+    ways = {(image["image"], image["column"]): image["way"] for image in record["images"]}
+    counts = Counter(ways.values())
+    if set(counts) != {"direction"}:
+        shares = ", ".join(f"{count} by {way}" for way, count in counts.items())
+        lines.append(f"{len(ways)} images: {shares} ({'; '.join(record['why'])})")
     for text in {text: 0 for image in record["images"] for text in image.get("kept", ())}:
         moved = np.mean([abs(image["kept"][text]) for image in record["images"]])
         lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
@@ -143,6 +157,14 @@ def _direction_record(atlas: Atlas, direction: Direction) -> Record:
             for c, r, s in chosen
         ],
     }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3.4 h, 5.2 days."""
+    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{1 if name == 'h' else 0}f} {name}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def table(records: Sequence[Record]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ..engine.reports import duration
 from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
 from .crew import Progress
@@ -64,14 +65,6 @@ def _line(progress: Progress, rate: float, left: float | None) -> str:
     ]
     end = "\n" if progress.blocks == progress.of_blocks else ""
     return "  ".join(parts) + end
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 12 min, 3.4 h, 5.2 days."""
-    for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.{1 if name == 'h' else 0}f} {name}"
-    return f"{seconds / 86400:.1f} days"
 
 
 def estimate_text(record: Record) -> str:

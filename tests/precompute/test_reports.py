@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from styleatlas.engine.reports import duration
 from styleatlas.precompute.crew import Progress
 from styleatlas.precompute.plan import WorkBlock
-from styleatlas.precompute.reports import ProgressReport, duration, summary, summary_text
+from styleatlas.precompute.reports import ProgressReport, summary, summary_text
 
 
 class Terminal(io.StringIO):
