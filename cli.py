@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .engine.texts import TextEmbedder
     from .precompute.build import Method
     from .store.atlas import Atlas
+    from .store.fingerprint import ModelIdentity
 
 
 Form = Literal["text", "json", "csv"]
@@ -37,8 +38,8 @@ MAX_LETTERS = 1024
 """Of an option in a recipe from anybody; longer ones are no option's."""
 
 SHAPING = {
-    *("keep", "seeds", "truncation", "label", "alphas", "probability", "beta", "channels"),
-    *("rule", "layers", "exclude", "grid", "before"),
+    *("method", "keep", "seeds", "truncation", "label", "alphas", "probability", "beta"),
+    *("channels", "rule", "layers", "exclude", "grid", "before"),
 }
 """The options of `edit` that say what a picture shows; its recipe keeps them."""
 
@@ -147,6 +148,15 @@ def class_option(command: Callable[..., None]) -> Callable[..., None]:
 def output_option(metavar: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     path = click.Path(path_type=Path)
     return click.option("-o", "--output", required=True, metavar=metavar, type=path, help=text)
+
+
+def mappers_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--mappers",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The folder of mappers to choose from; your library if not given.",
+    )(command)
 
 
 def json_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -399,6 +409,13 @@ def precompute(
     metavar="EDIT",
     help='As "NEUTRAL -> TARGET" or "NEUTRAL -> TARGET : WEIGHT"; more than one are combined.',
 )
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "direction", "mapper", "optimize"]),
+    default="auto",
+    show_default=True,
+    help="How; see above.",
+)
 @click.option("--keep", multiple=True, metavar="TEXT", help="What is to stay; may be repeated.")
 @click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
 @click.option(
@@ -468,6 +485,7 @@ def precompute(
 )
 @click.option("--generator", metavar="G", help="The atlas's generator; known for `avatars`.")
 @click.option("--clip", metavar="CLIP", help="The atlas's CLIP; known for `avatars`.")
+@mappers_option
 @device_option
 @json_option
 @click.pass_context
@@ -486,6 +504,7 @@ def edit(
     from_picture: Path | None,
     generator: str | None,
     clip: str | None,
+    mappers: Path | None,
     device: str | None,
     as_json: bool,
     **options: Any,
@@ -493,7 +512,14 @@ def edit(
     """Edit images by prompts.
 
     Without --alpha every image gets its own: as little as it takes for CLIP to see the target, by
-    a few renders. Which channels move is found by the shape of their scores.
+    a few renders. Which channels move is found by the shape of their scores. A prompt of many
+    things that the bank's phrases can say is made of their directions.
+
+    --method direction is the table alone. auto goes on where CLIP does not see the target after
+    that: it tries a mapper trained for these prompts, if there is one (see `mapper train`), then
+    optimises, and keeps what CLIP sees best; it tells which way each image went, and before work of
+    more than 10 seconds how long that takes. mapper and optimize take that way for every image.
+    With --alpha, --keep, --layers, --exclude-channels or several --edit, auto is the table alone.
 
     A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
     image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
@@ -504,6 +530,8 @@ def edit(
     from .engine.edits import Conflict, Edit
     from .engine.job import Images, Job, Output, produce
     from .engine.latents import require_styles_file, write_styles
+    from .engine.mapper import library_folder
+    from .engine.methods import Fallbacks, default_identity
     from .engine.recipe import read_recipe
     from .engine.reports import edit_summary
 
@@ -524,8 +552,8 @@ def edit(
     choice = Choice(**{name: options[name] for name in names})
     given = options["probability"]
     probability = DEFAULT_PROBABILITY if given is None else given
-    shown = (options["grid"], options["before"])
-    job = Job(tuple(asked), choice, options["alphas"], probability, *shown)
+    method, shown = options["method"], (options["grid"], options["before"])
+    job = Job(tuple(asked), choice, method, options["alphas"], probability, *shown)
     if styles is not None:
         require_styles_file(styles)
     table = open_atlas(atlas)
@@ -547,7 +575,12 @@ def edit(
     if as_json:  # it tells what CLIP saw
         _ = editor.texts.encoder
     stored = {name: value for name, value in options.items() if name != "seeds"}
-    record, edited = produce(editor, images, job, place, stored)
+    fallbacks = Fallbacks(
+        library_folder() if mappers is None else mappers,
+        lambda: default_identity(editor),
+        announce=lambda line: click.echo(line, err=True),
+    )
+    record, edited = produce(editor, images, job, place, stored, fallbacks)
     if styles is not None:
         seeds = images.origins if images.file is None and job.columns == 1 else None
         write_styles(styles, edited, model, seeds)
@@ -587,6 +620,164 @@ def recalled(ctx: click.Context, stored: Mapping[str, Any], path: Path | None) -
                     reason = error.message[:200]
                     raise InputError(f"{path}: recipe: {name}: {reason}") from error
     return options
+
+
+@main.command(
+    epilog="""
+    styleatlas optimize avatars --clip avatars --neutral "a face" --target "a hat" -o hat.webp
+    styleatlas optimize avatars --clip avatars --atlas avatars --neutral face --target bun -o b.png
+    styleatlas optimize ffhq.pkl --clip ViT-B-32.pt --neutral "a face" --target "an elf" -o elf.mp4
+    """
+)
+@click.argument("generator")
+@click.option("--clip", required=True, metavar="CLIP", help="As for precompute.")
+@click.option("--neutral", required=True, metavar="TEXT", help='Where from: "a face".')
+@click.option(
+    "--target",
+    "targets",
+    required=True,
+    multiple=True,
+    metavar="TEXT",
+    help='Where to: "a sad face"; may be repeated, a column each.',
+)
+@click.option("--atlas", metavar="ATLAS", help="Begin at the result of its direction.")
+@click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
+@click.option(
+    "--latent",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Start from a file of styles, w or z (.npz, .npy, .pt), or a folder of them, instead.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@class_option
+@click.option(
+    "--space",
+    type=click.Choice(["s", "w", "w+"]),
+    default="s",
+    show_default=True,
+    help="What moves: style channels, w, or w of each layer.",
+)
+@click.option("--steps", default=60, show_default=True, help="At most.")
+@click.option(
+    "--learning-rate", default=0.1, show_default=True, metavar="L", help="At its highest."
+)
+@click.option(
+    "--l2",
+    type=float,
+    metavar="W",
+    help="Weight of the sum of the squares of the step; .001 in s, whose unit is a sigma, and .008 "
+    "in w and w+ if not given.",
+)
+@click.option(
+    "--directional", default=1.0, show_default=True, help="Weight of the way CLIP sees it go."
+)
+@click.option(
+    "--identity",
+    metavar="I",
+    help="Who is to stay the same: off, clip, `avatars`, or the file of a face recogniser; "
+    "`avatars` for the embedded generator and off for others if not given.",
+)
+@click.option(
+    "--identity-weight", default=0.005, show_default=True, help="Weight of who is to stay the same."
+)
+@click.option("--crops", default=0, show_default=True, help="Random crops CLIP sees besides.")
+@click.option(
+    "--freeze",
+    type=Names(),
+    default=(),
+    metavar="L",
+    help="Layers that stay: names, patterns, kinds: b4.*,rgb.",
+)
+@click.option("--patience", default=20, show_default=True, help="Steps without a gain to stop at.")
+@click.option("--random-seed", default=0, show_default=True, help="Of the crops.")
+@output_option("PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film of the way.")
+@click.option("--styles", type=click.Path(path_type=Path), metavar="F", help="Also save .npz here.")
+@click.option("--seconds", default=4.0, show_default=True, help="Of a film, there and back.")
+@click.option("--fps", default=20.0, show_default=True, help="Frames a second of a film.")
+@device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of generator and CLIP; bfloat16 on CUDA and float32 elsewhere if not given.",
+)
+@json_option
+@click.pass_context
+def optimize(
+    ctx: click.Context,
+    /,
+    generator: str,
+    clip: str,
+    neutral: str,
+    targets: tuple[str, ...],
+    atlas: str | None,
+    seeds: tuple[int, ...],
+    latent: Path | None,
+    truncation: float,
+    label: int | None,
+    identity: str | None,
+    identity_weight: float,
+    random_seed: int,
+    output: Path,
+    styles: Path | None,
+    seconds: float,
+    fps: float,
+    device: str | None,
+    precision: Precision | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Optimise images towards prompts, for what a table knows no way to. No atlas is needed.
+
+    Adam looks for the step that makes small: 1 - cosine of image and target in CLIP, how far the
+    image strays from the direction between the prompts (--directional 0 leaves StyleCLIP's own
+    loss), the squared length of the step, and the change of who it is. The best step is kept, and
+    an image stops where it comes to no more. With --atlas it begins at the table's result, and
+    gets there sooner.
+
+    A sheet has a row an image and a column a target. A run that was interrupted or killed goes on
+    when the same command is started again.
+    """
+    from .engine.editor import Editor
+    from .engine.identity import load_identity
+    from .engine.job import Images
+    from .engine.latents import require_styles_file, write_styles
+    from .engine.load import load_encoder, load_generator, pick_device
+    from .engine.optimise import OptimiseSettings
+    from .engine.optimise_job import OptimiseJob, optimise, optimise_summary
+    from .engine.precision import pick_precision
+
+    if ctx.get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE and latent:
+        raise click.UsageError("--seed and --latent exclude each other; give one of them")
+    settings = OptimiseSettings(**options, identity=identity_weight, seed=random_seed)
+    job = OptimiseJob(neutral, targets, settings, output, seconds, fps)
+    if styles is not None:
+        require_styles_file(styles)
+    precision = pick_precision(precision, pick_device(device))
+    model = load_generator(generator, device, precision)
+    if latent is None:
+        images = Images.of_seeds(model, seeds, truncation, label)
+    else:
+        images = Images.of_file(model, latent, truncation, label)
+    job.require(model, images)
+    encoder = load_encoder(clip, device, precision)
+    people = load_identity(
+        identity or (zoo.NAME if generator == zoo.NAME else "off"), encoder, model.device
+    )
+    editor = Editor(open_atlas(atlas), model, encoder) if atlas else None
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    record, edited = optimise(
+        model, encoder, images, job, people, editor, tell=tell, stream=sys.stderr
+    )
+    if styles is not None:
+        known = images.origins if images.file is None and len(targets) == 1 else None
+        write_styles(styles, edited, model, known)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        click.echo("\n".join([str(output), *optimise_summary(record)]))
 
 
 @main.group()
@@ -934,6 +1125,270 @@ def evaluate(
     record = evaluation_record(evaluation)
     write_evaluation(record, evaluation_html(record, sample_strips(evaluation)), output)
     click.echo(json.dumps(record, indent=2) if as_json else f"{summary_text(record)}\n\n{output}")
+
+
+@main.group()
+def mapper() -> None:
+    """Train and apply latent mappers: networks that make one edit, of any image."""
+
+
+@mapper.command(
+    "train",
+    epilog="""
+    styleatlas mapper train avatars --clip avatars --neutral "a face" --target "a winking face"
+    styleatlas mapper train g.pkl --clip ViT-B-32.pt --neutral "a cat" --target "a lion" --batch 2
+    """,
+)
+@click.argument("generator")
+@click.option("--clip", required=True, metavar="CLIP", help="A file, a folder or a name.")
+@click.option("--neutral", required=True, metavar="TEXT", help='Where from: "a face".')
+@click.option("--target", required=True, metavar="TEXT", help='Where to: "a sad face".')
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The .safetensors file to write; a new one in the library folder if not given.",
+)
+@click.option("--steps", default=150, show_default=True, help="At most so many.")
+@click.option("--batch", default=8, show_default=True, help="Images a step.")
+@click.option("--learning-rate", default=2.0, show_default=True, help="At its highest.")
+@click.option(
+    "--groups",
+    type=Names(),
+    default="coarse,medium,fine",
+    show_default=True,
+    help="The rows of w that move.",
+)
+@click.option("--l2", default=1.4, show_default=True, help="Weight of the mean of (w' - w)^2.")
+@click.option(
+    "--directional", default=0.5, show_default=True, help="Weight of the way CLIP sees it go."
+)
+@click.option(
+    "--identity",
+    default="off",
+    show_default=True,
+    metavar="I",
+    help="What is to see the same person: off, clip, `avatars`, or a face recogniser's file.",
+)
+@click.option(
+    "--latents",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Train on a file of w or z (.npz, .npy, .pt), or a folder of them, instead of drawn ones.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the latents.")
+@click.option("--seed", default=0, show_default=True, help="Of weights and latents.")
+@class_option
+@device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of generator and CLIP; bfloat16 on CUDA and float32 elsewhere if not given.",
+)
+@json_option
+def mapper_train(
+    generator: str,
+    clip: str,
+    neutral: str,
+    target: str,
+    output: Path | None,
+    identity: str,
+    latents: Path | None,
+    device: str | None,
+    precision: Precision | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a mapper: a network that adds to the latents of any image what makes it the target.
+
+    For what an atlas knows no way to, such as looks of many parts, and for one edit of many
+    images. A training that was interrupted or killed goes on where it stopped when the same command
+    is started again. Its log, a row a step, is a .csv file beside the mapper.
+
+    A higher --l2 keeps more of the image; halve it where the target is not reached. Weights are
+    stored 100 times as large as they count, hence the learning rate. The identity loss fights
+    edits of what a person is known by, such as hair.
+
+    Without -o the mapper goes to the library folder, where `edit` finds it: the one that the
+    environment names in STYLEATLAS_MAPPERS, or else the user's own.
+    """
+    from .engine.identity import load_identity
+    from .engine.job import Images
+    from .engine.load import load_encoder, load_generator, pick_device
+    from .engine.mapper import library_path, write_mapper
+    from .engine.precision import pick_precision
+    from .precompute.mapper_reports import TrainingReport, training_record, training_text
+    from .precompute.mapper_state import TrainingFile
+    from .precompute.mappers import Trainer, TrainSettings, train
+    from .store.output import require_writable
+
+    settings = TrainSettings(**options)
+    if output is not None:
+        if output.suffix != ".safetensors":
+            raise OutputError(f"{output}: a mapper's name must end in .safetensors")
+        require_writable(output)
+    precision = pick_precision(precision, pick_device(device))
+    model = load_generator(generator, device, precision)
+    encoder = load_encoder(clip, device, precision)
+    people = load_identity(identity, encoder, model.device)
+    given = None
+    if latents is not None:
+        given = Images.of_file(model, latents, settings.truncation, settings.label).w
+        if given is None:
+            raise InputError(f"{latents}: holds styles alone; training takes w or z")
+    trainer = Trainer(model, encoder, neutral, target, settings, people, given)
+    if output is None:
+        output = library_path(model.identity, encoder.identity, neutral, target)
+    place = TrainingFile(output, trainer.config, trainer.record)
+    if place.kept is not None:
+        click.echo(f"resuming: {place.kept} of {settings.steps} steps are done", err=True)
+    try:
+        trained = train(trainer, place, TrainingReport(sys.stderr))
+    except KeyboardInterrupt:
+        if place.kept is not None:
+            kept = f"{place.kept} of {settings.steps} steps are kept in {place.path}"
+            click.echo(f"\ninterrupted: {kept}: the same command resumes", err=True)
+        raise
+    write_mapper(output, trained)
+    place.remove()
+    record = training_record(trained, str(place.log_path))
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        click.echo(training_text(str(output), generator, record))
+
+
+@mapper.command(
+    "apply",
+    epilog="""
+    styleatlas mapper apply wink.safetensors --seed 1-8 --before -o winks.png
+    styleatlas mapper apply elf.pt --generator ffhq.pkl --seed 3 --strength 0.5,1,1.5 -o elf.png
+    """,
+)
+@click.argument("mapper", metavar="MAPPER")
+@click.option("--generator", metavar="G", help="The mapper's generator; known for `avatars`.")
+@click.option("--seed", "seeds", type=Seeds(), default="1", show_default=True, help="1-8 or 3,5.")
+@click.option(
+    "--latent",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Start from a file of w or z (.npz, .npy, .pt), or a folder of them, instead.",
+)
+@click.option("--truncation", default=0.7, show_default=True, help="Psi of the seeds.")
+@class_option
+@click.option(
+    "--strength",
+    "strengths",
+    type=Numbers(),
+    default="1",
+    show_default=True,
+    metavar="S",
+    help="Times what it was trained to do, or some, a column each: 0,0.5,1.",
+)
+@click.option("--before", is_flag=True, help="A first column of the images as they were.")
+@output_option("PATH", "The PNG file to write.")
+@click.option("--styles", type=click.Path(path_type=Path), metavar="F", help="Also save .npz here.")
+@device_option
+@json_option
+@click.pass_context
+def mapper_apply(
+    ctx: click.Context,
+    /,
+    mapper: str,
+    generator: str | None,
+    seeds: tuple[int, ...],
+    latent: Path | None,
+    truncation: float,
+    label: int | None,
+    strengths: tuple[float, ...],
+    before: bool,
+    output: Path,
+    styles: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Edit images with a mapper. Neither CLIP nor an atlas is needed.
+
+    MAPPER is a file, or a name in the library folder: StyleAtlas's own, StyleCLIP's .pt, or the
+    module that styleclip-gan3 pickles; nothing in it is run. A sheet has a row an image and a
+    column a strength: 1 is as trained, 0 the image as it was.
+    """
+    import torch
+
+    from .engine.job import Images
+    from .engine.latents import require_styles_file, write_styles
+    from .engine.load import load_generator
+    from .engine.mapper import locate_mapper, mapper_record, read_mapper, summarise_mapper
+    from .engine.mapper_job import applied_records, applied_sheet, apply_mapper
+    from .engine.pictures import require_png, require_sheet_size, save_png
+
+    seeded = ctx.get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE
+    if seeded and latent is not None:
+        raise click.UsageError("--seed and --latent exclude each other; give one of them")
+    require_png(output)
+    if styles is not None:
+        require_styles_file(styles)
+    path = locate_mapper(mapper)
+    about = summarise_mapper(path)
+    model = load_generator(generator or _trained_with(about.record.generator), device)
+    trained = read_mapper(path, model)
+    if latent is None:
+        images = Images.of_seeds(model, seeds, truncation, label)
+    else:
+        images = Images.of_file(model, latent, truncation, label)
+    side = max(layer.resolution for layer in model.layout)
+    require_sheet_size(len(images.names), len(strengths) + before, side, side)
+    columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]
+    save_png(applied_sheet(model, images.styles, images.names, columns, before), output)
+    if styles is not None:
+        known = images.file is None and len(columns) == 1
+        edited = torch.cat([column.styles for column in columns])
+        write_styles(styles, edited, model, images.origins if known else None)
+    if as_json:
+        told = {"mapper": {"file": str(path), **mapper_record(about)}}
+        made = {"images": applied_records(images.names, columns)}
+        click.echo(json.dumps({"output": str(output), **told, **made}, indent=2))
+        return
+    texts = [f'"{text}"' for text in (about.record.neutral, about.record.target) if text]
+    counts = f"{len(images.names)} x {len(columns)} images"
+    click.echo(f"{output}: {counts}, {' -> '.join(texts) or path.name}")
+
+
+def _trained_with(generator: ModelIdentity | None) -> str:
+    """The name of a mapper's generator, where that is enough to load it."""
+    if generator is None:
+        raise OptionError("generator: the mapper does not tell its own; name it by --generator")
+    if generator.name != zoo.NAME:
+        raise OptionError(
+            f'generator: the mapper was trained with "{generator.name}"; name its file by '
+            "--generator"
+        )
+    return generator.name
+
+
+@mapper.command(
+    "list",
+    epilog="""
+    styleatlas mapper list --json
+    styleatlas mapper list downloads
+    """,
+)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@json_option
+def mapper_list(folder: Path | None, as_json: bool) -> None:
+    """Which mappers lie in FOLDER, or in the library folder.
+
+    What each says of itself; files of other programs say little. The library is the folder that
+    the environment names in STYLEATLAS_MAPPERS, or else the user's own.
+    """
+    from .engine.mapper import library_folder, list_mappers
+    from .engine.mapper_job import mappers_text
+
+    place = library_folder() if folder is None else folder
+    # Before the first training there is none of the user's own.
+    records = list_mappers(place) if folder is not None or place.is_dir() else []
+    click.echo(json.dumps(records, indent=2) if as_json else mappers_text(str(place), records))
 
 
 @main.group()

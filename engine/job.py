@@ -14,16 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from ..store.errors import InputError, OptionError, OutputError
-from .direction import Choice, Direction
+from .direction import Choice
 from .editor import DEFAULT_PROBABILITY, ClipShift, Editor, EditResult, Subject
 from .edits import Edit
 from .films import MAX_FPS, require_film, tiled, trip, write_film
 from .latents import read_latents
+from .methods import Fallbacks, Method, edit_by
 from .pictures import require_png, require_sheet_size, save_png, sheet
 from .protocols import Generator
 from .recipe import AtlasIdentity, Recipe
 from .reports import Record, edit_record
-from .sampling import batch_size, render_batches, styles_from_seeds
+from .sampling import batch_size, render_batches, w_from_seeds
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Job:
     Args:
         edits: made together, or each by itself in a grid.
         choice: of their channels.
+        method: how; with alphas, with something to keep or for several edits made together `auto`
+            is the table's direction.
         alphas: a column each; None for one column of automatic alphas.
         probability: that automatic alphas are to reach.
         grid: a column for each edit by itself.
@@ -41,10 +44,35 @@ class Job:
 
     edits: tuple[Edit, ...]
     choice: Choice
+    method: Method
     alphas: tuple[float, ...] | None = None
     probability: float = DEFAULT_PROBABILITY
     grid: bool = False
     before: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method in ("auto", "direction"):
+            return
+        if self.alphas is not None:
+            raise OptionError(f"method {self.method}: has no alpha; leave it out")
+        if self.choice != Choice():
+            raise OptionError(
+                f"method {self.method}: chooses no channels and keeps no prompt; leave out rule, "
+                "beta, channels, layers, what to exclude and what to keep"
+            )
+        if len(self.edits) > 1 and not self.grid:
+            raise OptionError(
+                f"method {self.method}: makes one edit at a time; say it in one prompt, or ask for "
+                "a grid"
+            )
+
+    def by_table(self, edits: Sequence[Edit]) -> bool:
+        """Whether edits made together are the table's without a question."""
+        if self.method != "auto":
+            return self.method == "direction"
+        alone = len(edits) == 1 and edits[0].weight == 1
+        bound = self.choice.keep or self.choice.layers or self.choice.exclude
+        return self.alphas is not None or bool(bound) or not alone
 
     @property
     def columns(self) -> int:
@@ -58,12 +86,14 @@ class Images:
 
     Args:
         styles: (n, C).
+        w: of the same images, (n, num_ws, w_dim); None where they are of styles alone.
         names: what people call each.
         origins: where each comes from: its seed, or its place among the latents of a file.
         file: the sha256 of that file; None for seeds.
     """
 
     styles: Tensor
+    w: Tensor | None
     names: tuple[str, ...]
     origins: tuple[int, ...]
     file: str | None = None
@@ -72,9 +102,9 @@ class Images:
     def of_seeds(
         cls, generator: Generator, seeds: Sequence[int], truncation: float, label: int | None
     ) -> Images:
-        """See `styles_from_seeds`."""
-        styles = styles_from_seeds(generator, seeds, truncation, label)
-        return cls(styles, tuple(f"seed {seed}" for seed in seeds), tuple(seeds))
+        """See `w_from_seeds`."""
+        w = w_from_seeds(generator, seeds, truncation, label)
+        return cls(generator.styles(w), w, tuple(f"seed {seed}" for seed in seeds), tuple(seeds))
 
     @classmethod
     def of_file(
@@ -82,7 +112,7 @@ class Images:
     ) -> Images:
         """A file of latents or a folder of them; see `read_latents`."""
         read = read_latents(path, generator, truncation=truncation, label=label)
-        return cls(read.styles, read.names, tuple(range(len(read.names))), read.sha256)
+        return cls(read.styles, read.w, read.names, tuple(range(len(read.names))), read.sha256)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -112,7 +142,8 @@ class Images:
     def at(self, chosen: Sequence[int]) -> Images:
         """Some of them."""
         names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
-        return Images(self.styles[list(chosen)], names, origins, self.file)
+        w = None if self.w is None else self.w[list(chosen)]
+        return Images(self.styles[list(chosen)], w, names, origins, self.file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +201,12 @@ class Output:
 
 
 def produce(
-    editor: Editor, images: Images, job: Job, output: Output, options: Mapping[str, Any]
+    editor: Editor,
+    images: Images,
+    job: Job,
+    output: Output,
+    options: Mapping[str, Any],
+    fallbacks: Fallbacks,
 ) -> tuple[Record, Tensor]:
     """Makes a job and writes it. A folder is made a batch at a time, so that no more than a batch
     is in memory. Every PNG keeps its recipe, with `options`.
@@ -187,7 +223,7 @@ def produce(
     styles: list[list[Tensor]] = []
     for start in range(0, len(images.names), size):
         part = images.at(range(start, min(start + size, len(images.names))))
-        columns = run(editor, part, job)
+        columns = run(editor, part, job, fallbacks)
         if recipe is None:  # once, as it hashes the table
             recipe = _recipe(editor, job, part, options)
         if output.kind == "film":
@@ -196,26 +232,42 @@ def produce(
             _write_sheet(output.path, editor, part, job, columns, recipe)
         else:
             _write_each(output.path, editor, part, job, columns, recipe)
-        record = edit_record(editor.atlas, columns, part.names, record.get("images", ()))
+        record = edit_record(editor.atlas, columns, part.names, record)
         styles.append([column.result.styles for column in columns])
     return record, torch.cat([torch.cat(column) for column in zip(*styles, strict=True)])
 
 
-def run(editor: Editor, images: Images, job: Job) -> list[Column]:
+def run(editor: Editor, images: Images, job: Job, fallbacks: Fallbacks) -> list[Column]:
     """Makes the columns of a job; measures them with CLIP where its image tower is needed anyway,
     or is loaded."""
-    directions, weights = editor.directions(job.edits, job.choice)
-    every = list(range(len(directions)))
     few = len(images.styles) <= batch_size(editor.generator)
     styles = Subject(editor.generator, images.styles) if few else images.styles
     columns = []
-    for group in [[i] for i in every] if job.grid else [every]:
-        chosen, factors = [directions[i] for i in group], [weights[i] for i in group]
-        for alpha in job.alphas or (None,):
-            result = editor.apply(styles, chosen, alpha, factors, job.probability)
+    for group in [(edit,) for edit in job.edits] if job.grid else [job.edits]:
+        made = _made(editor, styles, images.w, job, group, fallbacks)
+        for alpha, result in zip(job.alphas or (None,), made, strict=True):
             shifts = editor.measure(result) if editor.texts.has_encoder else None
-            columns.append(Column(_label(job, chosen, alpha), result, shifts))
+            columns.append(Column(_label(job, group, alpha), result, shifts))
     return columns
+
+
+def _made(
+    editor: Editor,
+    styles: Tensor | Subject,
+    w: Tensor | None,
+    job: Job,
+    edits: Sequence[Edit],
+    fallbacks: Fallbacks,
+) -> Iterator[EditResult]:
+    """What edits made together come to at each of a job's alphas."""
+    if not job.by_table(edits):
+        how = (fallbacks, job.choice, job.probability)
+        yield edit_by(job.method, editor, styles, w, edits[0], *how)
+        return
+    parts = edits if job.alphas else [part for edit in edits for part in editor.parts(edit)]
+    directions, weights = editor.directions(parts, job.choice)
+    for alpha in job.alphas or (None,):
+        yield editor.apply(styles, directions, alpha, weights, job.probability)
 
 
 def _write_sheet(
@@ -278,12 +330,13 @@ def _shown(editor: Editor, columns: Sequence[Column], job: Job) -> list[tuple[st
     return [("before", before), *shown]
 
 
-def _label(job: Job, directions: Sequence[Direction], alpha: float | None) -> str:
+def _label(job: Job, edits: Sequence[Edit], alpha: float | None) -> str:
     amount = "" if alpha is None else f"alpha {alpha:g}"
     if not job.grid:
         return amount or "after"
     several = len(job.alphas or ()) > 1
-    return f"{directions[0].target}, {amount}" if several else directions[0].target
+    target = edits[0].forward().target
+    return f"{target}, {amount}" if several else target
 
 
 def _recipe(editor: Editor, job: Job, images: Images, options: Mapping[str, Any]) -> Recipe:

@@ -192,9 +192,11 @@ class CountableEncoder:
 
 @pytest.fixture(autouse=True)
 def _empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
-    """No test sees or leaves anything in the user's own cache; child processes inherit this."""
+    """No test sees or leaves anything in the user's own cache or library of mappers; child
+    processes inherit this."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setenv("STYLEATLAS_MAPPERS", str(folder / "mappers"))
     monkeypatch.setattr("styleatlas.store.cache.user_cache_path", lambda name: folder / name)
 
 

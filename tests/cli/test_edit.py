@@ -7,17 +7,24 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from styleatlas import load_generator, zoo
 from styleatlas.engine import job as jobs
+from styleatlas.engine import methods
 from styleatlas.engine.direction import Choice
 from styleatlas.engine.editor import Editor
+from styleatlas.engine.latents import write_styles
+from styleatlas.engine.mapper import Mapper, MapperRecord, write_mapper
+from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, split_groups
+from styleatlas.engine.optimise import OptimiseSettings
 from styleatlas.engine.pictures import save_png, sheet
 from styleatlas.engine.recipe import Recipe, read_recipe
 from styleatlas.engine.sampling import styles_from_seeds
@@ -269,8 +276,8 @@ def avatars(run, tmp_path):
 
 def test_json_tells_channels_scores_and_what_clip_saw(letters, tmp_path):
     record = letters("--channels", 2, "--seed", "3,4", "--alpha", "0,2")
-    assert list(record) == ["output", "way", "why", "edits", "conflicts", "images"]
-    assert record["output"] == str(tmp_path / "o.png") and record["way"] == "direction"
+    assert list(record) == ["output", "why", "edits", "conflicts", "images"]
+    assert record["output"] == str(tmp_path / "o.png") and len(record["why"]) == 1
     (edit,) = record["edits"]
     assert (edit["neutral"], edit["target"], edit["keep"]) == ("a b", "a new c", [])
     assert len(edit["channels"]) == 2 and list(edit["channels"][0]) == ["channel", "score", "step"]
@@ -284,6 +291,7 @@ def test_json_tells_channels_scores_and_what_clip_saw(letters, tmp_path):
     assert shifts[:2] == [0, 0] and all(shifts[2:])
     for line in record["images"][:2]:
         assert line["before"] == line["probability"]
+    assert all((line["way"], line["tried"]) == ("direction", {}) for line in record["images"])
 
 
 def test_alpha_is_found_for_each_image_with_a_clip_of_ones_own(letters):
@@ -364,6 +372,173 @@ def test_without_the_clip_that_measures_no_picture_is_left(
     )
 
 
+# ways
+
+
+WINK = ("--neutral", "a face", "--target", "a winking face")
+SOME = ("--seed", "3,2")  # of which the table makes the first wink, to CLIP
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Optimisations of a few steps."""
+    few = partial(methods.Fallbacks, settings=OptimiseSettings(steps=8))
+    monkeypatch.setattr(methods, "Fallbacks", few)
+
+
+@pytest.fixture
+def winks(tmp_path) -> Path:
+    """A library with an untrained mapper for `WINK`, which leaves avatars as they are."""
+    atlas, generator = Atlas.open(zoo.ATLAS), load_generator("avatars", "cpu")
+    shape = tuple(generator.map(torch.zeros(1, generator.z_dim)).shape[1:])
+    groups = split_groups(generator.layout, generator.rows)
+    origin = atlas.fingerprint
+    record = MapperRecord(
+        library="test",
+        neutral="a face",
+        target="a winking face",
+        generator=origin.generator,
+        clip=origin.clip,
+        created="2026-11-22T05:40:00+00:00",
+    )
+    network = LatentMapper(MapperConfig(shape=shape, groups=groups, hidden=3, depth=2))
+    (tmp_path / "library").mkdir()
+    path = tmp_path / "library" / "winks.safetensors"
+    write_mapper(path, Mapper(network.requires_grad_(False), record))
+    return path
+
+
+def test_auto_tells_of_every_image_which_way_it_went_and_what_was_tried(quick, avatars):
+    record, notes = avatars(*WINK, *SOME)
+    assert notes == ""
+    first, second = record["images"]
+    assert (first["way"], list(first["tried"])) == ("direction", ["direction"])
+    assert (second["way"], list(second["tried"])) == ("optimize", ["direction", "optimize"])
+    assert second["tried"]["direction"] < 0.9 <= first["tried"]["direction"]
+    assert first["alpha"] > 0 == second["alpha"]
+    assert first["probability"] == pytest.approx(first["tried"]["direction"], abs=2e-3)
+    assert second["probability"] == pytest.approx(second["tried"]["optimize"], abs=2e-3)
+    (why,) = record["why"]
+    assert why.endswith("1 of 2 images optimised in s")
+
+
+def test_summary_counts_the_ways(quick, run, tmp_path):
+    told = run("edit", "avatars", *WINK, *SOME, "-o", tmp_path / "o.png")
+    assert told.exit_code == 0 and told.stderr == ""
+    first, second, third = told.stdout.splitlines()
+    assert first == f"{tmp_path / 'o.png'}: 2 x 1 images"
+    assert second.startswith('"a winking face": ') and ", alpha " in second
+    assert third.startswith("2 images: 1 by direction, 1 by optimize (channels of the atlas: ")
+
+
+def test_each_method_takes_its_way(quick, avatars, winks, tmp_path):
+    library = ("--mappers", winks.parent)
+    made = {}
+    for method in ("auto", "direction", "mapper", "optimize"):
+        record, notes = avatars(*WINK, *SOME, *library, "--method", method)
+        assert notes == ""
+        made[method] = [(image["way"], list(image["tried"])) for image in record["images"]]
+    assert made == {
+        "auto": [
+            ("direction", ["direction"]),
+            ("optimize", ["direction", "mapper", "optimize"]),
+        ],
+        "direction": [("direction", [])] * 2,
+        "mapper": [("mapper", ["mapper"])] * 2,
+        "optimize": [("optimize", ["optimize"])] * 2,
+    }
+
+
+def test_mapper_is_looked_for_in_the_library_if_no_folder_is_named(
+    avatars, refused, winks, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("STYLEATLAS_MAPPERS", str(winks.parent))
+    record, _ = avatars(*WINK, "--method", "mapper")
+    assert record["why"] == ["1 of 1 images by the mapper winks.safetensors"]
+    options = ("--method", "mapper", "--mappers", tmp_path / "none", "-o", tmp_path / "o.png")
+    message = refused("edit", "avatars", *WINK, *options)
+    assert message.startswith(f"mapper: none in {tmp_path / 'none'} is trained for")
+    assert "`styleatlas mapper train`" in message
+
+
+def test_direction_never_falls_back_however_poor(run, avatars, monkeypatch):
+    monkeypatch.setattr(methods, "Optimisation", None)
+    record, _ = avatars(*WINK, "--seed", "2", "--method", "direction")
+    assert record["images"][0]["probability"] < 0.9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(("--alpha", "3"), ("--keep", "a face with a hat"), ("--layers", "conv")),
+        ("--exclude-channels", "b16.conv1:0"),
+        ("--edit", "a face -> a face with a hat"),
+    ],
+    ids=" ".join,
+)
+def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(avatars, monkeypatch, options):
+    monkeypatch.setattr(methods, "Optimisation", None)
+    record, _ = avatars(*WINK, "--seed", "2", *options)
+    assert {image["way"] for image in record["images"]} == {"direction"}
+
+
+@pytest.mark.parametrize("method", ["mapper", "optimize"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--alpha", "3"), "has no alpha; leave it out"),
+        (("--keep", "a face with a hat"), "chooses no channels and keeps no prompt; leave out"),
+        (("--beta", "0.1"), "chooses no channels"),
+        (("--edit", "a face -> a face with a hat"), "makes one edit at a time; say it in one"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_option_that_a_method_cannot_follow_is_refused(refused, tmp_path, method, options, message):
+    fixed = ("edit", "avatars", *WINK, "--method", method, "-o", tmp_path / "o.png")
+    assert f"method {method}: {message}" in refused(*fixed, *options)
+
+
+def test_method_is_one_of_four(usage_error):
+    assert "'magic' is not one of 'auto', 'direction'" in usage_error(*PAIR, "--method", "magic")
+
+
+def test_what_takes_long_is_announced_before_it_begins(quick, avatars, monkeypatch):
+    monkeypatch.setattr(methods, "LONG", 0.0)
+    _, notes = avatars(*WINK, *SOME)
+    (line,) = notes.splitlines()
+    assert line.startswith("optimising 1 of 2 images: about ")
+    assert line.endswith("; --method direction does without")
+
+
+def test_picture_of_several_ways_is_repeated_to_the_same_bytes(quick, run, tmp_path):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    told = run("edit", "avatars", *WINK, *SOME, "-o", first)
+    assert "1 by direction, 1 by optimize" in told.stdout
+    assert read_recipe(first).options["method"] == "auto"
+    assert run("edit", "avatars", "--from-picture", first, "-o", again).exit_code == 0
+    assert again.read_bytes() == first.read_bytes()
+    table = ("--method", "direction")
+    run("edit", "avatars", "--from-picture", first, *table, "-o", tmp_path / "table.png")
+    assert not np.array_equal(pixels(tmp_path / "table.png"), pixels(first))
+
+
+def test_picture_by_optimisation_is_repeated_with_its_method(quick, run, tmp_path):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    run("edit", "avatars", *WINK, "--seed", "2", "--method", "optimize", "-o", first)
+    told = run("edit", "avatars", "--from-picture", first, "--json", "-o", again)
+    assert json.loads(told.stdout)["images"][0]["way"] == "optimize"
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_styles_alone_are_optimised_too(quick, avatars, tmp_path):
+    path = tmp_path / "styles.npz"
+    known, _ = avatars(*WINK, "--seed", "2", "--method", "optimize", "--styles", tmp_path / "o.npz")
+    generator = load_generator("avatars", "cpu")
+    write_styles(path, styles_from_seeds(generator, [2], 0.7), generator)
+    found, _ = avatars(*WINK, "--latent", path, "--method", "optimize")
+    assert found["images"][0]["tried"] == known["images"][0]["tried"]
+
+
 # folders and films
 
 
@@ -381,9 +556,9 @@ def test_folder_is_made_a_batch_at_a_time(draw_to, edit, tmp_path, monkeypatch):
     sizes = []
     known = jobs.run
 
-    def counted(editor, images, job):
+    def counted(editor, images, job, fallbacks):
         sizes.append(len(images.names))
-        return known(editor, images, job)
+        return known(editor, images, job, fallbacks)
 
     monkeypatch.setattr(jobs, "run", counted)
     monkeypatch.setattr(jobs, "batch_size", lambda generator: 2)
@@ -649,6 +824,7 @@ def test_picture_without_a_recipe_is_refused(refused_edit, tmp_path):
 
 LONG = "9" * 900_000
 HOSTILE = {
+    "method": ["x", "", 5, {}, [], True, ["auto", "auto"], "mapper", LONG],
     "seeds": ["x", "", [], [{}], {}, True, [-1], 2**70, 1e300, LONG, "0-9999," * 90_000 + "1"],
     "alphas": ["x", [], [{}], {}, True, [[1]], [1e9], LONG, "nan", "1," * 400_000 + "1"],
     "truncation": ["x", [], {}, True, -1, 1e300, LONG, "nan"],
@@ -854,7 +1030,8 @@ def test_failed_edit_leaves_what_was_there_and_makes_nothing(refused_edit, tmp_p
 
 
 def test_failure_in_a_shell_is_one_line_without_a_traceback(tiny_path, checkpoint, tmp_path):
-    arguments = (tiny_path, *PAIR, "--generator", checkpoint, "--beta", "0.99", "-o", "o.png")
+    options = ("--method", "direction", "--beta", "0.99", "-o", "o.png")
+    arguments = (tiny_path, *PAIR, "--generator", checkpoint, *options)
     done = subprocess.run(
         [sys.executable, "-m", "styleatlas.cli", "edit", *map(str, arguments)],
         capture_output=True,
