@@ -19,6 +19,7 @@ from torch import Tensor
 from ..store.errors import OptionError
 from .identity import Identity
 from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
+from .memory import give_back, is_out_of_memory, too_small
 from .protocols import Generator, JointEncoder
 from .sampling import batch_size
 
@@ -219,13 +220,30 @@ class Optimisation:
         report: Report = lambda done, means: None,
         save: Callable[[State], None] = lambda state: None,
     ) -> Optimised:
-        """All steps that are left; `save` is offered the state after each of them."""
-        n = len(self._state["stopped"])
+        """All steps that are left; `save` is offered the state after each of them. Rows that do
+        not fit into memory together go on in halves.
+
+        Raises:
+            DeviceMemoryError: a single row does not fit.
+        """
+        n, first = len(self._state["stopped"]), 0
         report(self.done, {})
-        for first in range(0, n, self._rows):
+        while first < n:
             rows = torch.arange(first, min(first + self._rows, n))
-            if (self._state["stopped"][rows] == RUNNING).any():
-                self._run(rows, report, save)
+            try:
+                if (self._state["stopped"][rows] == RUNNING).any():
+                    self._run(rows, report, save)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(rows) == 1:
+                    raise too_small(self._generator.device) from error
+                # Outside of this clause the failed step's tensors are gone.
+            else:
+                first += len(rows)
+                continue
+            self._rows = len(rows) // 2
+            give_back(self._generator.device)
         return self._outcome()
 
     def estimate(self) -> float:

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import torch
 
+from ..engine.memory import give_back, is_out_of_memory, too_small
 from ..engine.protocols import Generator
 from ..engine.sampling import batch_size
-from ..store.errors import DeviceMemoryError
 
 Result = TypeVar("Result")
 
@@ -43,20 +43,17 @@ class Batches:
             try:
                 result = self._watched(work, first, last)
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if last - first == 1:
-                    raise DeviceMemoryError(
-                        f"{self._device}: a single image does not fit into its memory; free some, "
-                        "or take another --device"
-                    ) from error
+                    raise too_small(self._device) from error
                 # Outside of this clause the failed attempt's tensors are gone.
             else:
                 yield result
                 first = last
                 continue
             self.size = (last - first) // 2
-            _give_back(self._device)
+            give_back(self._device)
 
     def _watched(self, work: Callable[[int, int], Result], first: int, last: int) -> Result:
         if self._measured:
@@ -69,17 +66,3 @@ class Batches:
         self.size = max(1, min(_MOST, int(_SHARE * free / taken)))
         self._measured = True
         return result
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """PyTorch's CPU allocator, and some of its libraries, raise no class of their own."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error) for text in ("can't allocate memory", "out of memory")
-    )
-
-
-def _give_back(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

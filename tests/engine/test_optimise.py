@@ -14,7 +14,7 @@ from torch import Tensor
 from styleatlas.engine import optimise
 from styleatlas.engine.optimise import LOSSES, Optimisation, Optimised, OptimiseSettings, Start
 from styleatlas.engine.sampling import w_from_seeds
-from styleatlas.store.errors import LayoutError, OptionError
+from styleatlas.store.errors import DeviceMemoryError, LayoutError, OptionError
 
 PROMPTS = ("a picture", "a picture channel7")
 LOSS, CLIP, DIRECTIONAL, L2, IDENTITY = (
@@ -466,3 +466,33 @@ def test_prompts_that_are_not_one_a_row_are_refused(run, start):
     for name in ("target", "neutral"):
         with pytest.raises(OptionError, match="prompts: are not one pair for each of 3 rows"):
             run(replace(given, **{name: getattr(given, name)[:2]}))
+
+
+class Crowded:
+    """An encoder that runs out of memory over more than `most` images; gradients count."""
+
+    def __init__(self, encoder, most: int) -> None:
+        self._encoder, self._most = encoder, most
+        self.seen: list[int] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._encoder, name)
+
+    def images(self, images: Tensor) -> Tensor:
+        if images.requires_grad:
+            self.seen.append(len(images))
+            if len(images) > self._most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self._encoder.images(images)
+
+
+def test_rows_that_do_not_fit_together_go_on_in_halves(run, pair):
+    crowded = Crowded(pair[1], 1)
+    found = run(encoder=crowded)
+    assert crowded.seen[0] == 3 and set(crowded.seen[1:]) == {1}
+    assert torch.allclose(found.styles, run().styles, atol=1e-5)
+
+
+def test_single_row_that_does_not_fit_is_an_error_that_says_so(run, pair):
+    with pytest.raises(DeviceMemoryError, match="cpu: a single image does not fit"):
+        run(encoder=Crowded(pair[1], 0))
