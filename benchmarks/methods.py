@@ -3,10 +3,10 @@
 The embedded pair, ten prompts, seeds 1 to n at psi 0.7: five prompts that the table answers well,
 and five of many parts or unusual words. Each is edited by direction, mapper, optimisation and auto,
 prompt by prompt, so that times are of the same minutes. The judge reads every avatar before and
-after; no way of editing knows it. The embedded identity network tells how much it is the same
-person still; optimisation and mappers have it among their losses. Mappers are trained first, and
-found again by a further run. A last table tells what optimisation gains by starting at the
-direction's result.
+after; no way of editing knows it. The embedded identity network, which an optimisation has among
+its losses, tells how much it is the same person still. Mappers are trained first, as `mapper train`
+does by default, and found again by a further run. A last table tells what optimisation gains by
+starting at the direction's result.
 """
 
 from __future__ import annotations
@@ -137,13 +137,11 @@ def counted(before: Sight, after: Sight, wanted: Mapping[int, Sequence[int]]) ->
     return Tally(lacking, lacking & has(after), same.sum(1), both.sum(1))
 
 
-def trained(
-    editor: Editor, identity: Identity, target: str, settings: TrainSettings, folder: Path
-) -> float:
+def trained(editor: Editor, target: str, settings: TrainSettings, folder: Path) -> float:
     """Sees to it that a mapper of these settings lies in a folder: the seconds of its training."""
     path = folder / f"{slug(target)}.safetensors"
     encoder = editor.texts.encoder
-    trainer = Trainer(editor.generator, encoder, NEUTRAL, target, settings, identity)
+    trainer = Trainer(editor.generator, encoder, NEUTRAL, target, settings)
     if path.exists():
         record = summarise_mapper(path).record
         if replace(record, measured={}, created="") == trainer.record:
@@ -362,7 +360,7 @@ def main(seeds: int, train_steps: int | None, out: Path, as_json: bool) -> None:
     settings = TrainSettings()
     if train_steps is not None:
         settings = replace(settings, steps=train_steps)
-    training = {target: trained(editor, identity, target, settings, mappers) for target in PROMPTS}
+    training = {target: trained(editor, target, settings, mappers) for target in PROMPTS}
     avatars = Avatars(editor, identity, seeds)
     fallbacks = Fallbacks(mappers, lambda: identity)
     warm_up(editor, avatars, fallbacks)

@@ -26,7 +26,7 @@ from .sampling import render_batches
 Method = Literal["auto", "direction", "mapper", "optimize"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-ENOUGH = 0.9
+ENOUGH = 0.97
 """CLIP's probability of a target, of its least likely part where it has several, from which on
 `auto` is content with an image; less, where alphas are to reach less."""
 LONG = 10.0
@@ -72,9 +72,9 @@ def edit_by(
 
     `auto` takes the table's direction. Where CLIP then sees the target, or the least likely of its
     parts, with less than `ENOUGH`, or than `probability` if that is less, it tries a mapper trained
-    for these prompts, if there is one, and where that is not enough either, an optimisation that
-    starts from the best so far; it keeps whatever CLIP saw best. `optimize` optimises every image,
-    from the table's result where there is one; the other methods take their way alone.
+    for these prompts, if there is one, and where that is not enough either, an optimisation; it
+    keeps whatever CLIP saw best. `optimize` optimises every image. An optimisation begins at the
+    table's result where there is one; the other methods take their way alone.
 
     Args:
         w: of the same images, (n, num_ws, w_dim), for mappers and optimisation in w.
@@ -115,6 +115,7 @@ class _Attempt:
         self._before = before.to(self._generator.device).clone()
         self._parts = editor.parts(edit)
         self._styles = self._before.clone()
+        self._begun = self._before
         self._seen = np.full(len(before), -np.inf)
         self._ways: list[Way] = ["direction"] * len(before)
         self._tried: list[dict[Way, float]] = [{} for _ in range(len(before))]
@@ -127,10 +128,9 @@ class _Attempt:
                 steps, weights = self._editor.directions(self._parts, choice)
                 found = self._editor.apply(self._given, steps, None, weights, self._probability)
                 why.append(found.why)
+                self._begun = found.styles.clone()
                 if method == "auto":
                     self._take("direction", self._every(), found.styles)
-                else:  # begins there, but does not stay there
-                    self._styles = found.styles.clone()
             except DirectionError as error:
                 why.append(f"no direction: {error}")
         if method == "mapper" or (method == "auto" and len(self._open())):
@@ -183,7 +183,7 @@ class _Attempt:
             target,
             neutral,
             None if self._w is None else self._w[rows],
-            self._styles[rows],
+            self._begun[rows],
         )
         optimisation = Optimisation(
             self._generator,
