@@ -381,7 +381,8 @@ SOME = ("--seed", "3,2")  # of which the table makes the first wink, to CLIP
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Optimisations of a few steps."""
+    """Optimisations of a few steps, and the bar that these avatars are made for."""
+    monkeypatch.setattr(methods, "ENOUGH", 0.9)
     few = partial(methods.Fallbacks, settings=OptimiseSettings(steps=8))
     monkeypatch.setattr(methods, "Fallbacks", few)
 
