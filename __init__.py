@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.editor import Editor, EditResult
-    from .engine.load import load_encoder, load_generator
+    from .engine.models.load import load_encoder, load_generator
     from .store.atlas import Atlas
     from .store.errors import StyleAtlasError
 
@@ -30,8 +30,8 @@ _HOMES = {
     "EditResult": ".engine.editor",
     "Editor": ".engine.editor",
     "StyleAtlasError": ".store.errors",
-    "load_encoder": ".engine.load",
-    "load_generator": ".engine.load",
+    "load_encoder": ".engine.models.load",
+    "load_generator": ".engine.models.load",
 }
 
 

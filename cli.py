@@ -23,9 +23,9 @@ from .store.errors import (
 )
 
 if TYPE_CHECKING:
-    from .engine.precision import Precision
-    from .engine.protocols import Generator, JointEncoder
-    from .engine.texts import TextEmbedder
+    from .engine.models.precision import Precision
+    from .engine.models.protocols import Generator, JointEncoder
+    from .engine.steering.texts import TextEmbedder
     from .precompute.build import Method
     from .store.atlas import Atlas
     from .store.fingerprint import ModelIdentity
@@ -179,7 +179,7 @@ def form_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def answer(records: list[dict[str, Any]], form: Form) -> None:
     """Print the records of a query."""
-    from .engine.reports import csv_lines, sides, table
+    from .engine.jobs.reports import csv_lines, sides, table
 
     if form == "json":
         click.echo(json.dumps(records, indent=2))
@@ -209,7 +209,7 @@ def open_atlas(source: str) -> Atlas:
 
 def open_texts(source: str, clip: str | None) -> tuple[Atlas, TextEmbedder]:
     """An atlas, and what embeds prompts as it does."""
-    from .engine.texts import TextEmbedder
+    from .engine.steering.texts import TextEmbedder
 
     atlas = open_atlas(source)
     return atlas, TextEmbedder(atlas, encoder_loader(atlas, clip, None))
@@ -221,7 +221,7 @@ def encoder_loader(
     """Loads the CLIP named, or else the one whose name the atlas knows, when it is called."""
 
     def load() -> JointEncoder:
-        from .engine.load import load_encoder
+        from .engine.models.load import load_encoder
 
         return load_encoder(clip or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
 
@@ -230,7 +230,7 @@ def encoder_loader(
 
 def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
     """The generator named, or else the one whose name the atlas knows."""
-    from .engine.load import load_generator
+    from .engine.models.load import load_generator
 
     known = generator or _known("generator", "--generator", atlas.fingerprint.generator.name)
     return load_generator(known, device)
@@ -336,8 +336,8 @@ def precompute(
     wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
     ViT-B-32/openai.
     """
-    from .engine.load import load_encoder, load_generator, pick_device
-    from .engine.precision import pick_precision
+    from .engine.models.load import load_encoder, load_generator, pick_device
+    from .engine.models.precision import pick_precision
     from .precompute.bench import Sources
     from .precompute.build import Settings, open_work
     from .precompute.build import precompute as build
@@ -525,15 +525,15 @@ def edit(
     image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
     all that it was made from inside, for --from-picture.
     """
-    from .engine.direction import Choice
     from .engine.editor import DEFAULT_PROBABILITY, Editor
-    from .engine.edits import Conflict, Edit
-    from .engine.job import Images, Job, Output, produce
-    from .engine.latents import require_styles_file, write_styles
-    from .engine.mapper import library_folder
-    from .engine.methods import Fallbacks, default_identity
-    from .engine.recipe import read_recipe
-    from .engine.reports import edit_summary
+    from .engine.fallbacks.mapper import library_folder
+    from .engine.jobs.edit import Images, Job, Output, produce
+    from .engine.jobs.methods import Fallbacks, default_identity
+    from .engine.jobs.reports import edit_summary
+    from .engine.models.latents import require_styles_file, write_styles
+    from .engine.pictures.recipe import read_recipe
+    from .engine.steering.direction import Choice
+    from .engine.steering.edits import Conflict, Edit
 
     if (neutral is None) != (target is None):
         raise click.UsageError("--neutral and --target belong together; give both")
@@ -738,13 +738,13 @@ def optimize(
     when the same command is started again.
     """
     from .engine.editor import Editor
-    from .engine.identity import load_identity
-    from .engine.job import Images
-    from .engine.latents import require_styles_file, write_styles
-    from .engine.load import load_encoder, load_generator, pick_device
-    from .engine.optimise import OptimiseSettings
-    from .engine.optimise_job import OptimiseJob, optimise, optimise_summary
-    from .engine.precision import pick_precision
+    from .engine.fallbacks.optimise import OptimiseSettings
+    from .engine.jobs.edit import Images
+    from .engine.jobs.optimise import OptimiseJob, optimise, optimise_summary
+    from .engine.models.identity import load_identity
+    from .engine.models.latents import require_styles_file, write_styles
+    from .engine.models.load import load_encoder, load_generator, pick_device
+    from .engine.models.precision import pick_precision
 
     if ctx.get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE and latent:
         raise click.UsageError("--seed and --latent exclude each other; give one of them")
@@ -881,7 +881,7 @@ def query_entangled(
     the image moves towards or away from more than the prompts alone explain. Moves and explained
     are cosines. Phrases about the target itself are left out.
     """
-    from .engine.direction import find_direction
+    from .engine.steering.direction import find_direction
 
     opened, texts = open_texts(atlas, clip)
     text = texts.direction(neutral, target)
@@ -906,7 +906,7 @@ def query_compare(a: str, b: str, form: Form) -> None:
     phrases in both banks, the rank correlation of their strengths, the median consistencies, and
     which share of the 30 channels that answer most to a phrase both name.
     """
-    from .engine.reports import origin
+    from .engine.jobs.reports import origin
 
     one, other = open_atlas(a), open_atlas(b)
     records = one.compare(other)
@@ -963,10 +963,10 @@ def sheet(
     layer:number; instead of channels, --top K with a pair of prompts shows those the pair moves
     most. Large images are scaled down as the sheet grows.
     """
-    from .engine.channel_sheet import draw_sheet, require_sheet, sheet_records
-    from .engine.pictures import require_png, save_png
-    from .engine.sampling import styles_from_seeds
-    from .engine.texts import TextEmbedder
+    from .engine.models.sampling import styles_from_seeds
+    from .engine.pages.channel_sheet import draw_sheet, require_sheet, sheet_records
+    from .engine.pictures.sheet import require_png, save_png
+    from .engine.steering.texts import TextEmbedder
 
     asked = (top, neutral, target)
     if bool(channels) == (None not in asked) or (channels and asked != (None, None, None)):
@@ -1027,8 +1027,8 @@ def report(
     which phrases, and, where the generator is at hand, what channels do in pictures. --neutral and
     --target, given together and as often as wanted, add what each layer answers to that pair.
     """
-    from .engine.atlas_report import PromptPair, report_html, require_html, write_report
-    from .engine.texts import TextEmbedder
+    from .engine.pages.atlas_report import PromptPair, report_html, require_html, write_report
+    from .engine.steering.texts import TextEmbedder
 
     if len(neutrals) != len(targets):
         raise click.UsageError("give --neutral and --target equally often; they make up pairs")
@@ -1039,7 +1039,7 @@ def report(
     pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
     figures = []
     if generator or table.fingerprint.generator.name == zoo.NAME:
-        from .engine.channel_sheet import report_figures
+        from .engine.pages.channel_sheet import report_figures
 
         figures = report_figures(open_generator(table, generator, device), table, label)
     page = report_html(table, pairs, figures)
@@ -1213,11 +1213,11 @@ def mapper_train(
     Without -o the mapper goes to the library folder, where `edit` finds it: the one that the
     environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
-    from .engine.identity import load_identity
-    from .engine.job import Images
-    from .engine.load import load_encoder, load_generator, pick_device
-    from .engine.mapper import library_path, write_mapper
-    from .engine.precision import pick_precision
+    from .engine.fallbacks.mapper import library_path, write_mapper
+    from .engine.jobs.edit import Images
+    from .engine.models.identity import load_identity
+    from .engine.models.load import load_encoder, load_generator, pick_device
+    from .engine.models.precision import pick_precision
     from .precompute.mapper_reports import TrainingReport, training_record, training_text
     from .precompute.mapper_state import TrainingFile
     from .precompute.mappers import Trainer, TrainSettings, train
@@ -1316,12 +1316,12 @@ def mapper_apply(
     """
     import torch
 
-    from .engine.job import Images
-    from .engine.latents import require_styles_file, write_styles
-    from .engine.load import load_generator
-    from .engine.mapper import locate_mapper, mapper_record, read_mapper, summarise_mapper
-    from .engine.mapper_job import applied_records, applied_sheet, apply_mapper
-    from .engine.pictures import require_png, require_sheet_size, save_png
+    from .engine.fallbacks.mapper import locate_mapper, mapper_record, read_mapper, summarise_mapper
+    from .engine.jobs.edit import Images
+    from .engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
+    from .engine.models.latents import require_styles_file, write_styles
+    from .engine.models.load import load_generator
+    from .engine.pictures.sheet import require_png, require_sheet_size, save_png
 
     seeded = ctx.get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE
     if seeded and latent is not None:
@@ -1382,8 +1382,8 @@ def mapper_list(folder: Path | None, as_json: bool) -> None:
     What each says of itself; files of other programs say little. The library is the folder that
     the environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
-    from .engine.mapper import library_folder, list_mappers
-    from .engine.mapper_job import mappers_text
+    from .engine.fallbacks.mapper import library_folder, list_mappers
+    from .engine.jobs.mapper import mappers_text
 
     place = library_folder() if folder is None else folder
     # Before the first training there is none of the user's own.
@@ -1424,7 +1424,7 @@ def prompts_add(
     over, and - is standard input. Phrases of the bank are skipped. The others are embedded by
     CLIP in the atlas's own templates; all else in the atlas stays as it is.
     """
-    from .engine.texts import TextEmbedder, encode_with
+    from .engine.steering.texts import TextEmbedder, encode_with
     from .prompts.embed import extended
     from .prompts.sets import read_phrases, unknown
     from .store.output import require_writable
@@ -1468,7 +1468,7 @@ def info(file: str, as_json: bool) -> None:
 
     A checkpoint is read, but no network is built and nothing in it is run.
     """
-    from .engine.reports import atlas_record, table
+    from .engine.jobs.reports import atlas_record, table
     from .store.file import is_other_file
 
     if file != zoo.NAME and is_other_file(file):

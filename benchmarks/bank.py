@@ -28,8 +28,8 @@ from generators import machine, memory_of
 from numpy.typing import NDArray
 
 from styleatlas import Atlas, load_encoder, zoo
-from styleatlas.engine.reports import table
-from styleatlas.engine.texts import encode_with
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
 from styleatlas.prompts.sets import read_vocabulary
 from styleatlas.store.bank import PromptBank

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from styleatlas import load_encoder, zoo
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.read import read_checkpoint
-from styleatlas.engine.clip import OpenClipEncoder
-from styleatlas.engine.generator import StyleGANGenerator, build
-from styleatlas.engine.preprocess import to_bytes
-from styleatlas.engine.protocols import JointEncoder
+from styleatlas.engine.models.clip import OpenClipEncoder
+from styleatlas.engine.models.generator import StyleGANGenerator, build
+from styleatlas.engine.models.preprocess import to_bytes
+from styleatlas.engine.models.protocols import JointEncoder
 from styleatlas.precompute.batches import Batches
 from styleatlas.precompute.plan import WorkBlock, slope_blocks, sweep_blocks
 from styleatlas.precompute.slopes import Probes, slopes_block

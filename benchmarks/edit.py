@@ -19,11 +19,11 @@ import torch
 from generators import GENERATORS, machine
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
-from styleatlas.engine.direction import Choice, Direction
 from styleatlas.engine.editor import Subject
-from styleatlas.engine.generator import StyleGANGenerator, build
-from styleatlas.engine.reports import table
-from styleatlas.engine.sampling import styles_from_seeds
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.models.generator import StyleGANGenerator, build
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.steering.direction import Choice, Direction
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout

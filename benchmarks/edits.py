@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from styleatlas import Editor
-from styleatlas.engine.direction import Choice
 from styleatlas.engine.evaluation.judges import AvatarJudge
 from styleatlas.engine.evaluation.scores import share, tally
-from styleatlas.engine.protocols import Generator
-from styleatlas.engine.sampling import render_batches, styles_from_seeds
+from styleatlas.engine.models.protocols import Generator
+from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
+from styleatlas.engine.steering.direction import Choice
 
 NEUTRAL = "a face"
 ALPHA, BETA = 5.5, 0.15

@@ -21,8 +21,8 @@ from scipy.stats import spearmanr
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
 from styleatlas.engine.evaluation.suite import read_suite
-from styleatlas.engine.reports import table
-from styleatlas.engine.sampling import render_batches, styles_from_seeds
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
 from styleatlas.store.queries import expected_shift
 from styleatlas.zoo.judge import Judge, Reading, shown
 

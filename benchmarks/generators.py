@@ -21,11 +21,11 @@ import plain_stylegan
 import torch
 from torch import Tensor, nn
 
-from styleatlas.engine.generator import build
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.models.generator import build
+from styleatlas.engine.models.preprocess import Preprocessing, preprocess
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
-from styleatlas.engine.preprocess import Preprocessing, preprocess
-from styleatlas.engine.reports import table
 
 Run = Callable[[], Tensor]
 

@@ -22,12 +22,12 @@ from generators import machine
 
 from styleatlas import load_encoder, load_generator, zoo
 from styleatlas.engine.evaluation.judges import AvatarJudge
-from styleatlas.engine.identity import load_identity
-from styleatlas.engine.mapper import Mapper
-from styleatlas.engine.mapper_job import applied_sheet, apply_mapper
-from styleatlas.engine.pictures import save_png
-from styleatlas.engine.reports import table
-from styleatlas.engine.sampling import styles_from_seeds, w_from_seeds
+from styleatlas.engine.fallbacks.mapper import Mapper
+from styleatlas.engine.jobs.mapper import applied_sheet, apply_mapper
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.models.identity import load_identity
+from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
+from styleatlas.engine.pictures.sheet import save_png
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train
 

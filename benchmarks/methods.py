@@ -30,17 +30,17 @@ from torch import Tensor
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
 from styleatlas.engine.editor import EditResult
-from styleatlas.engine.edits import Edit
 from styleatlas.engine.evaluation.judges import AvatarJudge
 from styleatlas.engine.evaluation.scores import Sight, Tally, rounded, share
 from styleatlas.engine.evaluation.summary import plain
-from styleatlas.engine.identity import Identity
-from styleatlas.engine.mapper import summarise_mapper, write_mapper
-from styleatlas.engine.methods import Fallbacks, Method, default_identity, edit_by
-from styleatlas.engine.optimise import LOSSES, Optimisation, OptimiseSettings, Start
-from styleatlas.engine.pictures import save_png, sheet
-from styleatlas.engine.reports import table
-from styleatlas.engine.sampling import render_batches, w_from_seeds
+from styleatlas.engine.fallbacks.mapper import summarise_mapper, write_mapper
+from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation, OptimiseSettings, Start
+from styleatlas.engine.jobs.methods import Fallbacks, Method, default_identity, edit_by
+from styleatlas.engine.jobs.reports import table
+from styleatlas.engine.models.identity import Identity
+from styleatlas.engine.models.sampling import render_batches, w_from_seeds
+from styleatlas.engine.pictures.sheet import save_png, sheet
+from styleatlas.engine.steering.edits import Edit
 from styleatlas.precompute.mapper_reports import TrainingReport
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train

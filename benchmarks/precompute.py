@@ -34,7 +34,7 @@ from generators import machine, memory_of
 from numpy.typing import NDArray
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
-from styleatlas.engine.reports import table
+from styleatlas.engine.jobs.reports import table
 from styleatlas.precompute.bench import Arrays, Bench, RemoteBench, Setup, Sources
 from styleatlas.precompute.build import Plan, Settings, precompute
 from styleatlas.precompute.crew import Crew

@@ -17,13 +17,13 @@ from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError
 from ..store.layout import Layer
 from ..store.queries import expected_shift
-from .alpha import find_alphas
-from .direction import Choice, Direction, find_direction
-from .edits import Edit
-from .protocols import Generator, JointEncoder, Resumed
-from .sampling import batch_size
-from .spelling import spell
-from .texts import TextEmbedder
+from .models.protocols import Generator, JointEncoder, Resumed
+from .models.sampling import batch_size
+from .steering.alpha import find_alphas
+from .steering.decompose import spell
+from .steering.direction import Choice, Direction, find_direction
+from .steering.edits import Edit
+from .steering.texts import TextEmbedder
 
 DEFAULT_PROBABILITY = 0.998
 MAX_ALPHA = 100.0

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import torch
 
-from ..engine.memory import give_back, is_out_of_memory, too_small
-from ..engine.protocols import Generator
-from ..engine.sampling import batch_size
+from ..engine.models.memory import give_back, is_out_of_memory, too_small
+from ..engine.models.protocols import Generator
+from ..engine.models.sampling import batch_size
 
 Result = TypeVar("Result")
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..engine.load import load_encoder, load_generator
-from ..engine.precision import Precision
-from ..engine.protocols import Generator, JointEncoder
+from ..engine.models.load import load_encoder, load_generator
+from ..engine.models.precision import Precision
+from ..engine.models.protocols import Generator, JointEncoder
 from ..store.errors import FingerprintError
 from ..store.fingerprint import ModelIdentity
 from .batches import Batches

@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .. import __version__
-from ..engine.protocols import Generator, JointEncoder
-from ..engine.sampling import MAX_SEED, one_hot_labels, require_truncation
-from ..engine.texts import encode_with
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import MAX_SEED, one_hot_labels, require_truncation
+from ..engine.steering.texts import encode_with
 from ..prompts.embed import build_bank
 from ..prompts.sets import PromptSet
 from ..store.atlas import Atlas

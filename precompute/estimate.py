@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engine.protocols import Generator, JointEncoder
-from ..engine.texts import encode_with
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.steering.texts import encode_with
 from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
 from ..store.layout import Layer

@@ -6,8 +6,8 @@ import json
 import time
 from typing import Any, TextIO
 
-from ..engine.mapper import Mapper
-from ..engine.reports import duration
+from ..engine.fallbacks.mapper import Mapper
+from ..engine.jobs.reports import duration
 from .mapper_state import Row
 from .mappers import Trainer
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..engine.checkpoints.mapper_checkpoint import header_from_json, header_to_json
 from ..engine.checkpoints.native import read_safetensors
-from ..engine.mapper import MapperRecord
+from ..engine.fallbacks.mapper import MapperRecord
 from ..engine.networks.mapper import MapperConfig
 from ..store.errors import CheckpointError, ResumeError
 from ..store.fingerprint import ModelIdentity

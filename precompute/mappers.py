@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import __version__
-from ..engine.identity import Identity
-from ..engine.losses import clip_loss, directional_loss, identity_loss
-from ..engine.mapper import Mapper, MapperRecord
+from ..engine.fallbacks.losses import clip_loss, directional_loss, identity_loss
+from ..engine.fallbacks.mapper import Mapper, MapperRecord
+from ..engine.models.identity import Identity
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import MAX_SEED, batch_size, one_hot_labels, require_truncation
 from ..engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
-from ..engine.protocols import Generator, JointEncoder
-from ..engine.sampling import MAX_SEED, batch_size, one_hot_labels, require_truncation
-from ..engine.texts import embed_prompts_of
+from ..engine.steering.texts import embed_prompts_of
 from ..store.errors import DeviceMemoryError, OptionError, PromptError
 from .mapper_state import Row, TrainingFile, TrainingState
 

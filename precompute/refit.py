@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine.direction import Choice, find_direction
-from ..engine.protocols import Generator, JointEncoder
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.steering.direction import Choice, find_direction
 from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError
 from .batches import Batches

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..engine.reports import duration
+from ..engine.jobs.reports import duration
 from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
 from .crew import Progress

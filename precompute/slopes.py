@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine.protocols import Generator, JointEncoder
+from ..engine.models.protocols import Generator, JointEncoder
 from ..store.errors import OptionError
 from .batches import Batches
 from .plan import WorkBlock

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine.protocols import Generator
-from ..engine.sampling import one_hot_labels, require_truncation
+from ..engine.models.protocols import Generator
+from ..engine.models.sampling import one_hot_labels, require_truncation
 from ..store.errors import OptionError
 
 _BATCH = 1000

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine.preprocess import to_bytes
-from ..engine.protocols import Generator, JointEncoder
+from ..engine.models.preprocess import to_bytes
+from ..engine.models.protocols import Generator, JointEncoder
 from .batches import Batches
 from .plan import WorkBlock, reference_channels
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from styleatlas.engine.generator import StyleGANGenerator, build
+from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from styleatlas.precompute.build import Settings, precompute

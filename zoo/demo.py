@@ -10,10 +10,10 @@ import click
 
 from .. import zoo
 from ..engine.editor import Editor, Subject
-from ..engine.load import load_encoder, load_generator
-from ..engine.pictures import save_png, sheet
-from ..engine.reports import sides, table
-from ..engine.sampling import styles_from_seeds
+from ..engine.jobs.reports import sides, table
+from ..engine.models.load import load_encoder, load_generator
+from ..engine.models.sampling import styles_from_seeds
+from ..engine.pictures.sheet import save_png, sheet
 from ..precompute.build import Settings, precompute
 from ..precompute.crew import Progress
 from ..precompute.reports import ProgressReport

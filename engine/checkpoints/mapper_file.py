@@ -28,9 +28,9 @@ from ..inert.records import Record, TensorRecord
 from ..inert.stream import MAGIC
 from ..inert.torchfile import read_torch
 from ..inert.unpickle import map_file
+from ..models.protocols import Generator
+from ..models.sampling import one_hot_labels
 from ..networks.mapper import MapperConfig, MapperGroup, Norm, Space
-from ..protocols import Generator
-from ..sampling import one_hot_labels
 from .checkpoint import is_real, shown
 from .mapper_checkpoint import (
     MAX_HEADER_BYTES,

@@ -15,8 +15,8 @@ from ... import zoo
 from ...store.atlas import Atlas
 from ...store.errors import FingerprintError, OptionError
 from ...zoo import judge as avatars
-from ..load import load_encoder
-from ..protocols import JointEncoder
+from ..models.load import load_encoder
+from ..models.protocols import JointEncoder
 from .scores import Sight
 from .suite import Attributes, Suite
 

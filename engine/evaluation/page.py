@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from ..charts import Markup, element, join
-from ..pages import figure, note, page, said, table
-from ..reports import Record
+from ..jobs.reports import Record
+from ..pages.charts import Markup, element, join
+from ..pages.html import figure, note, page, said, table
 from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..charts import Markup, element
-from ..reports import Record
+from ..jobs.reports import Record
+from ..pages.charts import Markup, element
 
 # A way keeps its hue: the default, its fixed alphas, the paper, and what comes after them.
 HUES = ("#c2286b", "#8a63d2", "#e07a1f", "#1f9d80", "#8c8c8c", "#b0a060")

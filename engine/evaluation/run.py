@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
-from ..direction import Direction
 from ..editor import Editor, EditResult, Subject
-from ..sampling import batch_size, styles_from_seeds
+from ..models.sampling import batch_size, styles_from_seeds
+from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
 from .scores import Sight, Tally, tally
 from .suite import Suite, Trial

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import sheet
+from ..pictures.sheet import sheet
 from .run import Evaluation
 
 SAMPLES = 8

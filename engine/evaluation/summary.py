@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...store.atlas import Atlas
-from ..recipe import AtlasIdentity
-from ..reports import Record, table
+from ..jobs.reports import Record, table
+from ..pictures.recipe import AtlasIdentity
 from .run import Evaluation, Outcome, WayResult
 from .scores import (
     RESAMPLES,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...store.atlas import Atlas
-from ..direction import Choice
 from ..editor import Editor
+from ..steering.direction import Choice
 
 ALPHAS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)
 FEWER_ALPHAS = (2.0, 4.0, 7.0, 10.0)

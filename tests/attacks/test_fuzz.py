@@ -26,9 +26,9 @@ from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
+from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.inert.records import Record, TensorRecord
 from styleatlas.engine.inert.torchfile import read_torch
-from styleatlas.engine.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.store.errors import CheckpointError
 

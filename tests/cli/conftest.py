@@ -92,7 +92,7 @@ def refused(run: Run, tmp_path: Path) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def tiny_atlas(draw, make_encoder, checkpoint) -> Atlas:
     """The atlas of the tiny StyleGAN2, drawn with a countable CLIP that reads 23 of its pixels."""
-    from styleatlas.engine.load import load_generator
+    from styleatlas.engine.models.load import load_generator
 
     return draw(load_generator(checkpoint, "cpu"), make_encoder(23), images=4)
 

@@ -17,17 +17,17 @@ import torch
 from PIL import Image
 
 from styleatlas import load_generator, zoo
-from styleatlas.engine import job as jobs
-from styleatlas.engine import methods
-from styleatlas.engine.direction import Choice
 from styleatlas.engine.editor import Editor
-from styleatlas.engine.latents import write_styles
-from styleatlas.engine.mapper import Mapper, MapperRecord, write_mapper
+from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
+from styleatlas.engine.fallbacks.optimise import OptimiseSettings
+from styleatlas.engine.jobs import edit as jobs
+from styleatlas.engine.jobs import methods
+from styleatlas.engine.models.latents import write_styles
+from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, split_groups
-from styleatlas.engine.optimise import OptimiseSettings
-from styleatlas.engine.pictures import save_png, sheet
-from styleatlas.engine.recipe import Recipe, read_recipe
-from styleatlas.engine.sampling import styles_from_seeds
+from styleatlas.engine.pictures.recipe import Recipe, read_recipe
+from styleatlas.engine.pictures.sheet import save_png, sheet
+from styleatlas.engine.steering.direction import Choice
 from styleatlas.store.atlas import Atlas
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")

@@ -93,7 +93,7 @@ def test_clip_judges_a_foreign_pair(run, draw, checkpoint, clip_folder, tmp_path
     """A tiny StyleGAN2 whose atlas a tiny CLIP drew; another tiny CLIP judges."""
     from safetensors.torch import load_file, save_file
 
-    from styleatlas.engine.load import load_encoder, load_generator
+    from styleatlas.engine.models.load import load_encoder, load_generator
 
     other = tmp_path / "other"
     other.mkdir()

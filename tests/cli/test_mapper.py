@@ -12,10 +12,10 @@ from PIL import Image
 
 from styleatlas import zoo
 from styleatlas.cli import main
-from styleatlas.engine import texts
-from styleatlas.engine.load import load_generator
-from styleatlas.engine.mapper import LIBRARY, find_mapper, library_folder, read_mapper
-from styleatlas.engine.sampling import w_from_seeds
+from styleatlas.engine.fallbacks.mapper import LIBRARY, find_mapper, library_folder, read_mapper
+from styleatlas.engine.models.load import load_generator
+from styleatlas.engine.models.sampling import w_from_seeds
+from styleatlas.engine.steering import texts
 from styleatlas.precompute.mappers import Trainer, TrainSettings
 from styleatlas.prompts.sets import PromptSet
 

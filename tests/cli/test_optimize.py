@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleatlas.engine import optimise_file, optimise_job
-from styleatlas.engine.optimise import Optimisation
-from styleatlas.engine.optimise_file import StateFile
+from styleatlas.engine.fallbacks.optimise import Optimisation
+from styleatlas.engine.jobs import optimise as optimise_job
+from styleatlas.engine.jobs import optimise_state as optimise_file
+from styleatlas.engine.jobs.optimise_state import StateFile
 
 PAIR = ("--neutral", "a face", "--target", "a bald face")
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from styleatlas import Atlas, load_generator, zoo
-from styleatlas.engine.channel_sheet import draw_sheet, sheet_records
-from styleatlas.engine.sampling import styles_from_seeds
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.pages.channel_sheet import draw_sheet, sheet_records
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 

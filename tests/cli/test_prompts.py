@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from styleatlas import load_encoder, zoo
 from styleatlas.cli import main
-from styleatlas.engine.texts import TextEmbedder
+from styleatlas.engine.steering.texts import TextEmbedder
 from styleatlas.prompts.embed import SENTENCES
 from styleatlas.store.atlas import Atlas
 

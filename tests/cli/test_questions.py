@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from styleatlas.engine.direction import find_direction
+from styleatlas.engine.steering.direction import find_direction
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from styleatlas import Atlas, load_encoder, load_generator, zoo
-from styleatlas.engine.direction import Choice, Direction
 from styleatlas.engine.editor import Editor, Subject
-from styleatlas.engine.edits import Edit
-from styleatlas.engine.sampling import styles_from_seeds
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.steering.direction import Choice, Direction
+from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.errors import FingerprintError, OptionError
 
 PAIR = {"neutral": "a picture", "target": "a picture channel7"}

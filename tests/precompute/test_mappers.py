@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from styleatlas import zoo
-from styleatlas.engine import texts
-from styleatlas.engine.identity import ClipIdentity
-from styleatlas.engine.load import load_encoder, load_generator
-from styleatlas.engine.mapper import read_mapper, write_mapper
-from styleatlas.engine.sampling import styles_from_seeds
+from styleatlas.engine.fallbacks.mapper import read_mapper, write_mapper
+from styleatlas.engine.models.identity import ClipIdentity
+from styleatlas.engine.models.load import load_encoder, load_generator
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.steering import texts
 from styleatlas.precompute import mappers
 from styleatlas.precompute.mapper_reports import TrainingReport, training_record, training_text
 from styleatlas.precompute.mapper_state import Row, TrainingFile
@@ -364,8 +364,8 @@ torch.optim.Adam([still]).step()
 spec = importlib.util.spec_from_file_location("countable", sys.argv[1])
 countable = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(countable)
-from styleatlas.engine import texts
-from styleatlas.engine.mapper import write_mapper
+from styleatlas.engine.steering import texts
+from styleatlas.engine.fallbacks.mapper import write_mapper
 from styleatlas.precompute import mappers
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.prompts.sets import PromptSet

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.load import load_encoder, load_generator
+from styleatlas.engine.models.load import load_encoder, load_generator
 from styleatlas.precompute.bench import Bench, Setup, Sources
 from styleatlas.precompute.build import Plan, Settings, open_work, precompute
 from styleatlas.precompute.estimate import estimate

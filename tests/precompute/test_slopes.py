@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from styleatlas.engine.load import load_encoder
+from styleatlas.engine.models.load import load_encoder
 from styleatlas.precompute.batches import Batches
 from styleatlas.precompute.build import Settings
 from styleatlas.precompute.plan import WorkBlock

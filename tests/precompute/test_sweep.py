@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.generator import StyleGANGenerator
-from styleatlas.engine.load import load_encoder
-from styleatlas.engine.preprocess import to_bytes
+from styleatlas.engine.models.generator import StyleGANGenerator
+from styleatlas.engine.models.load import load_encoder
+from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.precompute import build
 from styleatlas.precompute.batches import Batches
 from styleatlas.precompute.plan import WorkBlock, reference_channels, sweep_blocks

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.load import load_encoder, load_generator
+from styleatlas.engine.models.load import load_encoder, load_generator
 from styleatlas.precompute.bench import Sources
 from styleatlas.precompute.build import Settings, open_work, precompute
 from styleatlas.precompute.crew import Progress

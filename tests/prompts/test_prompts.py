@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from styleatlas.engine.clip import count_tokens
+from styleatlas.engine.models.clip import count_tokens
 from styleatlas.prompts import sets
 from styleatlas.prompts.embed import SENTENCES, build_bank, embed_prompts, extended
 from styleatlas.prompts.sets import (

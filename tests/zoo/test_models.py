@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
-from styleatlas.engine.sampling import latents_from_seeds, render_batches, styles_from_seeds
+from styleatlas.engine.models.sampling import latents_from_seeds, render_batches, styles_from_seeds
 from styleatlas.precompute.build import Settings, precompute
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.file import verify

@@ -36,9 +36,9 @@ from train_identity import IDENTITY, draw_pairs, identities
 from training import WORK, ZOO
 
 from styleatlas import load_encoder, load_generator, zoo
-from styleatlas.engine.pictures import save_png, sheet
-from styleatlas.engine.sampling import latents_from_seeds, render_batches
-from styleatlas.engine.texts import encode_with
+from styleatlas.engine.models.sampling import latents_from_seeds, render_batches
+from styleatlas.engine.pictures.sheet import save_png, sheet
+from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
 from styleatlas.prompts.sets import AVATAR_TEMPLATES
 from styleatlas.zoo.identity import IdentityNetwork, read_identity_network

@@ -1,0 +1,464 @@
+"""Latent optimisation (Patashnik et al. 2021, "StyleCLIP", section 4), many images at a time.
+
+For each image, Adam looks for the step in w, w+ or style space that makes small: the CLIP loss with
+the target, the directional loss, the squared length of the step, and the loss of identity. Rows
+never see each other: an image ends as it would alone, but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ...store.errors import OptionError
+from ..models.identity import Identity
+from ..models.memory import give_back, is_out_of_memory, too_small
+from ..models.protocols import Generator, JointEncoder
+from ..models.sampling import batch_size
+from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
+
+Space = Literal["s", "w", "w+"]
+L2 = {"s": 0.001, "w": 0.008, "w+": 0.008}
+"""The weight of the squared length, whose unit is a sigma of each channel in style space."""
+LOSSES = ("loss", "clip", "directional", "l2", "identity", "probability")
+"""What is told of every step; the last is CLIP's probability of the target, and no loss."""
+
+_RISE, _FALL = 0.05, 0.25  # shares of the steps: the learning rate's ramp up and down
+_GAIN = 2e-3  # of the loss: patience is for steps that gain less, all together
+_GRADIENTS = 4  # a gradient holds about as much as this many renders
+_MAX_STEPS = 10_000
+
+RUNNING, STEPS, PLATEAU, DIVERGED = range(4)
+STOPPED = ("running", "steps", "plateau", "diverged")
+
+
+@dataclass(frozen=True)
+class OptimiseSettings:
+    """How to optimise.
+
+    Args:
+        space: what is optimised: w, one row for all layers; w+, a row a layer; s, style space in
+            units of each channel's sigma.
+        steps: at most.
+        learning_rate: of Adam, at its highest; it rises over the first twentieth and falls by a
+            cosine over the last quarter of the steps (StyleCLIP's ramp).
+        l2: weight of the sum of the squares of the step; by the space if not given.
+        identity: weight of the identity loss.
+        directional: weight of the directional loss; 0 leaves StyleCLIP's own losses.
+        crops: random crops of each image that CLIP sees besides it.
+        freeze: layers that keep their styles: names, patterns such as `b32.*`, kinds.
+        patience: steps without a gain after which an image stops.
+        seed: of the crops.
+
+    Raises:
+        OptionError: a number out of its range, or an unknown space.
+    """
+
+    space: Space = "s"
+    steps: int = 60
+    learning_rate: float = 0.1
+    l2: float | None = None
+    identity: float = 0.005
+    directional: float = 1.0
+    crops: int = 0
+    freeze: tuple[str, ...] = ()
+    patience: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.space not in get_args(Space):
+            raise OptionError(
+                f"space {self.space!r}: is unknown; use one of {', '.join(get_args(Space))}"
+            )
+        if isinstance(self.freeze, str):
+            raise OptionError("freeze: is one text; give a tuple of them")
+        for name, low, high in (
+            ("steps", 1, _MAX_STEPS),
+            ("crops", 0, 64),
+            ("patience", 1, _MAX_STEPS),
+            ("seed", 0, 2**32 - 1),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise OptionError(f"{name} {value}: must be a whole number from {low} to {high}")
+        for name in ("learning_rate", "l2", "identity", "directional"):
+            value = getattr(self, name)
+            least = 1e-6 if name == "learning_rate" else 0
+            if value is not None and not least <= value <= 1000:
+                raise OptionError(
+                    f"{name.replace('_', ' ')} {value:g}: must lie between {least:g} and 1000"
+                )
+
+    @property
+    def l2_weight(self) -> float:
+        """Given, or that of the space."""
+        return L2[self.space] if self.l2 is None else self.l2
+
+    def learning_rate_at(self, step: int) -> float:
+        """Of a step, counted from 0 (StyleCLIP, `optimization/`)."""
+        done = (step + 1) / (self.steps + 1)
+        fall = min(1.0, (1 - done) / _FALL)
+        return self.learning_rate * (0.5 - 0.5 * math.cos(math.pi * fall)) * min(1, done / _RISE)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What n rows start from.
+
+    Args:
+        styles: of the images as they are, (n, C).
+        target, neutral: unit embeddings of each row's prompts, (n, D).
+        w: of the same images (n, num_ws, w_dim), for optimisation in w and w+.
+        warm: styles (n, C) to begin at, such as a direction's result; `styles` if not given.
+    """
+
+    styles: Tensor
+    target: Tensor
+    neutral: Tensor
+    w: Tensor | None = None
+    warm: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Optimised:
+    """What n rows came to.
+
+    Args:
+        styles: of the best step of each, (n, C).
+        best: which step that was, counted from 0, int64 (n,).
+        stopped: why each ended: "steps", "plateau" or "diverged", the best step before it kept.
+        curves: LOSSES at every step, float32 (n, steps, 6), NaN once a row had stopped.
+        path: styles on the way, float32 (n, k, C) on the CPU, the start first; k is 0 where they
+            were not asked for.
+    """
+
+    styles: Tensor
+    best: Tensor
+    stopped: tuple[str, ...]
+    curves: Tensor
+    path: Tensor
+
+
+State = dict[str, Tensor]
+Report = Callable[[int, Mapping[str, float]], None]
+"""Told how many steps of rows were done or have become needless, and the mean of LOSSES."""
+
+
+class Optimisation:
+    """An optimisation that can be stopped after any step and go on from its `state`, see `take_up`.
+
+    Args:
+        sigma: the standard deviation of every style channel, (C,).
+        identity: what the identity loss sees; None for none.
+        frames: how many steps of the way to keep for a film, at most.
+
+    Raises:
+        OptionError: rows that do not fit each other, w that is missing, or weights that the network
+            for identity cannot serve.
+        LayoutError: a layer to freeze that the generator does not have.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        encoder: JointEncoder,
+        start: Start,
+        sigma: Tensor,
+        settings: OptimiseSettings,
+        identity: Identity | None = None,
+        frames: int = 0,
+    ) -> None:
+        self._generator, self._encoder, self._identity = generator, encoder, identity
+        self._settings = settings
+        self._moves = _Moves(generator, start, sigma, settings)
+        # Out of inference mode, whose tensors no gradient can be taken through.
+        self._target, self._neutral = (
+            x.to(generator.device).float().clone() for x in (start.target, start.neutral)
+        )
+        n = len(start.styles)
+        if {len(self._target), len(self._neutral)} != {n}:
+            raise OptionError(f"prompts: are not one pair for each of {n} rows")
+        self._rows = max(1, batch_size(generator) // _GRADIENTS)
+        self._kept = _kept_steps(settings.steps, frames)
+        self._state = self._fresh(n)
+
+    def take_up(self, state: State) -> None:
+        """Go on from the `state` of the same optimisation.
+
+        Raises:
+            OptionError: it is of another shape.
+        """
+        ours = {name: (x.shape, x.dtype) for name, x in self._state.items()}
+        if {name: (x.shape, x.dtype) for name, x in state.items()} != ours:
+            raise OptionError("state: is of another optimisation; start afresh")
+        self._state = {name: tensor.clone() for name, tensor in state.items()}
+
+    @property
+    def state(self) -> State:
+        """All that it takes to go on, on the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._state.items()}
+
+    @property
+    def total(self) -> int:
+        """Steps of rows, at most."""
+        return len(self._state["stopped"]) * self._settings.steps
+
+    @property
+    def done(self) -> int:
+        """Steps of rows that are behind, or needless."""
+        ended = self._state["stopped"] != RUNNING
+        return int(torch.where(ended, self._settings.steps, self._state["steps"]).sum())
+
+    def run(
+        self,
+        report: Report = lambda done, means: None,
+        save: Callable[[State], None] = lambda state: None,
+    ) -> Optimised:
+        """All steps that are left; `save` is offered the state after each of them. Rows that do
+        not fit into memory together go on in halves.
+
+        Raises:
+            DeviceMemoryError: a single row does not fit.
+        """
+        n, first = len(self._state["stopped"]), 0
+        report(self.done, {})
+        while first < n:
+            rows = torch.arange(first, min(first + self._rows, n))
+            try:
+                if (self._state["stopped"][rows] == RUNNING).any():
+                    self._run(rows, report, save)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(rows) == 1:
+                    raise too_small(self._generator.device) from error
+                # Outside of this clause the failed step's tensors are gone.
+            else:
+                first += len(rows)
+                continue
+            self._rows = len(rows) // 2
+            give_back(self._generator.device)
+        return self._outcome()
+
+    def estimate(self) -> float:
+        """Seconds that all steps take, at most, by the time of one step of the first rows."""
+        n, device = len(self._state["stopped"]), self._generator.device
+        rows = torch.arange(min(self._rows, n))
+        before = self._seen_before(rows)
+        seconds = 0.0
+        for _ in range(2):  # the first warms up
+            start = time.perf_counter()
+            step = self._state["step"][rows].to(device).requires_grad_()
+            self._losses(step, rows, before, 0)[0].sum().backward()
+            float(_gradient(step).sum())  # waits for the device
+            seconds = time.perf_counter() - start
+        return seconds * self._settings.steps * n / len(rows)
+
+    def _run(self, rows: Tensor, report: Report, save: Callable[[State], None]) -> None:
+        """The steps of rows that are computed together."""
+        state, settings, device = self._state, self._settings, self._generator.device
+        step = state["step"][rows].to(device).requires_grad_()
+        adam = torch.optim.Adam([step], lr=settings.learning_rate)
+        begun = int(state["steps"][rows].max())
+        if begun:
+            moments = {name: state[name][rows].to(device) for name in ("exp_avg", "exp_avg_sq")}
+            adam.state[step] = {"step": torch.tensor(float(begun)), **moments}
+        before = self._seen_before(rows)
+        for number in range(begun, settings.steps):
+            going = rows[state["stopped"][rows] == RUNNING]
+            if len(going) == 0:
+                break
+            at = (going - rows[0]).to(device)
+            adam.param_groups[0]["lr"] = settings.learning_rate_at(number)
+            losses = self._losses(step[at], going, {k: v[at] for k, v in before.items()}, number)
+            adam.zero_grad()
+            losses[0].sum().backward()
+            finite = torch.isfinite(losses[0].detach()) & _finite_rows(_gradient(step))[at]
+            step.grad = torch.nan_to_num(_gradient(step), 0.0, 0.0, 0.0)
+            self._note(going, number, step.detach()[at].cpu(), losses.detach().cpu(), finite.cpu())
+            adam.step()
+            state["step"][rows] = step.detach().cpu()
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name][rows] = adam.state[step][name].cpu()
+            state["steps"][rows] = number + 1
+            curves = state["curves"][going, number]
+            means = dict(zip(LOSSES, curves.nanmean(0).tolist(), strict=True))
+            report(self.done, means)
+            save(self._state)
+        running = state["stopped"][rows] == RUNNING
+        state["stopped"][rows[running]] = STEPS
+
+    def _losses(self, step: Tensor, rows: Tensor, before: State, number: int) -> Tensor:
+        """LOSSES of rows at a step, (6, r)."""
+        settings = self._settings
+        images = self._generator.render(self._moves.styles(step, rows))
+        views = images
+        if settings.crops:
+            random = torch.Generator().manual_seed(_mixed(settings.seed, number))
+            views = torch.cat([images, random_crops(images, settings.crops, random)])
+        embeddings = self._encoder.images(views).unflatten(0, (-1, len(rows)))  # (views, r, D)
+        target, neutral = (x[rows.to(x.device)] for x in (self._target, self._neutral))
+        text = torch.nn.functional.normalize(target - neutral, dim=1)
+        clip = clip_loss(embeddings, target).mean(0)
+        directional = directional_loss(embeddings, before["clip"], text).mean(0)
+        l2 = l2_loss(step)
+        same = torch.zeros_like(clip)
+        if self._identity is not None:
+            same = identity_loss(self._identity.embed(images), before["identity"])
+        loss = (
+            clip
+            + settings.directional * directional
+            + settings.l2_weight * l2
+            + settings.identity * same
+        )
+        difference = (embeddings[0] * (target - neutral)).sum(1)
+        probability = torch.sigmoid(self._encoder.logit_scale * difference)
+        return torch.stack([loss, clip, directional, l2, same, probability])
+
+    @torch.no_grad()
+    def _seen_before(self, rows: Tensor) -> State:
+        """What the networks see of the images as they are."""
+        images = self._generator.render(self._moves.before[rows.to(self._moves.before.device)])
+        seen = {"clip": self._encoder.images(images)}
+        if self._identity is not None:
+            seen["identity"] = self._identity.embed(images)
+        return seen
+
+    def _note(
+        self, rows: Tensor, number: int, step: Tensor, losses: Tensor, finite: Tensor
+    ) -> None:
+        """Keeps a step where it is the best so far, and stops rows that come to no more."""
+        state = self._state
+        loss, best, mark = losses[0], state["loss"][rows], state["mark"][rows]
+        state["curves"][rows, number] = losses.t()
+        better = finite & (loss < best)
+        # Against the last step that gained, so that many small gains add up to one.
+        gained = finite & (torch.isinf(mark) | (loss < mark - _GAIN * mark.abs()))
+        state["mark"][rows[gained]] = loss[gained]
+        state["loss"][rows[better]] = loss[better]
+        state["best"][rows[better]] = number
+        state["best_step"][rows[better]] = step[better]
+        if number in self._kept:
+            state["path"][rows, self._kept.index(number)] = step
+        stalled = torch.where(gained, 0, state["stalled"][rows] + 1)
+        state["stalled"][rows] = stalled
+        stopped = torch.where(stalled >= self._settings.patience, PLATEAU, RUNNING)
+        state["stopped"][rows] = torch.where(finite, stopped, DIVERGED)
+
+    def _fresh(self, n: int) -> State:
+        first = self._moves.first().cpu()
+        steps, kept = self._settings.steps, len(self._kept)
+        return {
+            "step": first,
+            "best_step": first.clone(),
+            "exp_avg": torch.zeros_like(first),
+            "exp_avg_sq": torch.zeros_like(first),
+            "loss": torch.full((n,), math.inf),
+            "mark": torch.full((n,), math.inf),
+            "best": torch.zeros(n, dtype=torch.int64),
+            "steps": torch.zeros(n, dtype=torch.int64),
+            "stalled": torch.zeros(n, dtype=torch.int64),
+            "stopped": torch.full((n,), RUNNING),
+            "curves": torch.full((n, steps, len(LOSSES)), math.nan),
+            "path": torch.full((n, kept, *first.shape[1:]), math.nan),
+        }
+
+    @torch.no_grad()
+    def _outcome(self) -> Optimised:
+        state, rows = self._state, torch.arange(len(self._state["stopped"]))
+        styles = self._moves.styles(state["best_step"].to(self._generator.device), rows)
+        walked = self._walked().to(self._generator.device)
+        path = [self._moves.styles(walked[:, k], rows).cpu() for k in range(len(self._kept))]
+        return Optimised(
+            styles,
+            state["best"],
+            tuple(STOPPED[i] for i in state["stopped"].tolist()),
+            state["curves"],
+            torch.stack(path, 1) if path else torch.zeros(len(rows), 0, styles.shape[1]),
+        )
+
+    def _walked(self) -> Tensor:
+        """The steps that were kept of every row, up to its best, which then stands for the rest."""
+        path, best = self._state["path"], self._state["best_step"]
+        past = torch.tensor(self._kept)[None] > self._state["best"][:, None]  # (n, k)
+        past = past.view(*past.shape, *[1] * (path.ndim - 2))
+        return torch.where(past, best[:, None], path)
+
+
+class _Moves:
+    """How steps in a space move the styles of rows."""
+
+    def __init__(
+        self, generator: Generator, start: Start, sigma: Tensor, settings: OptimiseSettings
+    ) -> None:
+        self._generator, self._space = generator, settings.space
+        device = generator.device
+        self.before = start.styles.to(device).float().clone()
+        warm = start.styles if start.warm is None else start.warm
+        self._offset = warm.to(device).float().clone() - self.before
+        frozen = generator.layout.matching(settings.freeze) if settings.freeze else None
+        free = torch.ones(self.before.shape[1], device=device)
+        if frozen is not None:
+            free = 1 - torch.from_numpy(frozen).to(free)
+            if not free.any():
+                raise OptionError("freeze: leaves no layer to move; name fewer")
+        self._free = free
+        self._sigma = sigma.to(device).float().clone() * free
+        if settings.space == "s":
+            return
+        if start.w is None:
+            raise OptionError(
+                f"space {settings.space}: needs w, and these images are of styles alone; choose "
+                "space s, or give seeds, z or w"
+            )
+        self._w = start.w.to(device).float().clone()  # (n, num_ws, w_dim)
+        with torch.no_grad():
+            self._mapped = generator.styles(self._w)
+
+    def first(self) -> Tensor:
+        """The step to begin at: (n, C) in style space, (n, 1 or num_ws, w_dim) in w or w+."""
+        if self._space != "s":
+            rows = self._w[:, :1] if self._space == "w" else self._w
+            return torch.zeros_like(rows)
+        moving = self._sigma > 0
+        return torch.where(moving, self._offset / torch.where(moving, self._sigma, 1), 0)
+
+    def styles(self, step: Tensor, rows: Tensor) -> Tensor:
+        """The styles (r, C) of rows (r,) after a step; differentiable."""
+        at = rows.to(self.before.device)
+        if self._space == "s":
+            return self.before[at] + step * self._sigma
+        moved = self._generator.styles(self._w[at] + step) - self._mapped[at]
+        return self.before[at] + self._free * (self._offset[at] + moved)
+
+
+def _gradient(step: Tensor) -> Tensor:
+    """That of a leaf after a backward pass."""
+    assert step.grad is not None
+    return step.grad
+
+
+def _finite_rows(gradient: Tensor) -> Tensor:
+    return torch.isfinite(gradient).flatten(1).all(1)
+
+
+def _kept_steps(steps: int, frames: int) -> list[int]:
+    """Which steps a film of at most so many frames shows, evenly."""
+    if frames < 1:
+        return []
+    count = min(steps, frames)
+    return sorted({round(i * (steps - 1) / max(1, count - 1)) for i in range(count)})
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed of several numbers, so that a random state is no state to keep."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (2**63)
+    return seed

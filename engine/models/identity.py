@@ -1,0 +1,135 @@
+"""Whether two pictures show the same person: R of the identity loss 1 - <R(before), R(after)>."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import zoo
+from ...store.errors import OptionError
+from ...store.fingerprint import ModelIdentity
+from ...zoo.identity import IdentityNetwork, read_identity_network
+from ..checkpoints.identity_file import FaceNetwork, read_face_network
+from .protocols import JointEncoder
+
+OFF, CLIP = "off", "clip"
+
+ALIGNED_SIDE = 256
+FACE_ROWS, FACE_COLUMNS = slice(35, 223), slice(32, 220)
+
+
+class Identity(Protocol):
+    """Embeds people so that the cosine of two embeddings tells how much they are the same;
+    `name` is what people call it, `identity` what a fingerprint remembers of its weights."""
+
+    name: str
+    identity: ModelIdentity
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (n, channels, H, W) in [-1, 1], on its device -> unit (n, D); differentiable.
+
+        Raises:
+            OptionError: it cannot read such images.
+        """
+        ...
+
+
+class ClipIdentity:
+    """The similarity of a CLIP's image embeddings, for what no identity network was trained on."""
+
+    name = CLIP
+
+    def __init__(self, encoder: JointEncoder) -> None:
+        self.identity = encoder.identity
+        self._encoder = encoder
+
+    def embed(self, images: Tensor) -> Tensor:
+        """See `Identity.embed`."""
+        return self._encoder.images(images)
+
+
+class NetworkIdentity:
+    """`Identity` over a network, frozen on a device, and over what makes its inputs of images."""
+
+    def __init__(
+        self,
+        network: FaceNetwork | IdentityNetwork,
+        identity: ModelIdentity,
+        prepare: Callable[[Tensor], Tensor],
+        device: torch.device,
+    ) -> None:
+        self.name = identity.name
+        self.identity = identity
+        network = network.to(device).to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False)
+        self._prepare = prepare
+
+    def embed(self, images: Tensor) -> Tensor:
+        """See `Identity.embed`. Computes in the type of the weights, float32."""
+        weights = next(self.network.parameters())
+        embeddings: Tensor = self.network(self._prepare(images).to(weights.dtype))
+        return embeddings
+
+
+def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> Identity | None:
+    """None for `off`, the images of `encoder` by the name `clip`, the embedded network by the name
+    `avatars`, or a face recogniser from a file: `model_ir_se50.pth` or `resnet18_110.pth`, told
+    apart by their tensors. Nothing in a file is run.
+
+    Raises:
+        CheckpointError: the file cannot be read as a face recogniser.
+    """
+    if source == OFF:
+        return None
+    if source == CLIP:
+        return ClipIdentity(encoder)
+    if source == zoo.NAME:
+        avatars, sha256 = read_identity_network()
+        identity = ModelIdentity(source, sha256, {"width": avatars.width})
+        return NetworkIdentity(avatars, identity, require_avatars, device)
+    path = Path(source)
+    faces, sha256 = read_face_network(path)
+    identity = ModelIdentity(path.stem, sha256, {"width": faces.width})
+    return NetworkIdentity(faces, identity, partial(crop_faces, side=faces.side), device)
+
+
+def require_avatars(images: Tensor) -> Tensor:
+    """The images as they are, where they can be avatars: (n, 3, 64, 64).
+
+    Raises:
+        OptionError: images of another shape.
+    """
+    if images.ndim != 4 or images.shape[1:] != (3, 64, 64):
+        raise OptionError(
+            f"identity {zoo.NAME}: reads avatars of (n, 3, 64, 64), not images of shape "
+            f"{tuple(images.shape)}; choose clip or off, or name a face recogniser's file"
+        )
+    return images
+
+
+def crop_faces(images: Tensor, side: int) -> Tensor:
+    """The faces of images aligned as FFHQ's are: (n, 3, H, H) of any H -> (n, 3, side, side).
+
+    The crop is StyleCLIP's for IR-SE50: averaged to 256 pixels (a smaller image is resized
+    bilinearly), rows 35 to 222 and columns 32 to 219 of these, averaged to `side`. resnet_face18
+    has no published crop for such images and takes the same one.
+
+    Raises:
+        OptionError: images of another shape.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise OptionError(
+            f"identity: a face recogniser reads square RGB images (n, 3, H, H), not images of "
+            f"shape {tuple(images.shape)}; choose clip or off"
+        )
+    if images.shape[2] < ALIGNED_SIDE:
+        images = F.interpolate(images, ALIGNED_SIDE, mode="bilinear", align_corners=False)
+    else:
+        images = F.adaptive_avg_pool2d(images, ALIGNED_SIDE)
+    return F.adaptive_avg_pool2d(images[:, :, FACE_ROWS, FACE_COLUMNS], side)

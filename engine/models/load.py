@@ -1,0 +1,84 @@
+"""From a path or a name to a generator or a CLIP on a device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from ... import zoo
+from ...store.errors import OptionError
+from ..checkpoints.read import read_checkpoint
+from .clip import read_encoder
+from .generator import StyleGANGenerator
+from .precision import Precision
+from .protocols import Generator, JointEncoder
+
+
+def load_generator(
+    source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
+) -> Generator:
+    """The embedded generator by the name `avatars`, or one from a checkpoint of any dialect.
+
+    NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles, rosinality's files and
+    StyleAtlas's own are told apart by content. Nothing in a file is run. In `bfloat16` and
+    `float16` the layers of the highest resolutions compute in that type, the rest in float32.
+
+    Raises:
+        CheckpointError: the file cannot be read as a generator.
+        OptionError: the device does not exist here, or an unknown precision.
+    """
+    path, name = _resolve(source, zoo.GENERATOR)
+    chosen = pick_device(device)
+    return StyleGANGenerator.of(read_checkpoint(path), name, chosen, precision)
+
+
+def load_encoder(
+    source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
+) -> JointEncoder:
+    """The embedded CLIP by the name `avatars`, a file, a folder, or one by open_clip's name.
+
+    A file is OpenAI's archive or state dict, or one beside its `open_clip_config.json`; a folder
+    is in open_clip's layout; a name is `MODEL/TAG`, `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in
+    a file is run. In `bfloat16` and `float16` the towers run under autocast; what that costs in
+    accuracy stands with `OpenClipEncoder`.
+
+    Raises:
+        CheckpointError: no such file, or it does not hold a CLIP that can be built.
+        OptionError: the device does not exist here; open_clip knows no such model or weights; an
+            unknown precision; a package is missing that this CLIP needs.
+    """
+    path, name = _resolve(source, zoo.CLIP)
+    # A name may hold slashes, which a path on Windows would turn around.
+    found = os.fspath(path) if name == zoo.NAME else os.fspath(source)
+    return read_encoder(found, name, pick_device(device), precision)
+
+
+def pick_device(device: str | None) -> torch.device:
+    """The device named, or the best there is: CUDA, Apple's MPS, the CPU.
+
+    Raises:
+        OptionError: PyTorch does not know the device or cannot reach it.
+    """
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device {device!r}: cannot be used ({reason}); try cpu, cuda, cuda:1 or mps"
+        ) from error
+    return chosen
+
+
+def _resolve(source: str | os.PathLike[str], embedded: Path) -> tuple[Path, str]:
+    """A file and the name people know it by. A name wins over a file called the same."""
+    if os.fspath(source) == zoo.NAME:
+        return embedded, zoo.NAME
+    path = Path(source)
+    return path, path.stem or str(path)

@@ -1,0 +1,203 @@
+"""What a picture was made from, kept inside its PNG file: enough to make it again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from PIL import PngImagePlugin
+
+from ... import __version__
+from ...store.atlas import Atlas
+from ...store.errors import AtlasFormatError, InputError
+from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
+
+KEYWORD = "styleatlas"
+"""Of the text chunk (iTXt) that holds the recipe as JSON."""
+VERSION = 1
+MAX_BYTES = 2**20
+_MAX_DEPTH = 4
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+JSON = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AtlasIdentity:
+    """Which atlas: when it was drawn, and the hash of its numbers, 64 hex digits."""
+
+    created: str
+    sha256: str
+
+    @classmethod
+    def of(cls, atlas: Atlas) -> AtlasIdentity:
+        """The identity of an atlas, the same however its file was written."""
+        names = ("style_mean", "style_std", "channels", "rows", "consistency", "strength")
+        return cls(atlas.created, weights_sha256((name, getattr(atlas, name)) for name in names))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that an edit was made of.
+
+    Args:
+        generator, clip: the models.
+        atlas: which atlas the directions come from.
+        edits: prompts and weight of each edit: (neutral, target, weight). Any Unicode.
+        options: the remaining options of the command by name, as one writes them: seed, alpha,
+            beta, ...
+        inputs: where the images come from, if not from seeds: the sha256 of a file of latents, and
+            which of them.
+        library: what made the picture, such as ``styleatlas 0.1.0``.
+
+    Mappings hold JSON values only. They are taken through JSON, so that a recipe equals the same
+    recipe read again.
+
+    Raises:
+        InputError: a field of another type, or more than 1 MiB as JSON.
+    """
+
+    generator: ModelIdentity
+    clip: ModelIdentity
+    atlas: AtlasIdentity
+    edits: tuple[tuple[str, str, float], ...]
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    inputs: Mapping[str, JSON] = field(default_factory=dict)
+    library: str = f"styleatlas {__version__}"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.library, str):
+            raise _wrong("library", "a text")
+        if not isinstance(self.atlas.created, str):
+            raise _wrong("atlas", "a text as created")
+        if not isinstance(self.atlas.sha256, str) or not _SHA256.fullmatch(self.atlas.sha256):
+            raise _wrong("atlas", "64 lower-case hex digits as sha256")
+        edits = tuple(tuple(edit) if isinstance(edit, list | tuple) else () for edit in self.edits)
+        for edit in edits:
+            if [isinstance(part, str) for part in edit] != [True, True, False] or not _is_number(
+                edit[2]
+            ):
+                raise _wrong("edits", "a list of [neutral, target, weight]")
+        object.__setattr__(self, "edits", edits)
+        for name in ("options", "inputs"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) or not _is_json(dict(value)):
+                raise _wrong(name, "an object of JSON values")
+            object.__setattr__(self, name, json.loads(json.dumps(dict(value))))
+        if len(self.to_json()) > MAX_BYTES:
+            raise InputError(f"recipe: takes more than {MAX_BYTES} bytes; ask for fewer seeds")
+
+    def require_atlas(self, atlas: Atlas) -> None:
+        """Raise InputError unless it was made with this atlas."""
+        if self.atlas != AtlasIdentity.of(atlas):
+            raise InputError(
+                f"atlas: is of {atlas.created}, and the picture was made with one of "
+                f"{self.atlas.created}; name that one"
+            )
+
+    def to_json(self) -> str:
+        """One JSON object, in ASCII."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        for name in ("generator", "clip", "atlas"):
+            parts[name] = asdict(parts[name])
+        return to_json("recipe", {"version": VERSION, **parts})
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what :meth:`to_json` wrote, from anybody.
+
+        Raises:
+            InputError: it is no recipe, of another version, or has a field too many, too few or
+                of another type.
+        """
+        if len(text) > MAX_BYTES:
+            raise InputError(f"recipe: takes more than {MAX_BYTES} bytes; it is not StyleAtlas's")
+        try:
+            parts = from_json("recipe", text)
+            version = parts.pop("version", None)
+            if version != VERSION or type(version) is not int:
+                raise InputError(
+                    f"recipe: is of version {str(version)[:20]!r}, this StyleAtlas reads version "
+                    f"{VERSION}; upgrade it"
+                )
+            _require_fields("recipe", parts, cls)
+            for name, kind in {
+                "generator": ModelIdentity,
+                "clip": ModelIdentity,
+                "atlas": AtlasIdentity,
+            }.items():
+                if not isinstance(parts[name], dict):
+                    raise _wrong(name, "an object")
+                _require_fields(f"recipe, {name}", parts[name], kind)
+                parts[name] = kind(**parts[name])
+        except AtlasFormatError as error:
+            raise InputError(f"recipe: {str(error).removeprefix('recipe: ')}") from error
+        if not isinstance(parts["edits"], list):
+            raise _wrong("edits", "a list of [neutral, target, weight]")
+        return cls(**parts)
+
+
+def png_text(recipe: Recipe) -> PngImagePlugin.PngInfo:
+    """The text chunk that keeps a recipe in a PNG file."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(KEYWORD, recipe.to_json())
+    return info
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """The recipe in a PNG file from anybody; its pixels are not read.
+
+    Raises:
+        InputError: no such file, no PNG, no recipe in it, or one that is not sound.
+    """
+    try:
+        # Not Image.open, which minds the number of pixels; texts have bounds of their own.
+        with PngImagePlugin.PngImageFile(os.fspath(path)) as picture:
+            text = picture.info.get(KEYWORD)
+    except OSError as error:
+        reason = error.strerror or "it is damaged"
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
+    except (SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise InputError(f"{path}: is no sound PNG file; name a picture of `edit`") from error
+    if not isinstance(text, str):
+        raise InputError(
+            f"{path}: holds no recipe; name a picture that `edit` wrote and no other program "
+            "saved again"
+        )
+    try:
+        return Recipe.from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _require_fields(place: str, parts: dict[str, Any], kind: Any) -> None:
+    known = {part.name for part in fields(kind)}
+    for what, names in (("lacks", known - parts.keys()), ("has an unknown", parts.keys() - known)):
+        if names:
+            name = min(names)[:40]
+            raise InputError(f"{place}: {what} {name!r}; it is not as StyleAtlas writes it")
+
+
+def _wrong(name: str, wanted: str) -> InputError:
+    return InputError(f"recipe: {name} must be {wanted}; it is not as StyleAtlas writes it")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(float(str(value)))
+
+
+def _is_json(value: object, depth: int = 0) -> bool:
+    """Whether JSON holds a value, nested at most four deep."""
+    if isinstance(value, list | tuple):
+        return depth < _MAX_DEPTH and all(_is_json(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return depth < _MAX_DEPTH and all(
+            isinstance(key, str) and _is_json(item, depth + 1) for key, item in value.items()
+        )
+    return value is None or isinstance(value, str | bool) or _is_number(value)

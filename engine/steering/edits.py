@@ -1,0 +1,117 @@
+"""An edit as people write it, and what several of them do to each other. Without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...store.atlas import Atlas
+from ...store.errors import OptionError
+from ...store.queries import expected_shift
+from .direction import Direction
+
+MAX_WEIGHT = 20.0
+CONTAINS, UNDOES = 0.5, -0.2
+"""Shares from which on an edit is said to contain or to undo another."""
+_WRITTEN = re.compile(r"(?P<neutral>.+?)->(?P<target>.+?)(?::(?P<weight>[^:]*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """From one prompt to another, `weight` times as far as it would go alone.
+
+    A negative weight leads from the target to the neutral prompt.
+
+    Raises:
+        OptionError: a weight that is 0, not finite or beyond +-20.
+    """
+
+    neutral: str
+    target: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < abs(self.weight) <= MAX_WEIGHT:
+            raise OptionError(
+                f"weight {self.weight:g}: must lie between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g} and "
+                "not be 0"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Edit:
+        """Read `a face -> a sad face : 1.5`; the weight may be left out.
+
+        Raises:
+            OptionError: it is written otherwise, or a weight out of its range.
+        """
+        match = _WRITTEN.fullmatch(text)
+        neutral, target = (match["neutral"].strip(), match["target"].strip()) if match else ("", "")
+        if match is None or not neutral or not target:
+            raise OptionError(
+                f"edit {text[:80]!r}: write it as NEUTRAL -> TARGET : WEIGHT, such as "
+                "'a face -> a sad face : 1.5'"
+            )
+        if match["weight"] is None:
+            return cls(neutral, target)
+        try:
+            weight = float(match["weight"])
+        except ValueError:
+            raise OptionError(
+                f"edit {text[:80]!r}: {match['weight'].strip()!r} is no weight; write a number "
+                "after the colon, or leave both out"
+            ) from None
+        return cls(neutral, target, weight)
+
+    def forward(self) -> Edit:
+        """The same edit with a positive weight."""
+        if self.weight > 0:
+            return self
+        return Edit(self.target, self.neutral, -self.weight)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What one edit is expected to do of another.
+
+    Args:
+        edit, other: their targets.
+        share: how far `edit` moves images along the other's text direction, as a share of what the
+            other edit does itself at the same alpha. 1: it contains it; -1: it undoes it.
+        style_cosine: of their steps in style space, each channel counted by its strength, -1 to 1.
+    """
+
+    edit: str
+    other: str
+    share: float
+    style_cosine: float
+
+    def __str__(self) -> str:
+        what = "contains" if self.share > 0 else "undoes"
+        return (
+            f'"{self.edit}" {what} {abs(self.share):.0%} of "{self.other}" '
+            f"(cosine of their steps {self.style_cosine:.2f})"
+        )
+
+
+def conflicts(atlas: Atlas, directions: Sequence[Direction]) -> list[Conflict]:
+    """The pairs of which one contains at least half of the other, or undoes a fifth of it, asked
+    both ways."""
+    found = []
+    shifts = [expected_shift(atlas, direction.delta(1.0)) for direction in directions]
+    std = atlas.style_std[atlas.channels]
+    weights = np.divide(atlas.strength, std, out=np.zeros_like(std), where=std > 0)
+    steps = [direction.delta(1.0)[atlas.channels] * weights for direction in directions]
+    for i, edit in enumerate(directions):
+        for j, other in enumerate(directions):
+            own = float(shifts[j] @ other.text)
+            if i == j or own <= 0:
+                continue
+            share = float(shifts[i] @ other.text) / own
+            if share >= CONTAINS or share <= UNDOES:
+                sizes = float(np.linalg.norm(steps[i]) * np.linalg.norm(steps[j]))
+                cosine = float(steps[i] @ steps[j]) / sizes if sizes else 0.0
+                found.append(Conflict(edit.target, other.target, share, cosine))
+    return found

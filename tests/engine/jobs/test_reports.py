@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from styleatlas.engine.editor import Editor
+from styleatlas.engine.jobs.edit import Column, Images, Job, run
+from styleatlas.engine.jobs.methods import Fallbacks
+from styleatlas.engine.jobs.reports import (
+    atlas_record,
+    csv_lines,
+    edit_record,
+    edit_summary,
+    origin,
+    sides,
+    table,
+)
+from styleatlas.engine.steering.direction import Choice
+from styleatlas.engine.steering.edits import Edit
+
+SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
+
+
+def test_record_of_an_atlas_counts_its_channels_layer_by_layer(countable_atlas):
+    record = json.loads(json.dumps(atlas_record(countable_atlas)))
+    assert record["generator"] == {
+        "name": "countable 0",
+        "sha256": countable_atlas.fingerprint.generator.sha256,
+        "z": 5,
+    }
+    counts = ("style_channels", "swept_channels", "still_channels", "prompts", "width")
+    assert [record[name] for name in counts] == [14, 12, 1, 4, 28]
+    assert [(line["layer"], line["swept"], line["consistency"]) for line in record["layers"]] == [
+        ("input", 0, None),
+        ("b4.conv1", 3, 1.0),
+        ("b4.torgb", 2, 0.5),
+        ("b8.conv0", 4, 1.0),
+        ("b8.torgb", 3, 1.0),
+    ]
+
+
+@pytest.fixture
+def record_of(countable_atlas, generator, encoder):
+    """The record of a job on seeds, and its columns."""
+    editor = Editor(countable_atlas, generator, encoder)
+
+    def record_of(
+        seeds: list[int], job: Job, before: dict | None = None
+    ) -> tuple[dict, list[Column]]:
+        images = Images.of_seeds(generator, seeds, 0.7, None)
+        columns = run(editor, images, job, Fallbacks(Path("no such folder")))
+        record = edit_record(countable_atlas, columns, images.names, before)
+        return json.loads(json.dumps(record)), columns
+
+    return record_of
+
+
+def test_record_of_an_edit_has_a_line_for_every_column_and_image(record_of):
+    job = Job((SEVEN,), Choice(channels=2, keep=("something else",)), "direction", (0.0, 3.0))
+    record, columns = record_of([5, 9], job)
+    assert record["why"] == [columns[0].result.why] and record["conflicts"] == []
+    (edit,) = record["edits"]
+    assert (edit["neutral"], edit["target"]) == (SEVEN.neutral, SEVEN.target)
+    assert edit["keep"] == ["something else"]
+    assert edit["channels"][0]["channel"] == "b8.conv0:0" and len(edit["channels"]) == 2
+    assert [(line["image"], line["column"], line["alpha"]) for line in record["images"]] == [
+        *(("seed 5", "alpha 0", 0), ("seed 9", "alpha 0", 0)),
+        *(("seed 5", "alpha 3", 3), ("seed 9", "alpha 3", 3)),
+    ]
+    first, last = record["images"][0], record["images"][3]
+    (shift,) = columns[1].shifts
+    assert last["clip_shift"] == round(float(shift.along[1]), 4) > 0
+    assert last["kept"] == {"something else": round(float(shift.kept["something else"][1]), 4)}
+    assert last["probability"] > last["before"] == record["images"][1]["probability"]
+    assert first["directional_similarity"] == first["clip_shift"] == 0
+
+
+def test_record_without_a_measurement_says_nothing_of_clip(record_of, countable_atlas):
+    _, columns = record_of([5], Job((SEVEN,), Choice(), "direction", (1.0,)))
+    unseen = [Column(column.label, column.result, None) for column in columns]
+    record = edit_record(countable_atlas, unseen, ["seed 5"])
+    assert list(record["images"][0]) == [
+        *("image", "column", "target", "alpha", "way", "tried"),
+    ]
+    assert edit_summary(record) == [
+        f'"{SEVEN.target}": {len(record["edits"][0]["channels"])} channels, alpha 1'
+    ]
+
+
+def test_record_goes_on_from_images_before(record_of):
+    job = Job((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0,))
+    first, _ = record_of([5], job)
+    both, _ = record_of([9], job, first)
+    assert [line["image"] for line in both["images"]] == ["seed 5"] * 2 + ["seed 9"] * 2
+    assert both["images"][:2] == first["images"] and len(both["edits"]) == 2
+
+
+def test_record_tells_of_every_image_how_it_was_made_and_what_was_tried(record_of, countable_atlas):
+    _, (column,) = record_of([5, 9], Job((SEVEN,), Choice(), "direction"))
+    tried = ({"direction": 0.3, "optimize": 0.95}, {"direction": 0.99})
+    alphas = np.array([[0], [3]], np.float32)
+    parts = {"ways": ("optimize", "direction"), "tried": tried, "alphas": alphas, "why": "2 ways"}
+    mixed = Column("after", replace(column.result, **parts), None)
+    record = edit_record(countable_atlas, [mixed], ["seed 5", "seed 9"])
+    assert [(x["way"], x["alpha"], x["tried"]) for x in record["images"]] == [
+        ("optimize", 0, tried[0]),
+        ("direction", 3, tried[1]),
+    ]
+    later = edit_record(countable_atlas, [column], ["seed 5", "seed 9"], record)
+    assert later["why"] == ["2 ways", column.result.why] and len(later["images"]) == 4
+
+
+def test_record_of_a_grid_has_every_edit_once(record_of):
+    record, _ = record_of(
+        [5], Job((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0, 2.0), grid=True)
+    )
+    assert [edit["target"] for edit in record["edits"]] == [SEVEN.target, TWELVE.target]
+    assert [(line["target"], line["alpha"]) for line in record["images"]] == [
+        *((SEVEN.target, 1), (SEVEN.target, 2), (TWELVE.target, 1), (TWELVE.target, 2)),
+    ]
+
+
+def test_edits_that_undo_each_other_are_recorded_both_ways(record_of):
+    back = Edit("a picture channel7", "a picture", 0.5)
+    record, _ = record_of([5], Job((SEVEN, back), Choice(channels=1), "direction", (1.0,)))
+    assert [(conflict["edit"], conflict["share"]) for conflict in record["conflicts"]] == [
+        (SEVEN.target, pytest.approx(-1)),
+        (back.target, pytest.approx(-1)),
+    ]
+
+
+def test_summary_of_an_edit_tells_channels_alphas_and_what_clip_saw():
+    def image(alpha: float, before: float, after: float, kept: float) -> dict:
+        seen = {"before": before, "probability": after, "kept": {"a hat": kept}}
+        way = {"image": f"seed {alpha}", "column": "after", "way": "direction", "tried": {}}
+        return {"target": "a beard", "alpha": alpha, **way, **seen}
+
+    record = {
+        "why": ["channels of the atlas"],
+        "edits": [{"target": "a beard", "channels": [{}, {}, {}]}],
+        "images": [
+            *(image(2.0, 0.1, 0.9, -0.02), image(3.456, 0.2, 0.95, 0.04)),
+            image(4.0, 0.9, 0.99, 0.0),
+        ],
+    }
+    assert edit_summary(record) == [
+        '"a beard": 3 channels, alpha 2 to 4, probability to CLIP 0.200 before, 0.950 after '
+        "(medians)",
+        '"a hat": kept, but for 0.020 of movement to CLIP (mean)',
+    ]
+
+
+def test_summary_counts_the_ways_where_they_are_not_all_the_tables():
+    def image(name: str, way: str, alpha: float) -> dict:
+        chances = {"before": 0.1, "probability": 0.9, "tried": {"direction": 0.5}}
+        return {
+            **{"image": name, "column": "after", "target": "a beard", "kept": {}},
+            **{"way": way, "alpha": alpha, **chances},
+        }
+
+    edits = [{"target": "a beard", "channels": [{}, {}]}]
+    some = [image("1", "direction", 2.0), image("2", "optimize", 0), image("3", "optimize", 0)]
+    record = {"why": ["by the table", "2 of 3"], "edits": edits, "images": some}
+    seen = "probability to CLIP 0.100 before, 0.900 after (medians)"
+    assert edit_summary(record) == [
+        f'"a beard": 2 channels, alpha 2, {seen}',  # of those it was used for
+        "3 images: 1 by direction, 2 by optimize (by the table; 2 of 3)",
+    ]
+    assert edit_summary({**record, "images": some[1:]}) == [
+        f'"a beard": {seen}',
+        "2 images: 2 by optimize (by the table; 2 of 3)",
+    ]
+
+
+def test_table_aligns_numbers_right_and_words_left():
+    records = [
+        {"channel": "b4:1", "score": 0.12345, "swept": 5, "note": None},
+        {"channel": "b64.conv0:217", "score": -1.0, "swept": 12, "note": "x"},
+    ]
+    assert table(records).splitlines() == [
+        "channel         score  swept  note",
+        "b4:1            0.123      5  -",
+        "b64.conv0:217  -1.000     12  x",
+    ]
+
+
+def test_table_of_small_numbers_keeps_three_digits_of_the_largest():
+    records = [{"a": 0.00012344, "b": 0.5}, {"a": -0.0451, "b": 0.0}]
+    assert table(records).splitlines() == ["      a      b", " 0.0001  0.500", "-0.0451  0.000"]
+
+
+def test_nothing_is_said_so():
+    assert table([]) == "(nothing)" == sides([])
+    assert csv_lines([]) == ""
+
+
+def test_sides_stand_below_what_they_share():
+    records = [
+        {"channel": "b4:1", "side": "towards", "prompt": "a beard", "score": 0.5},
+        {"channel": "b4:1", "side": "away", "prompt": "a hat", "score": -0.25},
+    ]
+    assert sides(records).splitlines() == [
+        *("channel", "b4:1", "", "towards", "prompt   score", "a beard  0.500", ""),
+        *("away", "prompt   score", "a hat   -0.250"),
+    ]
+    alone = [{"side": "away", "prompt": "a hat"}]
+    assert sides(alone).splitlines() == ["towards", "(nothing)", "", "away", "prompt", "a hat"]
+
+
+def test_csv_quotes_what_needs_it_and_leaves_none_empty():
+    records = [
+        {"prompt": 'a "hat", red', "score": -0.25, "channel": None},
+        {"prompt": "plain", "score": 1.0, "channel": "b4:1"},
+    ]
+    text = csv_lines(records)
+    assert text == 'prompt,score,channel\n"a ""hat"", red",-0.25,\nplain,1.0,b4:1\n'
+
+
+def test_origin_names_method_images_and_clip(countable_atlas):
+    sha256 = countable_atlas.fingerprint.clip.sha256[:12]
+    known = f'method sweep, images 24, seed 0, CLIP "countable clip 0" ({sha256}), created 20'
+    assert origin(countable_atlas).startswith(known)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from styleatlas import load_generator
+from styleatlas.engine.models.load import load_encoder, pick_device
+from styleatlas.store.errors import CheckpointError, OptionError
+
+
+def test_generator_is_named_after_its_file(checkpoint):
+    generator = load_generator(str(checkpoint), "cpu")
+    assert generator.identity.name == "tiny"
+    assert generator.device == torch.device("cpu")
+    assert generator.identity == load_generator(checkpoint, "cpu").identity
+
+
+def test_loaded_generator_renders_what_was_saved(checkpoint, stylegan2):
+    generator = load_generator(checkpoint, "cpu")
+    styles = stylegan2.styles(stylegan2.map(torch.ones(2, 6)))
+    assert torch.allclose(generator.render(styles), stylegan2.render(styles), atol=1e-5)
+    assert not any(p.requires_grad for p in generator.network.parameters())
+
+
+@pytest.mark.parametrize("device", ["warp", "cpu:x", "meta:7:7", ""])
+def test_unknown_device_is_refused_in_one_line(device):
+    with pytest.raises(OptionError) as caught:
+        pick_device(device)
+    message = str(caught.value)
+    assert message.startswith(f"device {device!r}: cannot be used (")
+    assert message.endswith("; try cpu, cuda, cuda:1 or mps")
+    assert "\n" not in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_device_that_is_not_there_is_refused_in_one_line(checkpoint):
+    with pytest.raises(OptionError, match=r"device 'cuda:1': cannot be used \(.*\); try cpu"):
+        load_generator(checkpoint, "cuda:1")
+
+
+def test_best_device_is_one_that_exists():
+    assert torch.empty(1, device=pick_device(None)).device.type == pick_device(None).type
+
+
+def test_clip_that_is_not_there_or_another_file_is_refused(checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match="none: no such file or folder; check the path"):
+        load_encoder(tmp_path / "none", "cpu")
+    with pytest.raises(CheckpointError, match="does not say what its architecture is"):
+        load_encoder(checkpoint, "cpu")
