@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from . import __version__, zoo
+from . import __version__
 from .store.errors import (
     AtlasCorruptError,
     InputError,
@@ -21,6 +21,7 @@ from .store.errors import (
     OutputError,
     StyleAtlasError,
 )
+from .store.registry import EMBEDDED, bundle_of
 
 if TYPE_CHECKING:
     from .engine.models.precision import Precision
@@ -179,14 +180,14 @@ def form_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def answer(records: list[dict[str, Any]], form: Form) -> None:
     """Print the records of a query."""
-    from .engine.jobs.reports import csv_lines, sides, table
+    from .store.records import csv_lines, text_sides, text_table
 
     if form == "json":
         click.echo(json.dumps(records, indent=2))
     elif form == "csv":
         click.echo(csv_lines(records), nl=False)
     else:
-        click.echo(sides(records) if records and "side" in records[0] else table(records))
+        click.echo(text_sides(records) if records and "side" in records[0] else text_table(records))
 
 
 def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -204,7 +205,7 @@ def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
 def open_atlas(source: str) -> Atlas:
     from .store.atlas import Atlas
 
-    return Atlas.open(zoo.ATLAS if source == zoo.NAME else source)
+    return Atlas.open(EMBEDDED.atlas if source == EMBEDDED.name else source)
 
 
 def open_texts(source: str, clip: str | None) -> tuple[Atlas, TextEmbedder]:
@@ -238,7 +239,7 @@ def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> G
 
 def _known(what: str, option: str, name: str) -> str:
     # A file is remembered by its stem; only names of open_clip's hold a slash.
-    if name != zoo.NAME and "/" not in name:
+    if name != EMBEDDED.name and "/" not in name:
         raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
     return name
 
@@ -528,8 +529,8 @@ def edit(
     from .engine.editor import DEFAULT_PROBABILITY, Editor
     from .engine.fallbacks.mapper import library_folder
     from .engine.jobs.edit import Images, Job, Output, produce
+    from .engine.jobs.edit_records import edit_summary
     from .engine.jobs.methods import Fallbacks, default_identity
-    from .engine.jobs.reports import edit_summary
     from .engine.models.latents import require_styles_file, write_styles
     from .engine.pictures.recipe import read_recipe
     from .engine.steering.direction import Choice
@@ -761,7 +762,7 @@ def optimize(
     job.require(model, images)
     encoder = load_encoder(clip, device, precision)
     people = load_identity(
-        identity or (zoo.NAME if generator == zoo.NAME else "off"), encoder, model.device
+        identity or (EMBEDDED.name if generator == EMBEDDED.name else "off"), encoder, model.device
     )
     editor = Editor(open_atlas(atlas), model, encoder) if atlas else None
 
@@ -906,7 +907,7 @@ def query_compare(a: str, b: str, form: Form) -> None:
     phrases in both banks, the rank correlation of their strengths, the median consistencies, and
     which share of the 30 channels that answer most to a phrase both name.
     """
-    from .engine.jobs.reports import origin
+    from .store.describe import origin
 
     one, other = open_atlas(a), open_atlas(b)
     records = one.compare(other)
@@ -1038,7 +1039,7 @@ def report(
     both = zip(neutrals, targets, strict=True)
     pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
     figures = []
-    if generator or table.fingerprint.generator.name == zoo.NAME:
+    if generator or table.fingerprint.generator.name == EMBEDDED.name:
         from .engine.pages.channel_sheet import report_figures
 
         figures = report_figures(open_generator(table, generator, device), table, label)
@@ -1104,15 +1105,17 @@ def evaluate(
     from .engine.evaluation.summary import evaluation_record, summary_text
 
     table = open_atlas(atlas)
-    embedded = table.fingerprint.generator.name == zoo.NAME
-    if not embedded and (edits is None or judge is None):
-        missing = "edits" if edits is None else "judge"
+    bundle = bundle_of(table.fingerprint.generator)
+    suite_file = edits or (bundle.suite if bundle else None)
+    judge = judge or (bundle.name if bundle and bundle.judge else None)
+    if suite_file is None or judge is None:
+        missing = "edits" if suite_file is None else "judge"
         raise OptionError(f"{missing}: none is known for this atlas; name one by --{missing}")
-    suite = read_suite(edits or zoo.EDITS)
+    suite = read_suite(suite_file)
     compared = open_atlas(reference) if reference else None
     model = open_generator(table, generator, device)
     editor = Editor(table, model, encoder_loader(table, clip, device)())
-    seeing = judge_for(judge or zoo.NAME, table, suite, device)
+    seeing = judge_for(judge, table, suite, device)
     require_folder(output)
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=1, file=sys.stderr, hidden=hidden) as bar:
@@ -1337,7 +1340,7 @@ def mapper_apply(
         images = Images.of_seeds(model, seeds, truncation, label)
     else:
         images = Images.of_file(model, latent, truncation, label)
-    side = max(layer.resolution for layer in model.layout)
+    side = model.layout.resolution
     require_sheet_size(len(images.names), len(strengths) + before, side, side)
     columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]
     save_png(applied_sheet(model, images.styles, images.names, columns, before), output)
@@ -1359,7 +1362,7 @@ def _trained_with(generator: ModelIdentity | None) -> str:
     """The name of a mapper's generator, where that is enough to load it."""
     if generator is None:
         raise OptionError("generator: the mapper does not tell its own; name it by --generator")
-    if generator.name != zoo.NAME:
+    if generator.name != EMBEDDED.name:
         raise OptionError(
             f'generator: the mapper was trained with "{generator.name}"; name its file by '
             "--generator"
@@ -1429,8 +1432,8 @@ def prompts_add(
     from .prompts.sets import read_phrases, unknown
     from .store.output import require_writable
 
-    target = Path(zoo.ATLAS if atlas == zoo.NAME else atlas) if output is None else output
-    if target.resolve() == Path(zoo.ATLAS).resolve():
+    target = Path(EMBEDDED.atlas if atlas == EMBEDDED.name else atlas) if output is None else output
+    if target.resolve() == Path(EMBEDDED.atlas).resolve():
         raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
     require_writable(target)
     phrases = read_phrases(file)
@@ -1468,10 +1471,11 @@ def info(file: str, as_json: bool) -> None:
 
     A checkpoint is read, but no network is built and nothing in it is run.
     """
-    from .engine.jobs.reports import atlas_record, table
+    from .store.describe import atlas_record
     from .store.file import is_other_file
+    from .store.records import text_table
 
-    if file != zoo.NAME and is_other_file(file):
+    if file != EMBEDDED.name and is_other_file(file):
         from .engine.checkpoints.describe import checkpoint_record
         from .engine.checkpoints.read import read_checkpoint
 
@@ -1485,7 +1489,7 @@ def info(file: str, as_json: bool) -> None:
     for key, value in record.items():
         text = json.dumps(value) if isinstance(value, dict) else value
         click.echo(f"{key:<16}{text}")
-    click.echo("\n" + table(layers))
+    click.echo("\n" + text_table(layers))
 
 
 @main.command(
@@ -1522,7 +1526,7 @@ def verify(atlas: str, as_json: bool) -> None:
     """Prove every checksum of an atlas; exit 1 if one fails."""
     from .store.file import verify as prove
 
-    checks = prove(zoo.ATLAS if atlas == zoo.NAME else atlas)
+    checks = prove(EMBEDDED.atlas if atlas == EMBEDDED.name else atlas)
     if as_json:
         click.echo(json.dumps([vars(check) for check in checks], indent=2))
     else:

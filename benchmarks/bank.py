@@ -27,13 +27,14 @@ import numpy as np
 from generators import machine, memory_of
 from numpy.typing import NDArray
 
-from styleatlas import Atlas, load_encoder, zoo
-from styleatlas.engine.jobs.reports import table
+from styleatlas import Atlas, load_encoder
 from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
-from styleatlas.prompts.sets import read_vocabulary
+from styleatlas.prompts.sets import prompt_set
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.index import PromptIndex
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 
 Floats = NDArray[np.float32]
 Search = Callable[[Floats, int], NDArray[np.int64]]
@@ -86,7 +87,7 @@ def text_like(rows: int, width: int) -> Floats:
 
 def phrases(count: int) -> list[str]:
     """A subject with two things of the avatars' vocabulary, in all orders, up to `count`."""
-    bare = [p for p in read_vocabulary(zoo.NAME) if not p.startswith(SUBJECTS[:9])]
+    bare = [p for p in prompt_set(EMBEDDED.name).phrases if not p.startswith(SUBJECTS[:9])]
     pairs = list(permutations(bare, 2))
     return list(islice((f"{s} with {a} and {b}" for s in SUBJECTS for a, b in pairs), count))
 
@@ -94,7 +95,7 @@ def phrases(count: int) -> list[str]:
 def composed(rows: int, kept: Path) -> Floats:
     """Embeddings (n, 128) of composed phrases without templates, made if they are not in `kept`."""
     if not kept.exists():
-        encode = encode_with(load_encoder(zoo.NAME, "cpu"))
+        encode = encode_with(load_encoder(EMBEDDED.name, "cpu"))
         np.save(kept, embed_prompts(phrases(rows), ["{}"], encode))
     return np.load(kept)[:rows]
 
@@ -109,7 +110,7 @@ def questions(bank: PromptBank) -> Floats:
 
 def channels() -> Floats:
     """Rows of 100 channels of the embedded atlas that move CLIP alike in all images."""
-    atlas = Atlas.open(zoo.ATLAS)
+    atlas = Atlas.open(EMBEDDED.atlas)
     alike = np.flatnonzero(atlas.consistency > 1.5 / np.sqrt(atlas.images))
     return atlas.rows[np.random.default_rng(1).choice(alike, QUESTIONS, replace=False)]
 
@@ -209,7 +210,7 @@ def searches(bank: PromptBank, asked: Floats) -> list[Record]:
 
 def file_costs(bank: PromptBank) -> Record:
     """Seconds and GiB at the peak of writing an atlas with this bank and of opening it."""
-    shipped = Atlas.open(zoo.ATLAS)
+    shipped = Atlas.open(EMBEDDED.atlas)
     rows = np.zeros((len(shipped.rows), bank.width), np.float32)
     still = np.zeros(len(rows), np.float32)
     atlas = replace(shipped, rows=rows, consistency=still, strength=still, prompts=bank)
@@ -251,7 +252,7 @@ def main(rows: int, width: int, kept: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({**answer, "searches": records, "file": costs}, indent=2))
         return
     click.echo(answer)
-    click.echo(table(records) + "\n\n" + table([costs]))
+    click.echo(text_table(records) + "\n\n" + text_table([costs]))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from styleatlas import load_encoder, zoo
+from styleatlas import load_encoder
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.models.clip import OpenClipEncoder
@@ -36,6 +36,7 @@ from styleatlas.precompute.statistics import image_styles, style_statistics
 from styleatlas.precompute.sweep import sweep_block
 from styleatlas.precompute.tables import screened_count
 from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.registry import EMBEDDED
 
 Key = TypeVar("Key", bound=Hashable)
 Seconds = dict[str, float]
@@ -73,8 +74,8 @@ def load_models(name: str) -> Models:
     """The embedded pair by its name, or a generator of `generators.py` with a ViT-B/32, both of
     random weights."""
     torch.manual_seed(0)
-    if name == zoo.NAME:
-        checkpoint, encoder = read_checkpoint(zoo.GENERATOR), load_encoder(name, "cpu")
+    if name == EMBEDDED.name:
+        checkpoint, encoder = read_checkpoint(EMBEDDED.generator), load_encoder(name, "cpu")
     else:
         config = GENERATORS[name]
         checkpoint = GeneratorCheckpoint.of(
@@ -158,7 +159,7 @@ class Sample:
 
 
 SAMPLES = {
-    zoo.NAME: Sample(channels=4, images=16),
+    EMBEDDED.name: Sample(channels=4, images=16),
     "StyleGAN2 256": Sample(channels=1, images=4),
     "StyleGAN2 1024": Sample(channels=1, images=1, every=8),
 }

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from generators import GENERATORS, machine
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.editor import Subject
-from styleatlas.engine.jobs.reports import table
 from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.steering.direction import Choice, Direction
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("a face", "a face with glasses")
 ALPHA = 4.0
@@ -72,7 +73,11 @@ def random_atlas(layout: StyleLayout, identity: ModelIdentity) -> Atlas:
 
 
 def embedded() -> Editor:
-    return Editor(Atlas.open(zoo.ATLAS), load_generator(zoo.NAME), lambda: load_encoder(zoo.NAME))
+    return Editor(
+        Atlas.open(EMBEDDED.atlas),
+        load_generator(EMBEDDED.name),
+        lambda: load_encoder(EMBEDDED.name),
+    )
 
 
 def of_size(name: str) -> Editor:
@@ -81,7 +86,7 @@ def of_size(name: str) -> Editor:
     generator = StyleGANGenerator(build(GENERATORS[name]), identity)
     generator.network.synthesis.freeze()
     atlas = random_atlas(generator.layout, identity)
-    return Editor(atlas, generator, lambda: load_encoder(zoo.NAME))
+    return Editor(atlas, generator, lambda: load_encoder(EMBEDDED.name))
 
 
 def edit_record(name: str, editor: Editor, layers: tuple[str, ...], rounds: int) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def main(rounds: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"machine": told, "edits": edits, "directions": directions}))
         return
-    click.echo(f"{told}\n\n{table(edits)}\n\n{table(directions)}")
+    click.echo(f"{told}\n\n{text_table(edits)}\n\n{text_table(directions)}")
 
 
 if __name__ == "__main__":

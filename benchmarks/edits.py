@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from styleatlas import Editor
-from styleatlas.engine.evaluation.judges import AvatarJudge
-from styleatlas.engine.evaluation.scores import share, tally
+from styleatlas.engine.evaluation.judges import AttributeJudge
+from styleatlas.engine.evaluation.scores import count_edit, share
 from styleatlas.engine.models.protocols import Generator
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
 from styleatlas.engine.steering.direction import Choice
+from styleatlas.store.registry import EMBEDDED
 
 NEUTRAL = "a face"
 ALPHA, BETA = 5.5, 0.15
@@ -38,11 +39,11 @@ class Avatars:
     """Avatars of seeds 1 to n, and what the judge reads of them before and after edits."""
 
     def __init__(self, generator: Generator, seeds: int) -> None:
-        self._judge = AvatarJudge()
+        self._judge = AttributeJudge(EMBEDDED)
         self._styles = styles_from_seeds(generator, range(1, seeds + 1), 0.7)
         with torch.inference_mode():
             self.images = torch.cat(list(render_batches(generator, self._styles)))
-        self._before = self._judge.look(self.images).sight
+        self._before = self._judge.look(self.images).predictions
 
     def edited(
         self, editor: Editor, alpha: float, **choice: Any
@@ -52,9 +53,9 @@ class Avatars:
             direction = editor.direction(NEUTRAL, target, Choice(**choice))
             images = editor.apply(self._styles, direction, alpha).images
             names = self._judge.attributes[attribute]
-            counts = tally(
+            counts = count_edit(
                 self._before,
-                self._judge.look(images).sight,
+                self._judge.look(images).predictions,
                 list(self._judge.attributes).index(attribute),
                 np.array([names.index(value) for value in values]),
             )

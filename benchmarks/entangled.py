@@ -19,17 +19,18 @@ from edits import EDITS, NEUTRAL
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas import Atlas, Editor, load_encoder, load_generator
+from styleatlas.engine.evaluation.judges import AttributeJudge, Reading, visible_attributes
 from styleatlas.engine.evaluation.suite import read_suite
-from styleatlas.engine.jobs.reports import table
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
 from styleatlas.store.queries import expected_shift
-from styleatlas.zoo.judge import Judge, Reading, shown
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 
 # Attribute -> value -> its phrase.
 PHRASES = {
     attribute: {value: phrases[0] for value, phrases in values.items()}
-    for attribute, values in read_suite(zoo.EDITS).phrases.items()
+    for attribute, values in read_suite(EMBEDDED.suite).phrases.items()
 }
 FEWEST = 20  # avatars that show an attribute before and after
 CHANGED = 0.05  # of the avatars
@@ -38,7 +39,11 @@ CHANGED = 0.05  # of the avatars
 def rises(before: Reading, after: Reading, attribute: str) -> dict[str, float]:
     """How much the share of each value of an attribute rose; none if too few show it."""
     count = len(after[attribute])
-    seen = [i for i in range(count) if attribute in shown(before, i) & shown(after, i)]
+    seen = [
+        i
+        for i in range(count)
+        if attribute in visible_attributes(before, i) & visible_attributes(after, i)
+    ]
     if len(seen) < FEWEST:
         return {}
     return {
@@ -66,11 +71,11 @@ def readings(atlas: Atlas, shift: NDArray[Any], text: NDArray[Any]) -> dict[str,
 @click.option("--json", "as_json", is_flag=True)
 def main(seeds: int, as_json: bool) -> None:
     atlas, generator, encoder = (
-        Atlas.open(zoo.ATLAS),
+        Atlas.open(EMBEDDED.atlas),
         load_generator("avatars"),
         load_encoder("avatars"),
     )
-    editor, judge = Editor(atlas, generator, encoder), Judge()
+    editor, judge = Editor(atlas, generator, encoder), AttributeJudge(EMBEDDED)
     styles = styles_from_seeds(generator, range(1, seeds + 1), 0.7)
     with torch.inference_mode():
         images = torch.cat(list(render_batches(generator, styles)))
@@ -105,7 +110,7 @@ def main(seeds: int, as_json: bool) -> None:
         }
         for name, values in told.items()
     ]
-    click.echo(json.dumps(records, indent=2) if as_json else table(records))
+    click.echo(json.dumps(records, indent=2) if as_json else text_table(records))
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ import plain_stylegan
 import torch
 from torch import Tensor, nn
 
-from styleatlas.engine.jobs.reports import table
 from styleatlas.engine.models.generator import build
 from styleatlas.engine.models.preprocess import Preprocessing, preprocess
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
+from styleatlas.store.records import text_table
 
 Run = Callable[[], Tensor]
 
@@ -207,7 +207,7 @@ def main(only: str | None, rounds: int, device: str, row: str | None) -> None:
             answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             rows.append(json.loads(answer))
             click.echo(f"{name}, batch {batch}: {rows[-1]['images/s']} images/s", err=True)
-    click.echo(f"{machine(device)}\n\n{table(rows)}")
+    click.echo(f"{machine(device)}\n\n{text_table(rows)}")
 
 
 if __name__ == "__main__":

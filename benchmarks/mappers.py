@@ -20,16 +20,17 @@ import numpy as np
 import torch
 from generators import machine
 
-from styleatlas import load_encoder, load_generator, zoo
-from styleatlas.engine.evaluation.judges import AvatarJudge
+from styleatlas import load_encoder, load_generator
+from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.fallbacks.mapper import Mapper
 from styleatlas.engine.jobs.mapper import applied_sheet, apply_mapper
-from styleatlas.engine.jobs.reports import table
 from styleatlas.engine.models.identity import load_identity
 from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
 from styleatlas.engine.pictures.sheet import save_png
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 
 NEUTRAL = "a face"
 WANTED = {
@@ -46,19 +47,21 @@ WANTED = {
 }
 
 
-def scored(judge: AvatarJudge, before: torch.Tensor, after: torch.Tensor, prompt: str) -> dict:
+def scored(judge: AttributeJudge, before: torch.Tensor, after: torch.Tensor, prompt: str) -> dict:
     """What the judge sees of images (n, 3, 64, 64)."""
     names = list(judge.attributes)
-    one, other = judge.look(before).sight, judge.look(after).sight
+    one, other = judge.look(before).predictions, judge.look(after).predictions
     columns = [names.index(name) for name in WANTED[prompt]]
     values = [
         [judge.attributes[name].index(value) for value in wanted]
         for name, wanted in WANTED[prompt].items()
     ]
 
-    def has(sight: Any) -> np.ndarray:
+    def has(predictions: Any) -> np.ndarray:
         pairs = zip(columns, values, strict=True)
-        return np.all([np.isin(sight.values[:, c], v) & sight.seen[:, c] for c, v in pairs], 0)
+        return np.all(
+            [np.isin(predictions.values[:, c], v) & predictions.seen[:, c] for c, v in pairs], 0
+        )
 
     lacks = one.seen[:, columns].all(1) & ~has(one)
     others = [i for i in range(len(names)) if i not in columns]
@@ -100,8 +103,11 @@ def main(
     **options: Any,
 ) -> None:
     """Train a mapper for each of six prompts and judge it."""
-    generator, encoder = load_generator(zoo.NAME, "cpu"), load_encoder(zoo.NAME, "cpu")
-    judge, people = AvatarJudge(), load_identity(zoo.NAME, encoder, generator.device)
+    generator, encoder = load_generator(EMBEDDED.name, "cpu"), load_encoder(EMBEDDED.name, "cpu")
+    judge, people = (
+        AttributeJudge(EMBEDDED),
+        load_identity(EMBEDDED.name, encoder, generator.device),
+    )
     settings = replace(TrainSettings(), **options)
     numbers = range(1, seeds + 1)
     w, styles = (f(generator, numbers, 0.7) for f in (w_from_seeds, styles_from_seeds))
@@ -141,7 +147,7 @@ def main(
     if as_json:
         click.echo(json.dumps({"machine": machine("cpu"), "settings": options, "prompts": records}))
     else:
-        click.echo(f"{machine('cpu')}\n{options}, identity {identity}\n\n{table(records)}")
+        click.echo(f"{machine('cpu')}\n{options}, identity {identity}\n\n{text_table(records)}")
 
 
 if __name__ == "__main__":

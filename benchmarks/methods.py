@@ -28,15 +28,14 @@ from generators import machine
 from numpy.typing import NDArray
 from torch import Tensor
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.editor import EditResult
-from styleatlas.engine.evaluation.judges import AvatarJudge
-from styleatlas.engine.evaluation.scores import Sight, Tally, rounded, share
+from styleatlas.engine.evaluation.judges import AttributeJudge
+from styleatlas.engine.evaluation.scores import EditCounts, Predictions, rounded, share
 from styleatlas.engine.evaluation.summary import plain
 from styleatlas.engine.fallbacks.mapper import summarise_mapper, write_mapper
 from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation, OptimiseSettings, Start
 from styleatlas.engine.jobs.methods import Fallbacks, Method, default_identity, edit_by
-from styleatlas.engine.jobs.reports import table
 from styleatlas.engine.models.identity import Identity
 from styleatlas.engine.models.sampling import render_batches, w_from_seeds
 from styleatlas.engine.pictures.sheet import save_png, sheet
@@ -44,6 +43,8 @@ from styleatlas.engine.steering.edits import Edit
 from styleatlas.precompute.mapper_reports import TrainingReport
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 
 Record = dict[str, Any]
 Wanted = Mapping[str, tuple[str, ...]]
@@ -85,13 +86,13 @@ class Avatars:
     """Avatars of seeds 1 to n, and what is seen of them before and after edits."""
 
     def __init__(self, editor: Editor, identity: Identity, seeds: int) -> None:
-        self._judge, self._identity = AvatarJudge(), identity
+        self._judge, self._identity = AttributeJudge(EMBEDDED), identity
         self.w = w_from_seeds(editor.generator, range(1, seeds + 1), TRUNCATION)
         with torch.inference_mode():
             self.styles = editor.generator.styles(self.w)
             self.images = torch.cat(list(render_batches(editor.generator, self.styles)))
             self._people = identity.embed(self.images)  # (n, D)
-        self._before = self._judge.look(self.images).sight
+        self._before = self._judge.look(self.images).predictions
 
     @property
     def likeness(self) -> float:
@@ -107,7 +108,7 @@ class Avatars:
             list(attributes).index(name): [attributes[name].index(value) for value in values]
             for name, values in wanted.items()
         }
-        counts = counted(self._before, self._judge.look(images).sight, numbers)
+        counts = counted(self._before, self._judge.look(images).predictions, numbers)
         once = np.ones((1, len(images)))
         with torch.inference_mode():
             cosines = (self._identity.embed(images) * self._people).sum(1).numpy()
@@ -120,21 +121,23 @@ class Avatars:
         }
 
 
-def counted(before: Sight, after: Sight, wanted: Mapping[int, Sequence[int]]) -> Tally:
-    """Counts an edit that is to bring one of the wanted values of every attribute, as `tally` does
-    for one. Lacking are images that show all of these attributes, and have not all as wanted; won
-    are those of them that show and have all afterwards."""
+def counted(
+    before: Predictions, after: Predictions, wanted: Mapping[int, Sequence[int]]
+) -> EditCounts:
+    """Counts an edit that is to bring one of the wanted values of every attribute, as `count_edit`
+    does for one. Lacking are images that show all of these attributes, and have not all as wanted;
+    won are those of them that show and have all afterwards."""
     asked = list(wanted)
 
-    def has(sight: Sight) -> NDArray[np.bool_]:
-        reads = [np.isin(sight.values[:, i], values) for i, values in wanted.items()]
-        return np.all(reads, 0) & sight.seen[:, asked].all(1)
+    def has(predictions: Predictions) -> NDArray[np.bool_]:
+        reads = [np.isin(predictions.values[:, i], values) for i, values in wanted.items()]
+        return np.all(reads, 0) & predictions.seen[:, asked].all(1)
 
     lacking = before.seen[:, asked].all(1) & ~has(before)
     others = ~np.isin(np.arange(before.values.shape[1]), asked)
     both = before.seen & after.seen & others & lacking[:, None]
     same = both & (before.values == after.values)
-    return Tally(lacking, lacking & has(after), same.sum(1), both.sum(1))
+    return EditCounts(lacking, lacking & has(after), same.sum(1), both.sum(1))
 
 
 def trained(editor: Editor, target: str, settings: TrainSettings, folder: Path) -> float:
@@ -314,7 +317,7 @@ def text(found: Record, out: Path) -> str:
 
 def told(records: Sequence[Record]) -> str:
     """The figures of edits as a table."""
-    return table(
+    return text_table(
         [
             {
                 **{key: row[key] for key in ("prompt", "prompts", "way") if key in row},
@@ -335,7 +338,7 @@ def told_starts(records: Sequence[Record]) -> str:
     """The figures of starts as a table."""
     heads = {"steps": ("steps", 1), "seconds": ("s", 2), "with_direction": ("s with direction", 2)}
     keys = ("prompts", "start", "images", "at_once", "never")
-    return table(
+    return text_table(
         [
             {key: row[key] for key in keys}
             | {head: plain(row[key], digits) for key, (head, digits) in heads.items()}
@@ -352,8 +355,8 @@ def told_starts(records: Sequence[Record]) -> str:
 )
 @click.option("--json", "as_json", is_flag=True)
 def main(seeds: int, train_steps: int | None, out: Path, as_json: bool) -> None:
-    encoder = load_encoder(zoo.NAME)
-    editor = Editor(Atlas.open(zoo.ATLAS), load_generator(zoo.NAME), encoder)
+    encoder = load_encoder(EMBEDDED.name)
+    editor = Editor(Atlas.open(EMBEDDED.atlas), load_generator(EMBEDDED.name), encoder)
     identity = default_identity(editor)
     mappers = out / "mappers"
     mappers.mkdir(parents=True, exist_ok=True)

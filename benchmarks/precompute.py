@@ -33,8 +33,7 @@ from edits import ALPHA, BETA, EDITS, NEUTRAL, Avatars, mean
 from generators import machine, memory_of
 from numpy.typing import NDArray
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
-from styleatlas.engine.jobs.reports import table
+from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.precompute.bench import Arrays, Bench, RemoteBench, Setup, Sources
 from styleatlas.precompute.build import Plan, Settings, precompute
 from styleatlas.precompute.crew import Crew
@@ -44,12 +43,14 @@ from styleatlas.precompute.slopes import Probes
 from styleatlas.precompute.tables import swept_table
 from styleatlas.prompts.sets import prompt_set
 from styleatlas.store.fingerprint import Fingerprint
+from styleatlas.store.records import text_table
+from styleatlas.store.registry import EMBEDDED
 from styleatlas.store.shards import Run, WorkFolder
 
 Record = dict[str, Any]
 
 MIDDLE, LARGE = "StyleGAN2 256", "StyleGAN2 1024"
-AIMS = {zoo.NAME: 8, MIDDLE: 2}  # of the sweep, in times the loop
+AIMS = {EMBEDDED.name: 8, MIDDLE: 2}  # of the sweep, in times the loop
 METHOD_AIMS = {  # in times the sweep
     "jacobian, all components": 10,
     "jacobian, 32 probes": 40,
@@ -124,7 +125,7 @@ def part_b(images: int, rounds: int, seeds: int) -> Record:
         if key not in atlases:
             atlases[key], seconds[key] = _drawn(Settings(method="sweep", images=fewer))
             say(f"{key}: {seconds[key]:.1f} s")
-    avatars = Avatars(load_models(zoo.NAME).generator, seeds)
+    avatars = Avatars(load_models(EMBEDDED.name).generator, seeds)
     rows, edits = [], []
     for name, atlas in atlases.items():
         rows.append(
@@ -163,9 +164,11 @@ def _precision(images: int) -> list[Record]:
     settings = Settings(method="sweep", images=images)
     exact, _ = _drawn(settings)
     generator, encoder = (
-        load(zoo.NAME, "cpu", "bfloat16") for load in (load_generator, load_encoder)
+        load(EMBEDDED.name, "cpu", "bfloat16") for load in (load_generator, load_encoder)
     )
-    reduced = precompute(generator, encoder, prompt_set(zoo.NAME), settings, lambda progress: None)
+    reduced = precompute(
+        generator, encoder, prompt_set(EMBEDDED.name), settings, lambda progress: None
+    )
     cosines = (exact.rows * reduced.rows).sum(1)[exact.consistency > 0]
     return [
         {
@@ -186,11 +189,11 @@ def _strongest(atlas: Atlas) -> NDArray[np.bool_]:
 
 def _drawn(settings: Settings) -> tuple[Atlas, float]:
     """An atlas of the embedded pair, and the seconds from its first report to its last."""
-    models, reports = load_models(zoo.NAME), []
+    models, reports = load_models(EMBEDDED.name), []
     atlas = precompute(
         models.generator,
         models.encoder,
-        prompt_set(zoo.NAME),
+        prompt_set(EMBEDDED.name),
         settings,
         lambda progress: reports.append(time.perf_counter()),
     )
@@ -213,7 +216,7 @@ def _agreement(atlas: Atlas, sweep: Atlas) -> Record:
         return round(float(np.median((a * b).sum(1) / lengths.clip(1e-12))), 3)
 
     ours, theirs = atlas.rows[live], sweep.rows[live]
-    editor = Editor(sweep, load_models(zoo.NAME).generator, load_models(zoo.NAME).encoder)
+    editor = Editor(sweep, load_models(EMBEDDED.name).generator, load_models(EMBEDDED.name).encoder)
     common = []
     for prompt in PROMPTS:
         text = editor.texts.direction(NEUTRAL, prompt)
@@ -230,7 +233,7 @@ def _agreement(atlas: Atlas, sweep: Atlas) -> Record:
 def _judged(avatars: Avatars, atlas: Atlas) -> Record:
     """At alpha 5.5 and beta 0.15, and at the alpha and number of channels of a small grid with
     the largest sum of success and preservation; the mean over the prompts of `edits.py`."""
-    editor = Editor(atlas, load_models(zoo.NAME).generator, load_models(zoo.NAME).encoder)
+    editor = Editor(atlas, load_models(EMBEDDED.name).generator, load_models(EMBEDDED.name).encoder)
 
     def figures(alpha: float, **choice: float) -> dict[str, float]:
         records = [record for record, _ in avatars.edited(editor, alpha, **choice)]
@@ -282,8 +285,8 @@ def part_c(images: int, rounds: int) -> Record:
 
 def _setup(images: int) -> Setup:
     """Of the embedded pair, with styles of so many images and 32 probes."""
-    models = load_models(zoo.NAME)
-    probes = Probes.of(Atlas.open(zoo.ATLAS).prompts.embeddings, 32, 0)
+    models = load_models(EMBEDDED.name)
+    probes = Probes.of(Atlas.open(EMBEDDED.atlas).prompts.embeddings, 32, 0)
     arrays = (models.styles[:images], models.centre, models.step)
     return Setup(*(array.numpy() for array in arrays), probes)
 
@@ -303,13 +306,13 @@ def _blocks(
 
 def _spread(channels: int) -> NDArray[np.int64]:
     """So many of the embedded pair's channels, evenly."""
-    every = load_models(zoo.NAME).channels
+    every = load_models(EMBEDDED.name).channels
     return every[np.linspace(0, len(every) - 1, min(channels, len(every))).astype(int)]
 
 
 def memory(kind: str, images: int, channels: int) -> float:
     """MiB at the peak of all blocks and their sums, in this process, with a work folder."""
-    models, chosen = load_models(zoo.NAME), _spread(channels)
+    models, chosen = load_models(EMBEDDED.name), _spread(channels)
     layout, width = models.generator.layout, models.encoder.width
     slopes = slope_blocks(layout, chosen, images, 32) if kind == "slopes" else []
     sweep = sweep_blocks(layout, chosen, images) if kind == "sweep" else []
@@ -347,11 +350,11 @@ def part_d(images: int, rounds: int) -> Record:
 
 def _throughput(images: int, rounds: int) -> Record:
     """Seconds of 256 channels; the workers have started and loaded their models before."""
-    models, setup, chosen = load_models(zoo.NAME), _setup(images), _spread(256)
+    models, setup, chosen = load_models(EMBEDDED.name), _setup(images), _spread(256)
     plan = Plan(chosen, [], sweep_blocks(models.generator.layout, chosen, images))
     here = Bench(models.generator, models.encoder)
     identities = (models.generator.identity, models.encoder.identity)
-    remote = RemoteBench(Sources(zoo.NAME, zoo.NAME), *identities)
+    remote = RemoteBench(Sources(EMBEDDED.name, EMBEDDED.name), *identities)
     threads_before = torch.get_num_threads()
 
     def in_process(threads: int) -> None:
@@ -477,7 +480,7 @@ def main(
     for part in sorted(set(parts)):
         results[part] = work[part]()
         for key, title in TEXTS[part].items():
-            click.echo(f"\n{part}. {title}\n\n{table(results[part][key])}")
+            click.echo(f"\n{part}. {title}\n\n{text_table(results[part][key])}")
         if json_file:
             json_file.write_text(json.dumps(results, indent=2))
     if plot:

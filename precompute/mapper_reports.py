@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 from ..engine.fallbacks.mapper import Mapper
-from ..engine.jobs.reports import duration
+from ..store.records import Record, duration
 from .mapper_state import Row
 from .mappers import Trainer
-
-Record = dict[str, Any]
 
 _BAR = 24
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
-from ..engine.jobs.reports import duration
 from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
+from ..store.records import Record, duration
 from .crew import Progress
-
-Record = dict[str, Any]
 
 _BAR = 24
 

@@ -14,21 +14,12 @@ from importlib.resources import files
 
 from ..store.bank import normalise_prompt
 from ..store.errors import PromptError
+from ..store.registry import find_bundle
 
 MAX_BYTES = 2**28  # of a user's file: four million phrases, the most an atlas holds, of 64 bytes
 
 # A prompt is embedded in every template and averaged, which cancels what a wording adds (Radford
 # et al. 2021, section 3.1.4).
-AVATAR_TEMPLATES = (
-    "{}",
-    "a photo of {}",
-    "a picture of {}",
-    "a drawing of {}",
-    "an avatar of {}",
-    "a cartoon of {}",
-    "a portrait of {}",
-    "an illustration of {}",
-)
 GENERAL_TEMPLATES = (
     "{}",
     "a photo of {}",
@@ -65,16 +56,13 @@ class PromptSet:
 
 
 def prompt_set(domain: str) -> PromptSet:
-    """The prompts of a domain: `avatars` has its own; any other, of whatever name, the general."""
-    if domain == "avatars":
-        return PromptSet(read_vocabulary("avatars"), AVATAR_TEMPLATES)
-    return PromptSet(read_vocabulary("general"), GENERAL_TEMPLATES)
-
-
-def read_vocabulary(name: str) -> tuple[str, ...]:
-    """The phrases of a vocabulary that ships with the package, in order."""
-    text = files(__package__).joinpath(f"vocabularies/{name}.txt").read_text("utf-8")
-    return tuple(phrase for _, phrase in _numbered(text))
+    """The prompts of a domain: a registered bundle has its own; any other, of whatever name, the
+    general."""
+    bundle = find_bundle(domain)
+    if bundle is None:
+        general = files(__package__).joinpath("vocabularies/general.txt")
+        return PromptSet(_phrases(general.read_text("utf-8")), GENERAL_TEMPLATES)
+    return PromptSet(_phrases(bundle.vocabulary.read_text("utf-8")), bundle.templates)
 
 
 def read_phrases(source: str) -> tuple[str, ...]:
@@ -129,3 +117,8 @@ def _numbered(text: str) -> Iterable[tuple[int, str]]:
         phrase = line.strip()
         if phrase and not phrase.startswith("#"):
             yield number, phrase
+
+
+def _phrases(text: str) -> tuple[str, ...]:
+    """Of a vocabulary, in order."""
+    return tuple(phrase for _, phrase in _numbered(text))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas_data import AtlasData
 from .bank import PromptBank
 from .errors import FingerprintError
-from .queries import Record, rounded
-
-if TYPE_CHECKING:
-    from .atlas import Atlas
+from .records import Record, rounded
 
 TOP = 30
 _SAMPLE = 2**10  # phrases
@@ -21,7 +19,7 @@ _BLOCK = 2**8  # of them whose scores with all channels are held at once
 Floats = NDArray[np.floating[Any]]
 
 
-def comparison_records(a: Atlas, b: Atlas) -> list[Record]:
+def comparison_records(a: AtlasData, b: AtlasData) -> list[Record]:
     """A record of all layers together (layer "all"), then one of each layer.
 
     Only channels that both atlases hold (`shared`) are compared, and only those that live in both
@@ -76,7 +74,7 @@ def comparison_records(a: Atlas, b: Atlas) -> list[Record]:
     return [record("all", 0, a.layout.size, top), *layers]
 
 
-def _require_one_generator(a: Atlas, b: Atlas) -> None:
+def _require_one_generator(a: AtlasData, b: AtlasData) -> None:
     one, other = a.fingerprint.generator, b.fingerprint.generator
     if one.sha256 != other.sha256 or a.layout != b.layout:
         raise FingerprintError(
@@ -85,7 +83,7 @@ def _require_one_generator(a: Atlas, b: Atlas) -> None:
         )
 
 
-def _shared_phrases(a: Atlas, b: Atlas) -> tuple[Floats, Floats] | None:
+def _shared_phrases(a: AtlasData, b: AtlasData) -> tuple[Floats, Floats] | None:
     """The phrases of both banks, or a sample of many, as unit directions from their mean, (n, D)
     of either; None if there are fewer than two."""
     texts = tuple(text for text in a.prompts.texts if text in b.prompts)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from .atlas import Atlas
+from .atlas_data import AtlasData
 from .bank import PromptBank
 from .errors import AtlasError, StyleAtlasError
 from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json
@@ -18,11 +19,14 @@ from .hdf5 import Reader, decode_texts, encode_texts, reading, write_contents
 from .layout import StyleLayout
 from .schema import FIELDS
 
+Kind = TypeVar("Kind", bound=AtlasData)
 
-def read_atlas(path: str | os.PathLike[str]) -> Atlas:
-    """Read an atlas; every error is an AtlasError that names the file and the place in it."""
+
+def read_atlas(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
+    """Read an atlas as an object of this kind; every error is an AtlasError that names the file and
+    the place in it."""
     with reading(path) as reader:
-        return _build(reader)
+        return _build(reader, kind)
 
 
 def is_other_file(path: str | os.PathLike[str]) -> bool:
@@ -34,7 +38,7 @@ def is_other_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def write_atlas(atlas: Atlas, path: str | os.PathLike[str]) -> None:
+def write_atlas(atlas: AtlasData, path: str | os.PathLike[str]) -> None:
     """Write ``atlas``; the same atlas always gives the same bytes."""
     layers = atlas.layout.layers
     attributes = {
@@ -82,7 +86,9 @@ def verify(path: str | os.PathLike[str]) -> list[Check]:
             for field in FIELDS:
                 prove = partial(reader.array, field)
                 checks.append(_check(field.path, prove, f"{field}, sha256 matches"))
-            checks.append(_check("contents", partial(_build, reader), "shapes, ranges, unit rows"))
+            checks.append(
+                _check("contents", partial(_build, reader, AtlasData), "shapes, ranges, unit rows")
+            )
             return checks
     except AtlasError as error:
         return [Check("file", False, str(error).removeprefix(f"{os.fspath(path)}: "))]
@@ -96,7 +102,7 @@ def _check(name: str, prove: Callable[[], object], detail: str) -> Check:
     return Check(name, True, detail)
 
 
-def _build(reader: Reader) -> Atlas:
+def _build(reader: Reader, kind: type[Kind]) -> Kind:
     attributes = reader.attributes()
     arrays = reader.arrays()
     layout = StyleLayout.of(
@@ -109,7 +115,7 @@ def _build(reader: Reader) -> Atlas:
         )
     )
     texts = decode_texts("/prompts/text", arrays["/prompts/text"])
-    return Atlas(
+    return kind(
         layout=layout,
         style_mean=arrays["/style/mean"],
         style_std=arrays["/style/std"],

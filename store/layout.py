@@ -96,6 +96,11 @@ class StyleLayout:
         """The number of style channels of all layers, C."""
         return self.layers[-1].slice.stop  # type: ignore[no-any-return]
 
+    @cached_property
+    def resolution(self) -> int:
+        """The largest resolution of a layer, in pixels: that of the images."""
+        return max(layer.resolution for layer in self)
+
     def __len__(self) -> int:
         return len(self.layers)
 

@@ -1,27 +1,24 @@
 """What an atlas answers: channels, phrases and edits, as arrays and as records.
 
-A *text direction* is a unit vector (D,) in CLIP's space. A *record* is a flat dictionary of plain
-Python values; all records of an answer have the same keys, so that `pandas.DataFrame` takes them.
+A *text direction* is a unit vector (D,) in CLIP's space.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atlas_data import AtlasData
 from .bank import normalise_prompt
 from .checks import row_norms
 from .errors import LayoutError, OptionError, PromptError
 from .index import PromptIndex
+from .records import Record, rounded
 
-if TYPE_CHECKING:
-    from .atlas import Atlas
-
-Record = dict[str, Any]
 Vector = NDArray[np.float32]
 Product = Callable[[Vector, Vector], Vector]
 """Of a matrix with another, or with a vector."""
@@ -60,7 +57,7 @@ def text_direction(neutral: Vector, target: Vector) -> Vector:
     return direction
 
 
-def channel_records(atlas: Atlas, text: Vector, top: int) -> list[Record]:
+def channel_records(atlas: AtlasData, text: Vector, top: int) -> list[Record]:
     """The channels that answer most to a text direction, of either sign.
 
     `score` is the cosine of the channel's row with the direction, `expected` how far the embedding
@@ -91,7 +88,7 @@ def channel_records(atlas: Atlas, text: Vector, top: int) -> list[Record]:
     return records
 
 
-def prompt_records(atlas: Atlas, label: str, top: int) -> list[Record]:
+def prompt_records(atlas: AtlasData, label: str, top: int) -> list[Record]:
     """What a channel, written `b16.conv1:20`, or a whole layer, written `b16.conv1`, means.
 
     Of a channel: up to `top` phrases it moves an image towards, then up to `top` it moves it away
@@ -117,7 +114,7 @@ def prompt_records(atlas: Atlas, label: str, top: int) -> list[Record]:
 
 
 def confidence(
-    atlas: Atlas, rows: NDArray[np.integer[Any]], scores: NDArray[np.floating[Any]]
+    atlas: AtlasData, rows: NDArray[np.integer[Any]], scores: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """How far scores (n,) of rows (n,) of the atlas with phrases can be believed: 0 to 1, (n,).
 
@@ -137,7 +134,7 @@ def confidence(
     return trust
 
 
-def similar_records(atlas: Atlas, neutral: Vector, text: Vector, top: int) -> list[Record]:
+def similar_records(atlas: AtlasData, neutral: Vector, text: Vector, top: int) -> list[Record]:
     """The phrases whose edits, each from `neutral` to the phrase, go the same way in style space.
 
     `text_cosine` compares what the prompts say, `style_cosine` what the edits do: a high one
@@ -174,7 +171,7 @@ def similar_records(atlas: Atlas, neutral: Vector, text: Vector, top: int) -> li
     ]
 
 
-def style_gram(atlas: Atlas) -> NDArray[np.float32]:
+def style_gram(atlas: AtlasData) -> NDArray[np.float32]:
     """The inner product of edits in style space, by their text directions a and b: a . G b, with G
     float32 (D, D).
 
@@ -189,7 +186,7 @@ def style_gram(atlas: Atlas) -> NDArray[np.float32]:
 
 
 def expected_shift(
-    atlas: Atlas, step: NDArray[np.floating[Any]], product: Product = np.matmul
+    atlas: AtlasData, step: NDArray[np.floating[Any]], product: Product = np.matmul
 ) -> Vector:
     """Where the embedding is expected to move by a flat style step (C,): float32 (D,).
 
@@ -207,7 +204,7 @@ def expected_shift(
 
 
 def entangled_records(
-    atlas: Atlas, step: NDArray[np.floating[Any]], text: Vector, top: int
+    atlas: AtlasData, step: NDArray[np.floating[Any]], text: Vector, top: int
 ) -> list[Record]:
     """What else an edit moves: up to `top` phrases towards, then up to `top` away, most first.
 
@@ -247,7 +244,7 @@ def entangled_records(
     return records
 
 
-def _meaning_of_channel(atlas: Atlas, row: int, top: int) -> list[Record]:
+def _meaning_of_channel(atlas: AtlasData, row: int, top: int) -> list[Record]:
     _require_phrases(atlas)
     flat = int(atlas.channels[row])
     layer, _ = atlas.layout.locate(flat)
@@ -270,7 +267,7 @@ def _meaning_of_channel(atlas: Atlas, row: int, top: int) -> list[Record]:
     ]
 
 
-def _meaning_of_layer(atlas: Atlas, name: str, top: int) -> list[Record]:
+def _meaning_of_layer(atlas: AtlasData, name: str, top: int) -> list[Record]:
     _require_phrases(atlas)
     layer = atlas.layout[name]
     first, stop = np.searchsorted(atlas.channels, [layer.start, layer.slice.stop])
@@ -302,12 +299,12 @@ def _meaning_of_layer(atlas: Atlas, name: str, top: int) -> list[Record]:
     ]
 
 
-def _label(atlas: Atlas, row: int, size: float) -> str | None:
+def _label(atlas: AtlasData, row: int, size: float) -> str | None:
     """A channel by its row, unless it moves nothing to that side."""
     return atlas.layout.label(int(atlas.channels[row])) if size > 0 else None
 
 
-def _chance(atlas: Atlas) -> tuple[float, float]:
+def _chance(atlas: AtlasData) -> tuple[float, float]:
     """The root mean square of the scores of live rows with phrases, and the number of independent
     phrases; by second moments (D, D), those of a large bank from a sample of it."""
     phrases = atlas.phrases.embeddings
@@ -335,11 +332,6 @@ def _require_top(top: int) -> None:
         raise OptionError(f"top {top}: must be at least 1")
 
 
-def _require_phrases(atlas: Atlas) -> None:
+def _require_phrases(atlas: AtlasData) -> None:
     if not len(atlas.prompts):
         raise PromptError("prompt bank: is empty; add phrases with `styleatlas prompts add`")
-
-
-def rounded(value: Any) -> float:
-    """To four significant digits: what a reader needs, and JSON stays short."""
-    return float(f"{float(value):.4g}")

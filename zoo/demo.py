@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-from .. import zoo
 from ..engine.editor import Editor, Subject
-from ..engine.jobs.reports import sides, table
 from ..engine.models.load import load_encoder, load_generator
 from ..engine.models.sampling import styles_from_seeds
 from ..engine.pictures.sheet import save_png, sheet
@@ -20,6 +18,8 @@ from ..precompute.reports import ProgressReport
 from ..prompts.sets import prompt_set
 from ..store.atlas import Atlas
 from ..store.errors import OutputError
+from ..store.records import text_sides, text_table
+from ..store.registry import EMBEDDED
 
 NEUTRAL = "a face"
 # Prompts, each with the seed of an avatar that lacks what the prompt asks for.
@@ -46,16 +46,16 @@ def run(out: Path, device: str | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another") from error
-    generator, encoder = load_generator(zoo.NAME, device), load_encoder(zoo.NAME, device)
+    generator, encoder = load_generator(EMBEDDED.name, device), load_encoder(EMBEDDED.name, device)
 
     click.echo(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
     settings = Settings(images=IMAGES)
     report = ProgressReport(sys.stderr, generator.layout) if sys.stderr.isatty() else _silent
-    precompute(generator, encoder, prompt_set(zoo.NAME), settings, report).write(own)
+    precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
     click.echo(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
 
-    atlas = Atlas.open(zoo.ATLAS)
+    atlas = Atlas.open(EMBEDDED.atlas)
     editor = Editor(atlas, generator, encoder)
     click.echo(
         "2. Edit: a person and a prompt a row; as it was, two given strengths, the one found."
@@ -76,10 +76,10 @@ def run(out: Path, device: str | None) -> None:
     text = editor.texts.direction(NEUTRAL, asked)
     click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
     records = atlas.query_channels(text, 5)
-    click.echo(table(records) + "\n")
+    click.echo(text_table(records) + "\n")
     channel = str(records[0]["channel"])
     click.echo(f"4. Query: what does {channel} mean?")
-    click.echo(sides(atlas.query_prompts(channel, 5)))
+    click.echo(text_sides(atlas.query_prompts(channel, 5)))
     click.echo(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
 
 

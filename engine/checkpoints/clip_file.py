@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ...store.errors import CheckpointError
+from ...store.registry import NAMES
 from ..inert.records import Record, TensorRecord
 from ..inert.torchfile import read_torch
 from .checkpoint import shown
@@ -49,7 +50,7 @@ def read_clip_weights(path: Path) -> ClipWeights:
         CheckpointError: the file is unreadable or holds anything else.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; check the path, or name `avatars`")
+        raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
     if _is_safetensors(path):
         found: Mapping[str, Any] = read_safetensors(path)[1]
         scripted = False

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import CheckpointError, OptionError
+from ...store.registry import NAMES
 from .clip_file import ClipWeights, openai_config, read_clip_weights
 
 CONFIG_NAME = "open_clip_config.json"
@@ -74,7 +75,7 @@ def find_clip(source: str, name: str) -> ClipSource:
         return _in_architecture(source, model, Path(file))
     if path.is_absolute() or source.startswith(".") or path.suffix in SUFFIXES:
         raise CheckpointError(
-            f"{path}: no such file or folder; check the path, or name `avatars` or one of "
+            f"{path}: no such file or folder; check the path, or name {NAMES} or one of "
             "open_clip's MODEL/TAG"
         )
     return _published(source)
@@ -198,7 +199,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: is no CLIP configuration that can be built ({_reason(error)}); "
-            "name a folder in open_clip's layout, or `avatars`"
+            f"name a folder in open_clip's layout, or {NAMES}"
         ) from error
     return model, preprocess
 

@@ -1,6 +1,7 @@
-"""Face recognisers from the files in which they are published: state dicts by torch.save.
+"""Networks that tell who an image shows: a bundle's own, as safetensors, and face recognisers from
+the files in which they are published, state dicts by torch.save.
 
-Which network a file holds is told by its tensors. Nothing in a file is run.
+Which recogniser a file holds is told by its tensors. Nothing in a file is run.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import torch
 
 from ...store.errors import CheckpointError
 from ...store.fingerprint import weights_sha256
+from ...store.registry import NAMES
 from ..inert.torchfile import read_torch
+from ..networks.attributes import IdentityNetwork
 from ..networks.irse import IRSE50
 from ..networks.resnet_face import ResNetFace18
 from .checkpoint import require_same_shapes, shown
+from .native import read_safetensors
 from .tensors import load_tensors
 
 FaceNetwork = IRSE50 | ResNetFace18
@@ -40,7 +44,7 @@ def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: no such file; check the path, or name `avatars`, `clip` or `off`"
+            f"{path}: no such file; check the path, or name {NAMES}, `clip` or `off`"
         )
     content = read_torch(path)
     if not isinstance(content, Mapping):
@@ -57,6 +61,19 @@ def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
     counted = {name: torch.zeros((), dtype=wanted[name].dtype) for name in counters}
     network.load_state_dict(found | counted, assign=True)
     return network, weights_sha256((name, tensor.numpy()) for name, tensor in found.items())
+
+
+def read_identity_network(path: Path) -> tuple[IdentityNetwork, str]:
+    """A bundle's network with its weights, float32, on the CPU, and their sha256.
+
+    Raises:
+        CheckpointError: the file is unreadable, or its tensors are not those of the network.
+    """
+    _, tensors = read_safetensors(path)
+    network = IdentityNetwork().eval()
+    require_same_shapes(path, network.state_dict(), tensors)
+    network.load_state_dict(tensors)
+    return network, weights_sha256((name, tensor.numpy()) for name, tensor in tensors.items())
 
 
 def _unloaded(path: Path, state: Mapping[str, object]) -> FaceNetwork:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError, OutputError
 from ...store.output import replacing, require_writable
+from ...store.registry import NAMES
 from ..networks.stylegan2 import StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
 from .checkpoint import GeneratorCheckpoint, GeneratorConfig, shown
@@ -72,7 +73,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         CheckpointError: the file is missing, truncated or no safetensors file.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; check the path, or name `avatars`")
+        raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...store.errors import CheckpointError
+from ...store.registry import NAMES
 from ..inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
 from ..inert.records import Record
 from ..inert.stream import MAGIC
@@ -69,7 +70,7 @@ def _head(path: Path) -> bytes:
         if path.is_dir():
             raise CheckpointError(f"{path}: is a directory; name the file in it")
         if not path.exists():
-            raise CheckpointError(f"{path}: no such file; check the path, or name `avatars`")
+            raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
         if not path.is_file():
             raise CheckpointError(f"{path}: is no regular file; name a checkpoint")
         with path.open("rb") as file:

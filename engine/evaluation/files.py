@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...store.errors import OutputError
 from ...store.output import replacing, require_writable
-from ..jobs.reports import Record, csv_lines
+from ...store.records import Record, csv_lines
 
 PAGE = "index.html"
 _NAMES = ("evaluation.json", "evaluation.csv", PAGE)

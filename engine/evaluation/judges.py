@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,16 +10,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from ... import zoo
 from ...store.atlas import Atlas
 from ...store.errors import FingerprintError, OptionError
-from ...zoo import judge as avatars
+from ...store.registry import Bundle, find_bundle
 from ..models.load import load_encoder
 from ..models.protocols import JointEncoder
-from .scores import Sight
+from ..networks.attributes import IMAGE_SHAPE, AttributeNetwork
+from .scores import Predictions
 from .suite import Attributes, Suite
+
+Reading = dict[str, list[str]]
+"""Attribute -> the value of each of n images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +31,12 @@ class Look:
     """What a judge saw of n images.
 
     Args:
-        sight: the values of its attributes, (n, A).
+        predictions: the values of its attributes, (n, A).
         features: what it saw them by, each (n, channels, H, W), any number of sizes.
         embeddings: unit, float32 (n, D), of a judge that knows texts too.
     """
 
-    sight: Sight
+    predictions: Predictions
     features: tuple[Tensor, ...]
     embeddings: NDArray[np.float32] | None = None
 
@@ -59,19 +64,39 @@ class Judge(Protocol):
         ...
 
 
-class AvatarJudge(avatars.Judge):
-    """The embedded judge, trained on drawings of avatars alone."""
+class AttributeJudge:
+    """The classifier of attributes that belongs to a bundle, on the CPU; it knows no texts.
 
-    name = zoo.NAME
-    _SHAPE = (3, 64, 64)
+    Its file is safetensors: the weights of an `AttributeNetwork`, and in the metadata `attributes`,
+    JSON that maps each attribute to its values.
+
+    Raises:
+        OptionError: the bundle has no judge.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        if bundle.judge is None:
+            raise OptionError(f"judge {bundle.name}: has none; judge by a CLIP")
+        self.name = bundle.name
+        with safe_open(bundle.judge, framework="pt") as file:
+            self.attributes: dict[str, list[str]] = json.loads(file.metadata()["attributes"])
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        self._network = AttributeNetwork(sum(len(v) for v in self.attributes.values())).eval()
+        self._network.load_state_dict(state)
+
+    @torch.inference_mode()
+    def read(self, images: Tensor) -> Reading:
+        """Images (n, 3, 64, 64) in [-1, 1] -> the value of every attribute of each."""
+        scores = torch.cat([self._network(part.cpu()) for part in images.split(256)])
+        return self._named(self._chosen(scores))
 
     @torch.inference_mode()
     def look(self, images: Tensor) -> Look:
         """See `Judge.look`; the features are those after each convolution."""
-        if images.shape[1:] != self._SHAPE:
+        if images.shape[1:] != IMAGE_SHAPE:
             shape = " x ".join(map(str, images.shape[1:]))
             raise OptionError(
-                f"judge {zoo.NAME}: reads avatars of 3 x 64 x 64, not images of {shape}; "
+                f"judge {self.name}: reads images of 3 x 64 x 64, not of {shape}; "
                 "judge them by a CLIP"
             )
         at, features = images.cpu().float(), []
@@ -79,19 +104,37 @@ class AvatarJudge(avatars.Judge):
             at = layer(at)
             if isinstance(layer, nn.ReLU):
                 features.append(at)
-        scores = self._network.head(at.flatten(1))
-        parts = scores.split([len(values) for values in self.attributes.values()], 1)
-        chosen = np.stack([part.argmax(1).numpy() for part in parts], 1)  # (n, A)
-        reading = {
-            name: [values[i] for i in column]
-            for (name, values), column in zip(self.attributes.items(), chosen.T, strict=True)
-        }
-        shown = [avatars.shown(reading, i) for i in range(len(images))]
-        seen = np.array([[name in names for name in reading] for names in shown])
-        return Look(Sight(chosen.astype(np.int16), seen), tuple(features))
+        chosen = self._chosen(self._network.head(at.flatten(1)))
+        reading = self._named(chosen)
+        visible = [visible_attributes(reading, i) for i in range(len(images))]
+        seen = np.array([[name in names for name in reading] for names in visible])
+        return Look(Predictions(chosen.astype(np.int16), seen), tuple(features))
 
     def direction(self, neutral: str, target: str) -> None:
         """It knows no texts."""
+
+    def _chosen(self, scores: Tensor) -> NDArray[np.int64]:
+        """The number of each attribute's likeliest value, (n, A)."""
+        parts = scores.split([len(values) for values in self.attributes.values()], 1)
+        return np.stack([part.argmax(1).numpy() for part in parts], 1)
+
+    def _named(self, chosen: NDArray[np.int64]) -> Reading:
+        return {
+            name: [values[i] for i in column]
+            for (name, values), column in zip(self.attributes.items(), chosen.T, strict=True)
+        }
+
+
+def visible_attributes(reading: Reading, i: int) -> set[str]:
+    """The attributes that image i of a reading shows: a covered or bald head has no hair colour of
+    its own unless there is a beard, and sunglasses hide the eyes."""
+    hidden = set()
+    bare = reading["hair"][i] in ("bald", "hat", "turban")
+    if bare and reading["facial hair"][i] != "beard":
+        hidden.add("hair colour")
+    if reading["glasses"][i] == "sunglasses":
+        hidden.add("eyes")
+    return set(reading) - hidden
 
 
 class ClipJudge:
@@ -115,7 +158,7 @@ class ClipJudge:
         chosen = [(embeddings @ values.t()).argmax(1) for values in self._values]
         numbers = torch.stack(chosen, 1).cpu().numpy().astype(np.int16)
         return Look(
-            Sight(numbers, np.ones(numbers.shape, bool)),
+            Predictions(numbers, np.ones(numbers.shape, bool)),
             (embeddings[:, :, None, None],),
             embeddings.cpu().numpy(),
         )
@@ -136,14 +179,14 @@ class ClipJudge:
 
 
 def judge_for(source: str, atlas: Atlas, suite: Suite, device: str | None = None) -> Judge:
-    """The embedded judge by the name `avatars`, or a CLIP that `load_encoder` takes.
+    """The judge of a registered bundle by its name, or a CLIP that `load_encoder` takes.
 
     Raises:
         FingerprintError: it is the CLIP that drew the atlas, which edits are made to please.
         CheckpointError, OptionError: it cannot be loaded.
     """
-    if source == zoo.NAME:
-        return AvatarJudge()
+    if bundle := find_bundle(source):
+        return AttributeJudge(bundle)
     encoder = load_encoder(source, device)
     if encoder.identity.sha256 == atlas.fingerprint.clip.sha256:
         raise FingerprintError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from ..jobs.reports import Record
+from ...store.records import Record
 from ..pages.charts import Markup, element, join
 from ..pages.html import figure, note, page, said, table
 from .plot import trade_off

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..jobs.reports import Record
+from ...store.records import Record
 from ..pages.charts import Markup, element
 
 # A way keeps its hue: the default, its fixed alphas, the paper, and what comes after them.

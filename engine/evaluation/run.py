@@ -17,7 +17,7 @@ from ..editor import Editor, EditResult, Subject
 from ..models.sampling import batch_size, styles_from_seeds
 from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
-from .scores import Sight, Tally, tally
+from .scores import EditCounts, Predictions, count_edit
 from .suite import Suite, Trial
 from .ways import Way, compared_ways
 
@@ -31,7 +31,7 @@ class Outcome:
 
     Args:
         alpha: the strength; None where every image had its own.
-        sight: what the judge read, (E, n, A).
+        predictions: what the judge read, (E, n, A).
         alphas: how far each image went, float32 (E, n); NaN where no channel passed beta.
         similarity: directional similarity in the space of the atlas's CLIP, float32 (E, n); NaN
             for an image that did not move.
@@ -43,7 +43,7 @@ class Outcome:
     """
 
     alpha: float | None
-    sight: Sight
+    predictions: Predictions
     alphas: NDArray[np.float32]
     similarity: NDArray[np.float32]
     judge_similarity: NDArray[np.float32]
@@ -84,7 +84,7 @@ class Evaluation:
         judge: what people call it.
         attributes: what it tells apart, in the order of A.
         styles: of the images, (n, C).
-        sight: what the judge read of the images as they are, (n, A).
+        predictions: what the judge read of the images as they are, (n, A).
         results: a way each, the default first.
     """
 
@@ -96,22 +96,22 @@ class Evaluation:
     seeds: tuple[int, ...]
     truncation: float
     styles: Tensor
-    sight: Sight
+    predictions: Predictions
     results: tuple[WayResult, ...]
     keep: KeepResult
 
-    def tallies(self, outcome: Outcome) -> Tally:
+    def tallies(self, outcome: Outcome) -> EditCounts:
         """Every trial of an outcome, counted: (E, n)."""
         counts = [
-            tally(
-                self.sight,
-                _of_trial(outcome.sight, number),
+            count_edit(
+                self.predictions,
+                _of_trial(outcome.predictions, number),
                 *_wanted(trial, self.attributes),
             )
             for number, trial in enumerate(self.suite.trials)
         ]
         names = ("absent", "won", "same", "shown")
-        return Tally(*(np.stack([getattr(count, name) for count in counts]) for name in names))
+        return EditCounts(*(np.stack([getattr(count, name) for count in counts]) for name in names))
 
 
 def evaluate(
@@ -154,7 +154,7 @@ def evaluate(
         tuple(seeds),
         truncation,
         bench.styles,
-        bench.sight,
+        bench.predictions,
         tuple(results),
         keep,
     )
@@ -178,11 +178,11 @@ class _Bench:
         self._directions: dict[str, NDArray[np.float32]] = {}
 
     @cached_property
-    def sight(self) -> Sight:
+    def predictions(self) -> Predictions:
         """Of the images as they are, (n, A)."""
-        seen = [batch.look.sight for batch in self._batches()]
-        values = np.concatenate([sight.values for sight in seen])
-        return Sight(values, np.concatenate([sight.seen for sight in seen]))
+        seen = [batch.look.predictions for batch in self._batches()]
+        values = np.concatenate([predictions.values for predictions in seen])
+        return Predictions(values, np.concatenate([predictions.seen for predictions in seen]))
 
     def directions(self, way: Way) -> list[Direction | None]:
         """A way's own of every trial, None where no channel passes."""
@@ -206,9 +206,9 @@ class _Bench:
             phrases = len(self._phrases) if alpha is None else 0
             outcome = Outcome(
                 alpha=alpha,
-                sight=Sight(
-                    np.repeat(self.sight.values[None], shape[0], 0),
-                    np.repeat(self.sight.seen[None], shape[0], 0),
+                predictions=Predictions(
+                    np.repeat(self.predictions.values[None], shape[0], 0),
+                    np.repeat(self.predictions.seen[None], shape[0], 0),
                 ),
                 alphas=array(np.nan),
                 similarity=array(np.nan),
@@ -259,11 +259,11 @@ class _Bench:
         """A phrase for the value that most images took on in the attribute that most of them
         changed beside the one that was to change; none if nothing else did."""
         trial = self.suite.trials[number]
-        after = _of_trial(default.outcomes[0].sight, number)
+        after = _of_trial(default.outcomes[0].predictions, number)
         attribute, wanted = _wanted(trial, self.attributes)
-        lacking = tally(self.sight, after, attribute, wanted).absent
-        both = self.sight.seen & after.seen & lacking[:, None]  # (n, A)
-        changed = both & (self.sight.values != after.values)
+        lacking = count_edit(self.predictions, after, attribute, wanted).absent
+        both = self.predictions.seen & after.seen & lacking[:, None]  # (n, A)
+        changed = both & (self.predictions.values != after.values)
         changed[:, attribute] = False
         shares = changed.sum(0) / np.maximum(both.sum(0), 1)
         most = int(shares.argmax())
@@ -287,7 +287,10 @@ class _Bench:
     ) -> None:
         at = (number, batch.where)
         look = self.judge.look(edit.images)
-        outcome.sight.values[at], outcome.sight.seen[at] = look.sight.values, look.sight.seen
+        outcome.predictions.values[at], outcome.predictions.seen[at] = (
+            look.predictions.values,
+            look.predictions.seen,
+        )
         outcome.alphas[at] = edit.alphas[:, 0]
         moved = self.editor.texts.encoder.images(edit.images).float() - batch.embeddings
         movement = moved.cpu().numpy()  # (n, D)
@@ -310,8 +313,8 @@ class _Bench:
         return self._directions[neutral]
 
 
-def _of_trial(sight: Sight, number: int) -> Sight:
-    return Sight(sight.values[number], sight.seen[number])
+def _of_trial(predictions: Predictions, number: int) -> Predictions:
+    return Predictions(predictions.values[number], predictions.seen[number])
 
 
 def _wanted(trial: Trial, attributes: dict[str, tuple[str, ...]]) -> tuple[int, NDArray[np.int64]]:

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Predictions:
     """What a judge read of n images, A attributes each; any shape (..., n, A).
 
     Args:
@@ -38,7 +38,7 @@ class Sight:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class EditCounts:
     """One edit of n images, counted; any shape (..., n).
 
     Args:
@@ -54,12 +54,14 @@ class Tally:
     shown: NDArray[np.int64]
 
 
-def tally(before: Sight, after: Sight, attribute: int, wanted: NDArray[np.integer[Any]]) -> Tally:
+def count_edit(
+    before: Predictions, after: Predictions, attribute: int, wanted: NDArray[np.integer[Any]]
+) -> EditCounts:
     """Counts an edit that is to bring one of the values `wanted` of an attribute."""
     lacking = ~np.isin(before.values[..., attribute], wanted) & before.seen[..., attribute]
     others = np.arange(before.values.shape[-1]) != attribute
     both = before.seen & after.seen & others & lacking[..., None]
-    return Tally(
+    return EditCounts(
         absent=np.broadcast_to(lacking, both.shape[:-1]),
         won=lacking & np.isin(after.values[..., attribute], wanted),
         same=(both & (before.values == after.values)).sum(-1),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...store.atlas import Atlas
-from ..jobs.reports import Record, table
+from ...store.records import Record, text_table
 from ..pictures.recipe import AtlasIdentity
 from .run import Evaluation, Outcome, WayResult
 from .scores import (
@@ -70,7 +70,7 @@ def summary_text(record: Record) -> str:
         }
         for row in record["default_against"]
     ]
-    return f"{table(ways)}\n\n{table(matched)}\n\n{keep_text(record['keep'])}"
+    return f"{text_table(ways)}\n\n{text_table(matched)}\n\n{keep_text(record['keep'])}"
 
 
 def keep_text(keep: Record) -> str:
@@ -91,7 +91,7 @@ def keep_text(keep: Record) -> str:
             for key, head in heads.items()
         }
         rows.append({f"{keep['count']} edits": f"{side} keep", **figures})
-    return table(rows)
+    return text_table(rows)
 
 
 def plain(value: float | None, digits: int = 1) -> str:
@@ -242,8 +242,8 @@ def _keep_shares(
         about = [evaluation.suite.attribute_of(phrase) for phrase in keep]
         attributes = [list(evaluation.attributes).index(name) for name in about]
         lacking = counts.absent[e]
-        both = evaluation.sight.seen & outcome.sight.seen[e] & lacking[:, None]
-        apart = both & (evaluation.sight.values != outcome.sight.values[e])
+        both = evaluation.predictions.seen & outcome.predictions.seen[e] & lacking[:, None]
+        apart = both & (evaluation.predictions.values != outcome.predictions.values[e])
         moves = outcome.moves[e][:, columns].T  # (kept, n)
         moved.append(lacking * np.abs(moves).mean(0))
         together = share(weights, moves * lacking, np.repeat(lacking[None], len(keep), 0))

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...store.errors import InputError, OptionError, OutputError
+from ...store.records import Record
 from ..editor import DEFAULT_PROBABILITY, ClipShift, Editor, EditResult, Subject
 from ..models.latents import read_latents
 from ..models.protocols import Generator
@@ -23,8 +24,8 @@ from ..pictures.recipe import AtlasIdentity, Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.direction import Choice
 from ..steering.edits import Edit
+from .edit_records import edit_record
 from .methods import Fallbacks, Method, edit_by
-from .reports import Record, edit_record
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Output:
             OutputError: another extension, or a place that cannot be written.
             OptionError: too many images, or a film of more than one column.
         """
-        side, count = _side(editor), len(images.names)
+        side, count = editor.generator.layout.resolution, len(images.names)
         if self.kind == "film":
             if job.columns + job.before > 1:
                 raise OptionError(
@@ -366,7 +367,3 @@ def _make(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{folder}: cannot be made ({reason}); choose another") from error
-
-
-def _side(editor: Editor) -> int:
-    return max(layer.resolution for layer in editor.generator.layout)

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...store.records import Record, text_table
 from ..fallbacks.mapper import Mapper
 from ..models.protocols import Generator
 from ..models.sampling import batch_size, render_batches
 from ..pictures.sheet import sheet
-from .reports import Record, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,6 @@ def mappers_text(folder: str, records: Sequence[Record]) -> str:
         for record in records
         if "problem" not in record
     ]
-    lines = [table(rows)] if rows else [f"{folder}: no mappers"]
+    lines = [text_table(rows)] if rows else [f"{folder}: no mappers"]
     lines += [record["problem"] for record in records if "problem" in record]
     return "\n".join(lines)

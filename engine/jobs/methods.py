@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ... import zoo
 from ...store.errors import DirectionError, OptionError
+from ...store.records import duration
+from ...store.registry import bundle_of
 from ..editor import DEFAULT_PROBABILITY, Editor, EditResult, Subject, Way
 from ..fallbacks.mapper import find_mapper, read_mapper
 from ..fallbacks.optimise import Optimisation, OptimiseSettings, Report, Start
@@ -21,7 +22,6 @@ from ..models.identity import OFF, Identity, load_identity
 from ..models.sampling import render_batches
 from ..steering.direction import Choice, Direction
 from ..steering.edits import Edit
-from .reports import duration
 
 Method = Literal["auto", "direction", "mapper", "optimize"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -53,8 +53,9 @@ class Fallbacks:
 
 
 def default_identity(editor: Editor) -> Identity | None:
-    """The embedded network for the embedded generator; none for any other."""
-    source = zoo.NAME if editor.generator.identity.name == zoo.NAME else OFF
+    """The network of the generator's bundle; none for a generator of no bundle."""
+    bundle = bundle_of(editor.generator.identity)
+    source = OFF if bundle is None or bundle.identity is None else bundle.name
     return load_identity(source, editor.texts.encoder, editor.generator.device)
 
 

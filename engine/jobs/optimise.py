@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ... import __version__
 from ...store.errors import DirectionError, OptionError
+from ...store.records import Record, duration
 from ..editor import Editor
 from ..fallbacks.optimise import LOSSES, Optimisation, Optimised, OptimiseSettings, Start
 from ..models.identity import Identity
@@ -25,7 +26,6 @@ from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.texts import embed_prompts_of
 from .edit import Images
 from .optimise_state import StateFile
-from .reports import Record, duration
 
 MOST_ROWS = 10_000
 _SAMPLES = 1000  # seeds behind the standard deviations, where there is no atlas
@@ -66,7 +66,7 @@ class OptimiseJob:
             OutputError: another extension, or a place that cannot be written.
             OptionError: no target, too many rows, or a film of more than one target.
         """
-        side, count = max(layer.resolution for layer in generator.layout), len(images.names)
+        side, count = generator.layout.resolution, len(images.names)
         if not self.targets:
             raise OptionError("target: there is none; name at least one")
         if count * len(self.targets) > MOST_ROWS:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...store.errors import CheckpointError, OptionError
+from ...store.registry import NAMES
 from ..checkpoints.checkpoint import is_real, is_whole, require_same_shapes, shown
 from ..checkpoints.clip_source import VOCABULARY_NAME, ClipSource
 from .preprocess import Interpolation, Preprocessing, ResizeMode
@@ -219,7 +220,7 @@ def _colours(source: ClipSource, key: str, values: Any) -> tuple[float, float, f
 def _refused(source: ClipSource, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{source.place}: is no CLIP configuration that can be built ({reason}); "
-        "name a folder in open_clip's layout, or `avatars`"
+        f"name a folder in open_clip's layout, or {NAMES}"
     )
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import zoo
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
-from ...zoo.identity import IdentityNetwork, read_identity_network
-from ..checkpoints.identity_file import FaceNetwork, read_face_network
+from ...store.registry import Bundle, find_bundle
+from ..checkpoints.identity_file import FaceNetwork, read_face_network, read_identity_network
+from ..networks.attributes import IMAGE_SHAPE, IdentityNetwork
 from .protocols import JointEncoder
 
 OFF, CLIP = "off", "clip"
@@ -78,36 +78,43 @@ class NetworkIdentity:
 
 
 def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> Identity | None:
-    """None for `off`, the images of `encoder` by the name `clip`, the embedded network by the name
-    `avatars`, or a face recogniser from a file: `model_ir_se50.pth` or `resnet18_110.pth`, told
-    apart by their tensors. Nothing in a file is run.
+    """None for `off`, the images of `encoder` by the name `clip`, the network of a registered
+    bundle by its name, or a face recogniser from a file: `model_ir_se50.pth` or
+    `resnet18_110.pth`, told apart by their tensors. Nothing in a file is run.
 
     Raises:
         CheckpointError: the file cannot be read as a face recogniser.
+        OptionError: the bundle has no such network.
     """
     if source == OFF:
         return None
     if source == CLIP:
         return ClipIdentity(encoder)
-    if source == zoo.NAME:
-        avatars, sha256 = read_identity_network()
-        identity = ModelIdentity(source, sha256, {"width": avatars.width})
-        return NetworkIdentity(avatars, identity, require_avatars, device)
+    if bundle := find_bundle(source):
+        return _of_bundle(bundle, device)
     path = Path(source)
     faces, sha256 = read_face_network(path)
     identity = ModelIdentity(path.stem, sha256, {"width": faces.width})
     return NetworkIdentity(faces, identity, partial(crop_faces, side=faces.side), device)
 
 
-def require_avatars(images: Tensor) -> Tensor:
-    """The images as they are, where they can be avatars: (n, 3, 64, 64).
+def _of_bundle(bundle: Bundle, device: torch.device) -> Identity:
+    if bundle.identity is None:
+        raise OptionError(f"identity {bundle.name}: has none; choose clip or off")
+    network, sha256 = read_identity_network(bundle.identity)
+    identity = ModelIdentity(bundle.name, sha256, {"width": network.width})
+    return NetworkIdentity(network, identity, partial(require_aligned, name=bundle.name), device)
+
+
+def require_aligned(images: Tensor, name: str) -> Tensor:
+    """The images as they are, where the network `name` can read them: (n, 3, 64, 64).
 
     Raises:
         OptionError: images of another shape.
     """
-    if images.ndim != 4 or images.shape[1:] != (3, 64, 64):
+    if images.ndim != 4 or images.shape[1:] != IMAGE_SHAPE:
         raise OptionError(
-            f"identity {zoo.NAME}: reads avatars of (n, 3, 64, 64), not images of shape "
+            f"identity {name}: reads images of (n, 3, 64, 64), not of shape "
             f"{tuple(images.shape)}; choose clip or off, or name a face recogniser's file"
         )
     return images

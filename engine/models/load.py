@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ... import zoo
 from ...store.errors import OptionError
+from ...store.registry import find_bundle
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
 from .generator import StyleGANGenerator
@@ -19,7 +19,7 @@ from .protocols import Generator, JointEncoder
 def load_generator(
     source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
 ) -> Generator:
-    """The embedded generator by the name `avatars`, or one from a checkpoint of any dialect.
+    """The generator of a registered bundle by its name, or one from a checkpoint of any dialect.
 
     NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles, rosinality's files and
     StyleAtlas's own are told apart by content. Nothing in a file is run. In `bfloat16` and
@@ -29,7 +29,9 @@ def load_generator(
         CheckpointError: the file cannot be read as a generator.
         OptionError: the device does not exist here, or an unknown precision.
     """
-    path, name = _resolve(source, zoo.GENERATOR)
+    bundle = find_bundle(source)
+    path = Path(source) if bundle is None else bundle.generator
+    name = _stem(path) if bundle is None else bundle.name
     chosen = pick_device(device)
     return StyleGANGenerator.of(read_checkpoint(path), name, chosen, precision)
 
@@ -37,7 +39,7 @@ def load_generator(
 def load_encoder(
     source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
 ) -> JointEncoder:
-    """The embedded CLIP by the name `avatars`, a file, a folder, or one by open_clip's name.
+    """The CLIP of a registered bundle by its name, a file, a folder, or one by open_clip's name.
 
     A file is OpenAI's archive or state dict, or one beside its `open_clip_config.json`; a folder
     is in open_clip's layout; a name is `MODEL/TAG`, `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in
@@ -49,9 +51,10 @@ def load_encoder(
         OptionError: the device does not exist here; open_clip knows no such model or weights; an
             unknown precision; a package is missing that this CLIP needs.
     """
-    path, name = _resolve(source, zoo.CLIP)
-    # A name may hold slashes, which a path on Windows would turn around.
-    found = os.fspath(path) if name == zoo.NAME else os.fspath(source)
+    bundle = find_bundle(source)
+    # Not by way of a path: a name may hold slashes, which a path on Windows would turn around.
+    found = os.fspath(source if bundle is None else bundle.clip)
+    name = _stem(Path(source)) if bundle is None else bundle.name
     return read_encoder(found, name, pick_device(device), precision)
 
 
@@ -76,9 +79,6 @@ def pick_device(device: str | None) -> torch.device:
     return chosen
 
 
-def _resolve(source: str | os.PathLike[str], embedded: Path) -> tuple[Path, str]:
-    """A file and the name people know it by. A name wins over a file called the same."""
-    if os.fspath(source) == zoo.NAME:
-        return embedded, zoo.NAME
-    path = Path(source)
-    return path, path.stem or str(path)
+def _stem(path: Path) -> str:
+    """What people know a file by."""
+    return path.stem or str(path)

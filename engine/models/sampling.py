@@ -81,7 +81,7 @@ def require_truncation(truncation: float) -> None:
 
 def batch_size(generator: Generator) -> int:
     """How many images to render at once: 64 up to 128 px, fewer above, at least 1."""
-    resolution = max(layer.resolution for layer in generator.layout)
+    resolution = generator.layout.resolution
     return max(1, min(64, _BATCH_PIXELS // resolution**2))
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
+from ...store.describe import atlas_record
 from ...store.errors import OptionError, OutputError
 from ...store.output import replacing, require_writable
-from ..jobs.reports import Record, atlas_record
+from ...store.records import Record
 from .charts import KIND_NAMES, Markup, element, heat_map, join, layer_bars, layer_spreads
 from .highlights import (
     Phrasebook,

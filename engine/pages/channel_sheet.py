@@ -19,7 +19,7 @@ from torch import Tensor
 from ...store.atlas import Atlas
 from ...store.errors import OptionError
 from ...store.layout import Layer
-from ..jobs.reports import Record
+from ...store.records import Record
 from ..models.protocols import Generator
 from ..models.sampling import batch_size, render_batches, styles_from_seeds
 from ..pictures.sheet import sheet
@@ -89,7 +89,7 @@ def draw_sheet(
     Raises:
         OptionError: so many images that none of them could be seen.
     """
-    resolution = max(layer.resolution for layer in atlas.layout)
+    resolution = atlas.layout.resolution
     side, scale = _cell(resolution, len(records) * len(seeds), len(steps))
     flats = [atlas.layout.parse(record["channel"]) for record in records]
     images = channel_images(generator, atlas, styles, flats, steps, side)
@@ -118,7 +118,7 @@ def require_sheet(atlas: Atlas, rows: int, steps: Sequence[float]) -> None:
     for step in steps:
         if not abs(step) <= MAX_STEP:
             raise OptionError(f"step {step:g}: must lie between -{MAX_STEP:g} and {MAX_STEP:g}")
-    _cell(max(layer.resolution for layer in atlas.layout), rows, len(steps))
+    _cell(atlas.layout.resolution, rows, len(steps))
 
 
 def sheet_records(

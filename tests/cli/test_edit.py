@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas import load_generator, zoo
+from styleatlas import load_generator
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise import OptimiseSettings
@@ -29,6 +29,7 @@ from styleatlas.engine.pictures.recipe import Recipe, read_recipe
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.store.atlas import Atlas
+from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 SEVEN = "a picture -> a picture channel7"
@@ -390,7 +391,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def winks(tmp_path) -> Path:
     """A library with an untrained mapper for `WINK`, which leaves avatars as they are."""
-    atlas, generator = Atlas.open(zoo.ATLAS), load_generator("avatars", "cpu")
+    atlas, generator = Atlas.open(EMBEDDED.atlas), load_generator("avatars", "cpu")
     shape = tuple(generator.map(torch.zeros(1, generator.z_dim)).shape[1:])
     groups = split_groups(generator.layout, generator.rows)
     origin = atlas.fingerprint
@@ -1049,7 +1050,7 @@ def test_failure_in_a_shell_is_one_line_without_a_traceback(tiny_path, checkpoin
 def test_recipe_names_the_models_and_the_atlas(run, tmp_path):
     told = run("edit", "avatars", *GLASSES, *ALPHA, "-o", tmp_path / "o.png")
     assert told.exit_code == 0, told.output
-    recipe, origin = read_recipe(tmp_path / "o.png"), Atlas.open(zoo.ATLAS).fingerprint
+    recipe, origin = read_recipe(tmp_path / "o.png"), Atlas.open(EMBEDDED.atlas).fingerprint
     assert (recipe.generator, recipe.clip) == (origin.generator, origin.clip)
     assert recipe.edits == (("a face", "a face with glasses", 1.0),)
     assert recipe.inputs == {"seeds": [1]} and "seeds" not in recipe.options

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from styleatlas import zoo
+from styleatlas.store.registry import EMBEDDED
 
 NAMES = ["evaluation.csv", "evaluation.json", "index.html"]
 
@@ -14,7 +14,7 @@ NAMES = ["evaluation.csv", "evaluation.json", "index.html"]
 @pytest.fixture
 def two_edits(tmp_path):
     """The file that ships, with two of its edits."""
-    suite = json.loads(zoo.EDITS.read_text())
+    suite = json.loads(EMBEDDED.suite.read_text())
     path = tmp_path / "two.json"
     path.write_text(json.dumps({**suite, "edits": suite["edits"][5:7]}))
     return path
@@ -53,7 +53,7 @@ def test_json_is_what_the_file_holds_and_files_are_replaced(run, two_edits, tmp_
 
 
 def test_own_clip_of_the_atlas_is_refused_as_the_judge(refused, tmp_path):
-    arguments = ("avatars", "--judge", zoo.CLIP, "-o", tmp_path / "quality")
+    arguments = ("avatars", "--judge", EMBEDDED.clip, "-o", tmp_path / "quality")
     message = refused("evaluate", *arguments)
     assert message.startswith('judge "clip" (')
     assert message.endswith("edits are made to please it; judge them by another one")
@@ -64,7 +64,7 @@ def test_atlas_of_other_models_needs_edits_and_a_judge(refused, countable_path, 
     arguments = (countable_path, "-o", tmp_path / "quality")
     message = refused("evaluate", *arguments)
     assert message == "edits: none is known for this atlas; name one by --edits"
-    message = refused("evaluate", *arguments, "--edits", zoo.EDITS)
+    message = refused("evaluate", *arguments, "--edits", EMBEDDED.suite)
     assert message == "judge: none is known for this atlas; name one by --judge"
 
 

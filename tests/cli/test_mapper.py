@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleatlas import zoo
 from styleatlas.cli import main
 from styleatlas.engine.fallbacks.mapper import LIBRARY, find_mapper, library_folder, read_mapper
 from styleatlas.engine.models.load import load_generator
@@ -18,6 +17,7 @@ from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.steering import texts
 from styleatlas.precompute.mappers import Trainer, TrainSettings
 from styleatlas.prompts.sets import PromptSet
+from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("--neutral", "face", "--target", "a cafe")
 QUICK = ("--steps", 4, "--batch", 2, "--l2", 0)
@@ -190,7 +190,7 @@ def test_apply_refuses_what_it_cannot_do(refused, run, trained, checkpoint, tmp_
     known = ("--generator", checkpoint)
     out = ("-o", tmp_path / "x.png")
     assert "name its file by --generator" in refused("mapper apply", trained, *out)
-    other = refused("mapper apply", trained, "--generator", zoo.NAME, *out)
+    other = refused("mapper apply", trained, "--generator", EMBEDDED.name, *out)
     assert "mapper and generator do not belong together" in other
     for options, message in {
         ("--latent", tmp_path / "s.npz"): "a mapper in w+ needs w",

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleatlas import Atlas, load_generator, zoo
+from styleatlas import Atlas, load_generator
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.pages.channel_sheet import draw_sheet, sheet_records
+from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
@@ -134,10 +135,10 @@ def test_report_with_a_generator_shows_its_channels(run, tiny_path, checkpoint, 
 
 
 def test_report_of_the_embedded_atlas_needs_no_generator_named(run, page):
-    made(run, "report", zoo.NAME, "-o", page)
+    made(run, "report", EMBEDDED.name, "-o", page)
     text = page.read_text("utf-8")
     assert text.count("<img ") == 8
-    assert Atlas.open(zoo.ATLAS).fingerprint.generator.sha256 in text
+    assert Atlas.open(EMBEDDED.atlas).fingerprint.generator.sha256 in text
 
 
 def test_report_draws_every_pair_of_prompts(run, countable_path, page):

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from styleatlas import load_encoder, zoo
+from styleatlas import load_encoder
 from styleatlas.cli import main
 from styleatlas.engine.steering.texts import TextEmbedder
 from styleatlas.prompts.embed import SENTENCES
 from styleatlas.store.atlas import Atlas
+from styleatlas.store.registry import EMBEDDED
 
 MORE = "# of the sea\na pirate hat\n\nA  Face\na face with a parrot\n a PIRATE hat\n"
 QUICK = ("--images", 4, "--samples", 50, "--seed", 4, "--method", "sweep")
@@ -24,7 +25,7 @@ QUICK = ("--images", 4, "--samples", 50, "--seed", 4, "--method", "sweep")
 @pytest.fixture
 def own(tmp_path) -> Path:
     """A copy of the shipped atlas."""
-    return shutil.copy(zoo.ATLAS, tmp_path / "own.h5")
+    return shutil.copy(EMBEDDED.atlas, tmp_path / "own.h5")
 
 
 @pytest.fixture
@@ -46,12 +47,14 @@ def test_new_phrases_are_added_behind_the_bank_and_all_else_stays_as_it_is(run, 
     assert np.array_equal(after.prompts.embeddings[:count], before.prompts.embeddings)
     restored = own.with_name("restored.h5")
     replace(after, prompts=before.prompts).write(restored)
-    assert restored.read_bytes() == zoo.ATLAS.read_bytes(), "the same atlas gives the same bytes"
+    assert restored.read_bytes() == EMBEDDED.atlas.read_bytes(), (
+        "the same atlas gives the same bytes"
+    )
     assert list(own.parent.glob(".*")) == []
 
 
 def test_phrases_are_embedded_as_any_prompt_of_this_atlas_is(run, own, more):
-    texts = TextEmbedder(Atlas.open(own), lambda: load_encoder(zoo.NAME))
+    texts = TextEmbedder(Atlas.open(own), lambda: load_encoder(EMBEDDED.name))
     alone = texts.embed("a face with a parrot")
     run("prompts", "add", own, more)
     added = Atlas.open(own).prompts.find("a face with a parrot")
@@ -65,20 +68,20 @@ def test_more_phrases_than_a_batch_take_their_places(run, own, tmp_path):
     assert run("prompts", "add", own, path).exit_code == 0
     bank = Atlas.open(own).prompts
     assert bank.texts[-len(phrases) :] == tuple(phrases)
-    texts = TextEmbedder(Atlas.open(zoo.ATLAS), lambda: load_encoder(zoo.NAME))
+    texts = TextEmbedder(Atlas.open(EMBEDDED.atlas), lambda: load_encoder(EMBEDDED.name))
     for phrase in (phrases[0], phrases[-1]):
         assert np.allclose(bank.find(phrase), texts.embed(phrase), atol=1e-6)
 
 
 def test_out_leaves_the_atlas_and_tells_the_count_in_json(run, more, tmp_path):
-    shipped, out = zoo.ATLAS.read_bytes(), tmp_path / "out.h5"
+    shipped, out = EMBEDDED.atlas.read_bytes(), tmp_path / "out.h5"
     result = run("prompts", "add", "avatars", more, "-o", out, "--json")
     assert result.exit_code == 0, result.output
-    count = len(Atlas.open(zoo.ATLAS).prompts) + 2
+    count = len(Atlas.open(EMBEDDED.atlas).prompts) + 2
     told = {"output": str(out), "added": 2, "skipped": 2, "prompts": count}
     assert json.loads(result.stdout) == told
     assert len(Atlas.open(out).prompts) == count
-    assert zoo.ATLAS.read_bytes() == shipped
+    assert EMBEDDED.atlas.read_bytes() == shipped
 
 
 def test_known_phrases_need_no_clip_and_leave_the_very_file(run, countable_path, tmp_path):
@@ -101,12 +104,12 @@ def test_phrases_come_from_standard_input(own):
     assert "add: standard input, line 3: prompt 'a\\x07hat': holds control" in result.stderr
 
 
-@pytest.mark.parametrize("out", [(), ("-o", zoo.ATLAS)])
+@pytest.mark.parametrize("out", [(), ("-o", EMBEDDED.atlas)])
 def test_shipped_atlas_is_never_written(refused, more, out):
-    shipped = zoo.ATLAS.read_bytes()
+    shipped = EMBEDDED.atlas.read_bytes()
     message = refused("prompts add", "avatars", more, *out)
-    assert message == f"{zoo.ATLAS}: ships with StyleAtlas and stays as it is; add -o OUT.h5"
-    assert zoo.ATLAS.read_bytes() == shipped
+    assert message == f"{EMBEDDED.atlas}: ships with StyleAtlas and stays as it is; add -o OUT.h5"
+    assert EMBEDDED.atlas.read_bytes() == shipped
 
 
 def test_prompts_that_cannot_be_added_are_explained_and_the_atlas_stays(

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas import Atlas, load_encoder, load_generator, zoo
+from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor, Subject
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.steering.direction import Choice, Direction
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.errors import FingerprintError, OptionError
+from styleatlas.store.registry import EMBEDDED
 
 PAIR = {"neutral": "a picture", "target": "a picture channel7"}
 FAR = {"neutral": "a picture", "target": "a picture channel12"}  # that CLIP gives 3 % to 60 %
@@ -31,7 +32,7 @@ def styles(generator) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def avatars() -> Editor:
-    atlas = Atlas.open(zoo.ATLAS)
+    atlas = Atlas.open(EMBEDDED.atlas)
     return Editor(atlas, load_generator("avatars", "cpu"), load_encoder("avatars", "cpu"))
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas import zoo
 from styleatlas.engine.fallbacks.mapper import read_mapper, write_mapper
 from styleatlas.engine.models.identity import ClipIdentity
 from styleatlas.engine.models.load import load_encoder, load_generator
@@ -28,6 +27,7 @@ from styleatlas.precompute.mapper_state import Row, TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.errors import OptionError, OutputError, PromptError, ResumeError
+from styleatlas.store.registry import EMBEDDED
 
 NEUTRAL, TARGET = "a picture", "a picture channel3"
 SETTINGS = TrainSettings(steps=30, batch=4, validate_every=10, l2=0.01)
@@ -325,7 +325,7 @@ def test_damaged_state_is_refused_with_the_mend(trainer, place, damage):
     spoilt = {
         "cut": bytes(content[:-100]),
         "bit": bytes(content),
-        "other": zoo.GENERATOR.read_bytes(),
+        "other": EMBEDDED.generator.read_bytes(),
         "empty": b"",
         "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
     }
@@ -477,7 +477,7 @@ def test_embedded_pair_learns_a_smile_in_a_few_steps(monkeypatch, tmp_path):
     from styleatlas.prompts.sets import prompt_set
 
     monkeypatch.setattr(texts, "prompt_set", prompt_set)
-    generator, encoder = load_generator(zoo.NAME, "cpu"), load_encoder(zoo.NAME, "cpu")
+    generator, encoder = load_generator(EMBEDDED.name, "cpu"), load_encoder(EMBEDDED.name, "cpu")
     settings = TrainSettings(steps=25, batch=4)
     training = Trainer(generator, encoder, "a face", "a smiling face", settings)
     where = TrainingFile(tmp_path / "a.safetensors", training.config, training.record)

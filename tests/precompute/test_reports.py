@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from styleatlas.engine.jobs.reports import duration
 from styleatlas.precompute.crew import Progress
 from styleatlas.precompute.plan import WorkBlock
 from styleatlas.precompute.reports import ProgressReport, summary, summary_text
+from styleatlas.store.records import duration
 
 
 class Terminal(io.StringIO):

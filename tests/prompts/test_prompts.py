@@ -7,16 +7,15 @@ from styleatlas.engine.models.clip import count_tokens
 from styleatlas.prompts import sets
 from styleatlas.prompts.embed import SENTENCES, build_bank, embed_prompts, extended
 from styleatlas.prompts.sets import (
-    AVATAR_TEMPLATES,
     GENERAL_TEMPLATES,
     PromptSet,
     prompt_set,
     read_phrases,
-    read_vocabulary,
     unknown,
 )
 from styleatlas.store.bank import normalise_prompt
 from styleatlas.store.errors import PromptError
+from styleatlas.store.registry import EMBEDDED
 
 
 def encode(sentences: list[str]) -> np.ndarray:
@@ -50,7 +49,7 @@ def test_what_is_no_prompt_is_refused_before_it_is_encoded(prompt, message):
     assert asked == []
 
 
-@pytest.mark.parametrize("templates", [AVATAR_TEMPLATES, GENERAL_TEMPLATES, ["{}"] * 300])
+@pytest.mark.parametrize("templates", [EMBEDDED.templates, GENERAL_TEMPLATES, ["{}"] * 300])
 def test_prompts_are_encoded_together_and_come_out_as_they_do_alone(templates):
     prompts = ["a " + "h" * length for length in range(70)]
     sizes = []
@@ -143,21 +142,24 @@ def test_prompt_set_takes_phrases_that_it_does_not_hold():
 
 @pytest.mark.parametrize(("name", "least"), [("avatars", 300), ("general", 2000)])
 def test_vocabulary_has_many_phrases_that_differ(name, least):
-    phrases = read_vocabulary(name)
+    phrases = prompt_set(name).phrases
     assert len({normalise_prompt(phrase) for phrase in phrases}) == len(phrases) >= least
     assert all(phrase == " ".join(phrase.split()) for phrase in phrases)
     assert not any(phrase.startswith("#") for phrase in phrases)
 
 
 def test_avatars_have_their_own_prompts_and_any_other_domain_the_general_ones():
-    assert prompt_set("avatars") == PromptSet(read_vocabulary("avatars"), AVATAR_TEMPLATES)
+    own, general = prompt_set("avatars"), prompt_set("general")
+    assert own.templates == EMBEDDED.templates and general.templates == GENERAL_TEMPLATES
+    assert "an avatar" in own.phrases and "a church" in general.phrases
+    assert not {"a church"} & set(own.phrases)
     for domain in ("horses", "ViT-B-32/openai"):
-        assert prompt_set(domain) == PromptSet(read_vocabulary("general"), GENERAL_TEMPLATES)
+        assert prompt_set(domain) == general
 
 
 @pytest.mark.parametrize("neutral", ["a face", "a person", "a cat", "a car", "a church", "a room"])
 def test_general_vocabulary_holds_what_people_start_from(neutral):
-    assert neutral in read_vocabulary("general")
+    assert neutral in prompt_set("general").phrases
 
 
 def test_general_phrases_fit_the_shortest_context_in_use_in_every_template():
@@ -165,11 +167,11 @@ def test_general_phrases_fit_the_shortest_context_in_use_in_every_template():
 
     tokenizer = SimpleTokenizer()
     longest = max(GENERAL_TEMPLATES, key=lambda template: count_tokens(tokenizer, template))
-    for phrase in read_vocabulary("general"):
+    for phrase in prompt_set("general").phrases:
         assert count_tokens(tokenizer, longest.format(phrase)) <= 16  # that of SigLIP's SO400M-14
 
 
-@pytest.mark.parametrize("templates", [AVATAR_TEMPLATES, GENERAL_TEMPLATES])
+@pytest.mark.parametrize("templates", [EMBEDDED.templates, GENERAL_TEMPLATES])
 def test_templates_take_one_phrase_and_differ(templates):
     assert templates[0] == "{}"
     assert len({template.format("a hat") for template in templates}) == len(templates)

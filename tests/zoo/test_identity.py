@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from styleatlas import load_generator, zoo
-from styleatlas.zoo.identity import read_identity_network
+from styleatlas import load_generator
+from styleatlas.engine.checkpoints.identity_file import read_identity_network
+from styleatlas.store.registry import EMBEDDED
 
 
 @pytest.fixture(scope="module")
 def network():
-    return read_identity_network()[0]
+    return read_identity_network(EMBEDDED.identity)[0]
 
 
 @pytest.fixture(scope="module")
@@ -78,4 +79,4 @@ def test_a_beard_that_grows_never_brings_the_cosine_back_up(network):
 
 
 def test_the_identity_network_stays_small():
-    assert zoo.IDENTITY.stat().st_size <= 0.5e6
+    assert EMBEDDED.identity.stat().st_size <= 0.5e6

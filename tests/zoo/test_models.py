@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas import Atlas, Editor, load_encoder, load_generator
+from styleatlas.engine.evaluation.judges import AttributeJudge, visible_attributes
 from styleatlas.engine.models.sampling import latents_from_seeds, render_batches, styles_from_seeds
 from styleatlas.precompute.build import Settings, precompute
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.file import verify
-from styleatlas.zoo.judge import Judge, shown
+from styleatlas.store.registry import EMBEDDED
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,11 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def atlas():
-    return Atlas.open(zoo.ATLAS)
+    return Atlas.open(EMBEDDED.atlas)
 
 
 def test_the_embedded_models_stay_small():
-    files = [zoo.GENERATOR, zoo.JUDGE, *zoo.CLIP.iterdir()]
+    files = [EMBEDDED.generator, EMBEDDED.judge, *EMBEDDED.clip.iterdir()]
     assert sum(file.stat().st_size for file in files) <= 12e6
 
 
@@ -63,7 +64,7 @@ def test_the_judge_reads_avatars_it_never_saw(held_out):
     from measure import judged
 
     images, labels = held_out
-    judge = Judge()
+    judge = AttributeJudge(EMBEDDED)
     assert judge.attributes == {name: list(values) for name, values in ATTRIBUTES.items()}
     accuracy = by_attribute(judged(judge, images) == labels, labels)
     assert min(accuracy.values()) >= 0.97, accuracy
@@ -75,7 +76,7 @@ def test_the_generator_draws_every_value_of_every_attribute(generator):
     z = latents_from_seeds(range(1000), generator.z_dim)
     with torch.inference_mode():
         styles = generator.styles(generator.map(z, truncation=0.7))
-        reading = Judge().read(torch.cat(list(render_batches(generator, styles))))
+        reading = AttributeJudge(EMBEDDED).read(torch.cat(list(render_batches(generator, styles))))
     data = draw_labels(20_000, torch.Generator().manual_seed(3))
     for i, (name, values) in enumerate(ATTRIBUTES.items()):
         for v, value in enumerate(values):
@@ -84,7 +85,7 @@ def test_the_generator_draws_every_value_of_every_attribute(generator):
 
 
 def test_the_shipped_atlas_is_sound_and_belongs_to_the_shipped_models(atlas, generator, encoder):
-    assert all(check.ok for check in verify(zoo.ATLAS))
+    assert all(check.ok for check in verify(EMBEDDED.atlas))
     atlas.fingerprint.require_generator(generator.identity)
     atlas.fingerprint.require_clip(encoder.identity)
     assert atlas.layout == generator.layout
@@ -114,15 +115,15 @@ def test_the_table_foretells_what_an_image_it_never_saw_does(atlas, generator, e
 )
 def test_an_edit_makes_what_its_prompt_says(atlas, generator, encoder, target, attribute, values):
     styles = styles_from_seeds(generator, range(1, 61), 0.7)
-    before = Judge().read(generator.render(styles))
+    before = AttributeJudge(EMBEDDED).read(generator.render(styles))
     lacking = [
-        value not in values and attribute in shown(before, i)
+        value not in values and attribute in visible_attributes(before, i)
         for i, value in enumerate(before[attribute])
     ]
     styles = styles[lacking]
     editor = Editor(atlas, generator, encoder)
     result = editor.edit(styles, neutral="a face", target=target)
-    after = Judge().read(result.images)[attribute]
+    after = AttributeJudge(EMBEDDED).read(result.images)[attribute]
     assert sum(value in values for value in after) / len(after) >= 0.7
     assert editor.measure(result)[0].along.mean() > 0.1
 

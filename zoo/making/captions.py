@@ -14,7 +14,7 @@ import torch
 from avatars import ATTRIBUTES, by_attribute, code, column, visible
 from torch import Tensor
 
-from styleatlas.prompts.sets import AVATAR_TEMPLATES as TEMPLATES
+from styleatlas.store.registry import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def draw_caption() -> tuple[str, list[Phrase]]:
         attribute = random.choices(list(weights), list(weights.values()))[0]
         del weights[attribute]
         chosen.append(random.choice(_BY_ATTRIBUTE[attribute]))
-    template = random.choice(TEMPLATES)
+    template = random.choice(EMBEDDED.templates)
     if len(chosen) == 1 and random.random() < 0.35:
         return template.format(chosen[0].text), chosen
     return compose(chosen, random.choice(NOUNS), template), chosen

@@ -35,14 +35,15 @@ from train_generator import CODES, labels_of_latent, one_hot
 from train_identity import IDENTITY, draw_pairs, identities
 from training import WORK, ZOO
 
-from styleatlas import load_encoder, load_generator, zoo
+from styleatlas import load_encoder, load_generator
+from styleatlas.engine.checkpoints.identity_file import read_identity_network
+from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.models.sampling import latents_from_seeds, render_batches
+from styleatlas.engine.networks.attributes import IdentityNetwork
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
-from styleatlas.prompts.sets import AVATAR_TEMPLATES
-from styleatlas.zoo.identity import IdentityNetwork, read_identity_network
-from styleatlas.zoo.judge import Judge
+from styleatlas.store.registry import EMBEDDED
 
 COUNT = 1000
 # Between the cosine of the same avatar, 1, and of one that differs in one of four attributes.
@@ -75,7 +76,7 @@ def held_out() -> Tensor:
     return torch.tensor(fresh[:COUNT])
 
 
-def judged(judge: Judge, images: Tensor) -> Tensor:
+def judged(judge: AttributeJudge, images: Tensor) -> Tensor:
     """The judge's reading as labels (n, attributes)."""
     reading = judge.read(images)
     columns = [torch.tensor([code(name, value) for value in reading[name]]) for name in NAMES]
@@ -143,14 +144,14 @@ def percent(figures: dict[str, float]) -> dict[str, float]:
 
 @torch.inference_mode()
 def main() -> None:
-    judge, encoder = Judge(), load_encoder(zoo.NAME, "cpu")
-    generator = load_generator(zoo.NAME, "cpu")
+    judge, encoder = AttributeJudge(EMBEDDED), load_encoder(EMBEDDED.name, "cpu")
+    generator = load_generator(EMBEDDED.name, "cpu")
     render = AvatarRenderer(WORK / "layers.npz")
     labels = held_out()
     images = render(labels)
 
     def words(texts: list[str]) -> Tensor:
-        return torch.from_numpy(embed_prompts(texts, AVATAR_TEMPLATES, encode_with(encoder)))
+        return torch.from_numpy(embed_prompts(texts, EMBEDDED.templates, encode_with(encoder)))
 
     embeddings = torch.cat([encoder.images(part) for part in images.split(250)])
 
@@ -171,7 +172,7 @@ def main() -> None:
         w = w[:, None].expand(-1, generator.network.config.num_ws, -1)
         return torch.cat(list(render_batches(generator, generator.styles(w))))
 
-    network, _ = read_identity_network()
+    network, _ = read_identity_network(EMBEDDED.identity)
     figures = {
         "clip_zero_shot_percent": percent(zero_shot(words, embeddings, labels)),
         "judge_percent": percent(by_attribute(judged(judge, images) == labels, labels)),

@@ -30,7 +30,6 @@ from captions import (
     ATTRIBUTE_WEIGHT,
     NOUNS,
     SINGLE,
-    TEMPLATES,
     compose,
     draw_caption,
     holds,
@@ -41,6 +40,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from training import WORK, ZOO, Run, corrupt, cosine
+
+from styleatlas.store.registry import EMBEDDED
 
 CONTEXT = 32
 BATCH = 64  # images a step of the first stage
@@ -78,7 +79,7 @@ def configuration(vocabulary: int) -> dict[str, object]:
 
 def value_captions(attribute: str) -> list[str]:
     """One wording of each value, in one frame of words."""
-    noun, template = random.choice(NOUNS), random.choice(TEMPLATES)
+    noun, template = random.choice(NOUNS), random.choice(EMBEDDED.templates)
     texts = []
     for value in ATTRIBUTES[attribute]:
         phrase = random.choice(SINGLE[attribute, value])

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from training import WORK, ZOO, Run, corrupt, cosine
 
-from styleatlas.zoo.identity import IdentityNetwork
+from styleatlas.engine.networks.attributes import IdentityNetwork
 
 BATCH, STEPS = 96, 1_800
 IDENTITY = ("hair", "hair colour", "skin", "facial hair")

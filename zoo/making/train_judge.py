@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from training import WORK, ZOO, Run, corrupt, cosine
 
-from styleatlas.zoo.judge import JudgeNetwork
+from styleatlas.engine.networks.attributes import AttributeNetwork
 
 BATCH, STEPS = 96, 1_500
 HARD = {"mouth": 2.0, "eyes": 2.0, "facial hair": 1.5, "glasses": 1.5}
@@ -39,7 +39,7 @@ def judge_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def accuracy(network: JudgeNetwork, images: Tensor, labels: Tensor) -> dict[str, float]:
+def accuracy(network: AttributeNetwork, images: Tensor, labels: Tensor) -> dict[str, float]:
     """Share of right values of each attribute, over the avatars that show it."""
     network.eval()
     scores = torch.cat([network(part) for part in images.split(256)])
@@ -54,7 +54,7 @@ def accuracy(network: JudgeNetwork, images: Tensor, labels: Tensor) -> dict[str,
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = JudgeNetwork(sum(SIZES)).to(memory_format=torch.channels_last)
+    network = AttributeNetwork(sum(SIZES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.02)
     run = Run("judge", {"network": network, "optimizer": optimizer})
     render = AvatarRenderer(WORK / "layers.npz")

@@ -11,7 +11,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from styleatlas import zoo
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint, expected_shapes
 from styleatlas.engine.checkpoints.native import config_to_json, read_native, write_generator
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
@@ -19,6 +18,7 @@ from styleatlas.engine.networks.stylegan3 import stylegan3_config
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import CheckpointError, OutputError
 from styleatlas.store.fingerprint import weights_sha256
+from styleatlas.store.registry import EMBEDDED
 
 from ...checkpoint_files import random_tensors, small_stylegan2, small_stylegan3
 
@@ -110,12 +110,12 @@ def test_refused_place_is_left_as_it_was(written, tmp_path):
 
 
 def test_shipped_generator_reads_from_its_short_header():
-    checkpoint = read_native(zoo.GENERATOR)
+    checkpoint = read_native(EMBEDDED.generator)
     channels = {4: 128, 8: 128, 16: 96, 32: 48, 64: 24}
     assert checkpoint.config == StyleGAN2Config(
         z_dim=64, w_dim=256, mapping_layers=4, channels=channels
     )
-    assert checkpoint.sha256() == Atlas.open(zoo.ATLAS).fingerprint.generator.sha256
+    assert checkpoint.sha256() == Atlas.open(EMBEDDED.atlas).fingerprint.generator.sha256
 
 
 def test_half_precision_is_read_as_float32_with_the_same_identity(tmp_path):

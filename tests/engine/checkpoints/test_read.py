@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas import zoo
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.describe import checkpoint_record
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.store.errors import CheckpointError
+from styleatlas.store.registry import EMBEDDED
 
 from ...checkpoint_files import (
     modules_of,
@@ -127,7 +127,7 @@ def test_places_without_a_file_are_named(tmp_path):
     refused(tmp_path / "none.pkl", "no such file; check the path, or name `avatars`")
     refused(tmp_path, "is a directory; name the file in it")
     refused(tmp_path / ("x" * 5000), "cannot be read|no such file")
-    refused(zoo.ATLAS, "is an HDF5 file")
+    refused(EMBEDDED.atlas, "is an HDF5 file")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         refused(tmp_path / "pipe", "is no regular file")

@@ -11,34 +11,35 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas import Atlas, Editor, load_encoder, load_generator, zoo
+from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.evaluation.files import require_folder, write_evaluation
 from styleatlas.engine.evaluation.judges import (
-    AvatarJudge,
+    AttributeJudge,
     ClipJudge,
     Look,
     feature_distance,
     judge_for,
+    visible_attributes,
 )
 from styleatlas.engine.evaluation.page import evaluation_html
 from styleatlas.engine.evaluation.run import evaluate
 from styleatlas.engine.evaluation.samples import sample_strips
 from styleatlas.engine.evaluation.scores import (
-    Sight,
+    Predictions,
     at_success,
+    count_edit,
     interval,
     over_edits,
     resampled,
     share,
-    tally,
 )
 from styleatlas.engine.evaluation.suite import Suite, Trial, read_suite
 from styleatlas.engine.evaluation.summary import evaluation_record, summary_text
 from styleatlas.engine.evaluation.ways import random_rows, shuffled_rows
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.store.errors import FingerprintError, InputError, OptionError, OutputError
+from styleatlas.store.registry import EMBEDDED
 from styleatlas.zoo import demo
-from styleatlas.zoo.judge import Judge, shown
 
 SEEDS = tuple(range(1, 71))  # more than a batch
 
@@ -63,15 +64,15 @@ def edit(**changes):
 
 
 def test_suite_that_ships_names_a_phrase_of_the_bank_for_all_that_its_judge_sees():
-    suite, bank = read_suite(zoo.EDITS), Atlas.open(zoo.ATLAS).prompts
-    suite.require(Judge().attributes)
+    suite, bank = read_suite(EMBEDDED.suite), Atlas.open(EMBEDDED.atlas).prompts
+    suite.require(AttributeJudge(EMBEDDED).attributes)
     texts = [*suite.all_phrases(), *(trial.target for trial in suite.trials)]
     assert all(bank.find(text) is not None for text in texts)
     assert len(suite.trials) == 20
 
 
 def test_suite_that_ships_holds_no_edit_of_the_demonstration():
-    assert not {trial.target for trial in read_suite(zoo.EDITS).trials} & set(demo.EDITS)
+    assert not {trial.target for trial in read_suite(EMBEDDED.suite).trials} & set(demo.EDITS)
 
 
 def test_edit_takes_the_neutral_of_the_file_or_its_own(tmp_path):
@@ -143,29 +144,33 @@ def test_judge_must_know_every_value_and_have_a_phrase_for_all_it_sees(tmp_path)
 
 def test_success_and_preservation_count_only_what_avatars_show():
     """Against the definition, written with the words of the judge instead of arrays."""
-    random, attributes = np.random.default_rng(0), Judge().attributes
+    random, attributes = np.random.default_rng(0), AttributeJudge(EMBEDDED).attributes
     before, after = (
         {name: [str(v) for v in random.choice(values, 300)] for name, values in attributes.items()}
         for _ in range(2)
     )
 
-    def sight(reading):
+    def predictions(reading):
         values = [[v.index(x) for x in reading[name]] for name, v in attributes.items()]
-        seen = [[name in shown(reading, i) for name in attributes] for i in range(300)]
-        return Sight(np.array(values, np.int16).T, np.array(seen))
+        seen = [[name in visible_attributes(reading, i) for name in attributes] for i in range(300)]
+        return Predictions(np.array(values, np.int16).T, np.array(seen))
 
     for target, wanted in (("hair colour", ("red", "grey")), ("eyes", ("wink",))):
         numbers = np.array([attributes[target].index(value) for value in wanted])
         at = list(attributes).index(target)
-        counts = tally(sight(before), sight(after), at, numbers)
+        counts = count_edit(predictions(before), predictions(after), at, numbers)
         absent = [
-            before[target][i] not in wanted and target in shown(before, i) for i in range(300)
+            before[target][i] not in wanted and target in visible_attributes(before, i)
+            for i in range(300)
         ]
         assert counts.absent.tolist() == absent
         assert counts.won.tolist() == [
             lacking and after[target][i] in wanted for i, lacking in enumerate(absent)
         ]
-        both = [shown(before, i) & shown(after, i) - {target} for i in range(300)]
+        both = [
+            visible_attributes(before, i) & visible_attributes(after, i) - {target}
+            for i in range(300)
+        ]
         assert counts.shown.tolist() == [
             len(both[i]) if lacking else 0 for i, lacking in enumerate(absent)
         ]
@@ -219,27 +224,30 @@ def test_preservation_is_read_off_the_curve_where_it_first_reaches_the_success()
 
 @pytest.fixture(scope="module")
 def avatar_images():
-    generator = load_generator(zoo.NAME, "cpu")
+    generator = load_generator(EMBEDDED.name, "cpu")
     with torch.inference_mode():
         return generator.render(styles_from_seeds(generator, range(1, 25), 0.7))
 
 
 def test_avatar_judge_reads_what_the_embedded_judge_reads(avatar_images):
-    look, reading = AvatarJudge().look(avatar_images), Judge().read(avatar_images)
-    for column, (name, values) in enumerate(Judge().attributes.items()):
-        assert [values[i] for i in look.sight.values[:, column]] == reading[name]
-        seen = [name in shown(reading, i) for i in range(24)]
-        assert look.sight.seen[:, column].tolist() == seen
+    look, reading = (
+        AttributeJudge(EMBEDDED).look(avatar_images),
+        AttributeJudge(EMBEDDED).read(avatar_images),
+    )
+    for column, (name, values) in enumerate(AttributeJudge(EMBEDDED).attributes.items()):
+        assert [values[i] for i in look.predictions.values[:, column]] == reading[name]
+        seen = [name in visible_attributes(reading, i) for i in range(24)]
+        assert look.predictions.seen[:, column].tolist() == seen
 
 
 def test_avatar_judge_refuses_other_images():
-    with pytest.raises(OptionError, match="reads avatars of 3 x 64 x 64, not images of 3 x 8 x 8"):
-        AvatarJudge().look(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(OptionError, match="reads images of 3 x 64 x 64, not of 3 x 8 x 8"):
+        AttributeJudge(EMBEDDED).look(torch.zeros(1, 3, 8, 8))
 
 
 def test_clip_that_drew_the_atlas_is_no_judge():
     with pytest.raises(FingerprintError, match="is the CLIP that drew the atlas"):
-        judge_for(str(zoo.CLIP), Atlas.open(zoo.ATLAS), read_suite(zoo.EDITS), "cpu")
+        judge_for(str(EMBEDDED.clip), Atlas.open(EMBEDDED.atlas), read_suite(EMBEDDED.suite), "cpu")
 
 
 def test_clip_tells_values_apart_by_the_mean_of_their_phrases(encoder):
@@ -253,8 +261,8 @@ def test_clip_tells_values_apart_by_the_mean_of_their_phrases(encoder):
         images[image, 0].view(-1)[pixel] = 1.0
         images[image, 0].view(-1)[9 if image == 1 else 8] = 1.0
     look = judge.look(images)
-    assert look.sight.values.tolist() == [[0, 0], [0, 1], [1, 0]]
-    assert look.sight.seen.all()
+    assert look.predictions.values.tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert look.predictions.seen.all()
     along = judge.direction("channel3", "channel5")
     assert (look.embeddings @ along)[2] > (look.embeddings @ along)[0]
 
@@ -262,7 +270,7 @@ def test_clip_tells_values_apart_by_the_mean_of_their_phrases(encoder):
 def test_distance_is_nothing_of_the_same_and_of_embeddings_two_minus_twice_the_cosine():
     a = torch.nn.functional.normalize(torch.randn(5, 7, generator=torch.manual_seed(0)), dim=1)
     b = a.roll(1, 0)
-    looks = [Look(Sight(np.zeros(0), np.zeros(0)), (x[:, :, None, None],)) for x in (a, b)]
+    looks = [Look(Predictions(np.zeros(0), np.zeros(0)), (x[:, :, None, None],)) for x in (a, b)]
     np.testing.assert_allclose(feature_distance(looks[0], looks[0]), 0)
     np.testing.assert_allclose(feature_distance(*looks), 2 - 2 * (a * b).sum(1), rtol=1e-5)
 
@@ -296,7 +304,7 @@ class PixelJudge:
         self.looked += len(images)
         pixels = images[:, 0].flatten(1)[:, [7, 12]].numpy()
         seen = np.stack([pixels[:, 0] < np.inf, pixels[:, 0] > -0.8], 1)
-        return Look(Sight((pixels > (0.25, -0.2)).astype(np.int16), seen), (images,))
+        return Look(Predictions((pixels > (0.25, -0.2)).astype(np.int16), seen), (images,))
 
     def direction(self, neutral, target):
         return None
@@ -350,8 +358,8 @@ def test_every_image_is_edited_in_every_way_as_the_editor_edits_it_alone(countab
         for image in (0, 63, 64, 69):
             style = evaluation.styles[image : image + 1]
             edited = editor.apply(style, result.directions[1], outcome.alpha)
-            seen = judge.look(edited.images).sight
-            assert outcome.sight.values[1, image].tolist() == seen.values[0].tolist()
+            seen = judge.look(edited.images).predictions
+            assert outcome.predictions.values[1, image].tolist() == seen.values[0].tolist()
             assert outcome.alphas[1, image] == pytest.approx(edited.alphas[0, 0], rel=1e-4)
             shift = editor.measure(edited)[0]
             assert outcome.similarity[1, image] == pytest.approx(shift.similarity[0], abs=1e-4)
@@ -468,12 +476,13 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_evaluation_of_avatars_is_the_same_every_time(tmp_path):
-    generator, encoder = load_generator(zoo.NAME, "cpu"), load_encoder(zoo.NAME, "cpu")
-    editor = Editor(Atlas.open(zoo.ATLAS), generator, encoder)
-    suite = read_suite(zoo.EDITS)
+    generator, encoder = load_generator(EMBEDDED.name, "cpu"), load_encoder(EMBEDDED.name, "cpu")
+    editor = Editor(Atlas.open(EMBEDDED.atlas), generator, encoder)
+    suite = read_suite(EMBEDDED.suite)
     suite = replace(suite, trials=suite.trials[10:11])
     first, second = (
-        evaluation_record(evaluate(editor, AvatarJudge(), suite, (3, 4, 5))) for _ in range(2)
+        evaluation_record(evaluate(editor, AttributeJudge(EMBEDDED), suite, (3, 4, 5)))
+        for _ in range(2)
     )
     assert first == second
     assert first["ways"][0]["points"][0]["success"]["value"] > 50

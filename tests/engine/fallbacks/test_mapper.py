@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from styleatlas import zoo
 from styleatlas.engine.fallbacks.mapper import (
     Mapper,
     MapperRecord,
@@ -34,6 +33,7 @@ from styleatlas.store.errors import (
 )
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import StyleLayout
+from styleatlas.store.registry import EMBEDDED
 
 GROUPS = (MapperGroup("coarse", 0, 2), MapperGroup("fine", 3, 4))
 CONFIG = MapperConfig(shape=(4, 6), groups=GROUPS)
@@ -344,7 +344,7 @@ def test_mapper_that_cannot_be_kept_is_refused(stylegan2, tmp_path):
 
 
 def test_mapper_of_the_embedded_generator_edits_its_pictures(tmp_path):
-    generator = load_generator(zoo.NAME, "cpu")
+    generator = load_generator(EMBEDDED.name, "cpu")
     path = tmp_path / "x.safetensors"
     write_mapper(path, mapper_of(generator))
     mapper = read_mapper(path, generator)

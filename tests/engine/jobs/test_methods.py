@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from styleatlas import Atlas, load_encoder, load_generator, zoo
+from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor, EditResult, Subject
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise import OptimiseSettings
@@ -24,6 +24,7 @@ from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.errors import DirectionError, OptionError
 from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.registry import EMBEDDED
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
 POOR = Choice(channels=1, layers=("b4.torgb",))
@@ -420,7 +421,7 @@ def test_optimisation_reports_its_steps_and_loads_identity_when_it_runs(
 
 @pytest.fixture(scope="module")
 def avatars() -> Editor:
-    atlas = Atlas.open(zoo.ATLAS)
+    atlas = Atlas.open(EMBEDDED.atlas)
     return Editor(atlas, load_generator("avatars", "cpu"), load_encoder("avatars", "cpu"))
 
 
@@ -460,5 +461,5 @@ def test_prompt_of_many_things_is_seen_as_its_least_likely_part_is(avatars, face
 
 
 def test_identity_of_the_embedded_generator_is_the_embedded_network(avatars, editor):
-    assert default_identity(avatars).name == zoo.NAME
+    assert default_identity(avatars).name == EMBEDDED.name
     assert default_identity(editor) is None

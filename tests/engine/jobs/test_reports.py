@@ -9,18 +9,12 @@ import pytest
 
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.jobs.edit import Column, Images, Job, run
+from styleatlas.engine.jobs.edit_records import edit_record, edit_summary
 from styleatlas.engine.jobs.methods import Fallbacks
-from styleatlas.engine.jobs.reports import (
-    atlas_record,
-    csv_lines,
-    edit_record,
-    edit_summary,
-    origin,
-    sides,
-    table,
-)
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.store.describe import atlas_record, origin
+from styleatlas.store.records import csv_lines, text_sides, text_table
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
 
@@ -181,7 +175,7 @@ def test_table_aligns_numbers_right_and_words_left():
         {"channel": "b4:1", "score": 0.12345, "swept": 5, "note": None},
         {"channel": "b64.conv0:217", "score": -1.0, "swept": 12, "note": "x"},
     ]
-    assert table(records).splitlines() == [
+    assert text_table(records).splitlines() == [
         "channel         score  swept  note",
         "b4:1            0.123      5  -",
         "b64.conv0:217  -1.000     12  x",
@@ -190,11 +184,15 @@ def test_table_aligns_numbers_right_and_words_left():
 
 def test_table_of_small_numbers_keeps_three_digits_of_the_largest():
     records = [{"a": 0.00012344, "b": 0.5}, {"a": -0.0451, "b": 0.0}]
-    assert table(records).splitlines() == ["      a      b", " 0.0001  0.500", "-0.0451  0.000"]
+    assert text_table(records).splitlines() == [
+        "      a      b",
+        " 0.0001  0.500",
+        "-0.0451  0.000",
+    ]
 
 
 def test_nothing_is_said_so():
-    assert table([]) == "(nothing)" == sides([])
+    assert text_table([]) == "(nothing)" == text_sides([])
     assert csv_lines([]) == ""
 
 
@@ -203,12 +201,12 @@ def test_sides_stand_below_what_they_share():
         {"channel": "b4:1", "side": "towards", "prompt": "a beard", "score": 0.5},
         {"channel": "b4:1", "side": "away", "prompt": "a hat", "score": -0.25},
     ]
-    assert sides(records).splitlines() == [
+    assert text_sides(records).splitlines() == [
         *("channel", "b4:1", "", "towards", "prompt   score", "a beard  0.500", ""),
         *("away", "prompt   score", "a hat   -0.250"),
     ]
     alone = [{"side": "away", "prompt": "a hat"}]
-    assert sides(alone).splitlines() == ["towards", "(nothing)", "", "away", "prompt", "a hat"]
+    assert text_sides(alone).splitlines() == ["towards", "(nothing)", "", "away", "prompt", "a hat"]
 
 
 def test_csv_quotes_what_needs_it_and_leaves_none_empty():

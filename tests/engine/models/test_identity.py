@@ -303,7 +303,7 @@ def test_pictures_that_are_no_rgb_squares_are_refused(identities, kind, shape):
 
 @pytest.mark.parametrize("shape", [(2, 1, 64, 64), (2, 3, 128, 128), (3, 64, 64)])
 def test_the_embedded_network_refuses_what_is_no_avatar(identities, shape):
-    with pytest.raises(OptionError, match=r"avatars of \(n, 3, 64, 64\), not images of shape"):
+    with pytest.raises(OptionError, match=r"images of \(n, 3, 64, 64\), not of shape"):
         identities["avatars"].embed(torch.zeros(shape))
 
 

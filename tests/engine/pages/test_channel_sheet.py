@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas import zoo
 from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.preprocess import to_bytes
@@ -29,6 +28,7 @@ from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import FingerprintError, OptionError
 from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.registry import EMBEDDED
 
 from ...checkpoint_files import small_stylegan3
 
@@ -80,7 +80,7 @@ def test_every_column_is_the_whole_render_with_the_step_added(real):
 
 
 def test_embedded_models_are_shown_as_an_edit_would_change_them():
-    generator, atlas = load_generator(zoo.NAME, "cpu"), Atlas.open(zoo.ATLAS)
+    generator, atlas = load_generator(EMBEDDED.name, "cpu"), Atlas.open(EMBEDDED.atlas)
     styles = styles_from_seeds(generator, [1, 2], 0.7)
     channels = [atlas.layout.parse(label) for label in ("b16.conv0:115", "b32.torgb:45")]
     for flat, images in channel_images(generator, atlas, styles, channels, [-10, 0], 64).items():

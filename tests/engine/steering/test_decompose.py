@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas import Atlas, load_encoder, load_generator, zoo
+from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor
+from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.steering.decompose import MOST_PHRASES, spell
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import PromptError
-from styleatlas.zoo.judge import Judge
+from styleatlas.store.registry import EMBEDDED
 
 WIDTH = 40
 NEUTRAL = np.eye(WIDTH, dtype=np.float32)[0]
@@ -111,7 +112,7 @@ def test_prompt_that_says_what_the_neutral_one_does_has_nothing_to_spell(bank):
 
 @pytest.fixture(scope="module")
 def avatars() -> Editor:
-    atlas = Atlas.open(zoo.ATLAS)
+    atlas = Atlas.open(EMBEDDED.atlas)
     return Editor(atlas, load_generator("avatars", "cpu"), load_encoder("avatars", "cpu"))
 
 
@@ -152,7 +153,7 @@ def faces(avatars) -> torch.Tensor:
 
 def wanted(images: torch.Tensor) -> int:
     """How many avatars show all that the composite prompt names, by the judge."""
-    read = Judge().read(images)
+    read = AttributeJudge(EMBEDDED).read(images)
     seen = zip(read["mouth"], read["hair"], read["clothes"], strict=True)
     return sum(avatar == ("sad", "afro", "green") for avatar in seen)
 

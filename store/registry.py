@@ -1,0 +1,77 @@
+"""What a name that is no path stands for: a bundle of models with the atlas drawn of them.
+
+This is the one place that knows such a name; everything else asks it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .fingerprint import ModelIdentity
+
+_ZOO = Path(__file__).parents[1] / "zoo"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Models that belong together, by the name people give instead of their files.
+
+    Args:
+        name: as people write it.
+        generator, clip, atlas: files, or folders, of what every bundle has.
+        vocabulary: a text file of the phrases of a prompt bank, one a line.
+        templates: the sentences each phrase is embedded in, with {} for the phrase.
+        judge: a classifier of attributes that scores edits; None where there is none.
+        identity: a network that tells who an image shows; None where there is none.
+        suite: the edits that an evaluation tries, as JSON; None where there are none.
+    """
+
+    name: str
+    generator: Path
+    clip: Path
+    atlas: Path
+    vocabulary: Path
+    templates: tuple[str, ...]
+    judge: Path | None = None
+    identity: Path | None = None
+    suite: Path | None = None
+
+
+EMBEDDED = Bundle(
+    name="avatars",
+    generator=_ZOO / "avatars" / "generator.safetensors",
+    clip=_ZOO / "avatars" / "clip",
+    atlas=_ZOO / "avatars" / "atlas.h5",
+    vocabulary=_ZOO / "avatars" / "vocabulary.txt",
+    templates=(
+        "{}",
+        "a photo of {}",
+        "a picture of {}",
+        "a drawing of {}",
+        "an avatar of {}",
+        "a cartoon of {}",
+        "a portrait of {}",
+        "an illustration of {}",
+    ),
+    judge=_ZOO / "avatars" / "judge.safetensors",
+    identity=_ZOO / "avatars" / "identity.safetensors",
+    suite=_ZOO / "avatars" / "edits.json",
+)
+"""The models that ship with StyleAtlas; how they were made: `zoo/making/`."""
+
+BUNDLES: Mapping[str, Bundle] = {bundle.name: bundle for bundle in (EMBEDDED,)}
+NAMES = " or ".join(f"`{name}`" for name in BUNDLES)
+"""All names, as a message tells them."""
+
+
+def find_bundle(source: str | os.PathLike[str]) -> Bundle | None:
+    """The bundle of this name; None for anything else. A name wins over a file called the same."""
+    return BUNDLES.get(os.fspath(source))
+
+
+def bundle_of(model: ModelIdentity) -> Bundle | None:
+    """The bundle that a model was loaded from by name."""
+    return BUNDLES.get(model.name)
