@@ -9,13 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .store.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .engine.editor import Editor, EditResult
     from .engine.models.load import load_encoder, load_generator
     from .store.atlas import Atlas
     from .store.errors import StyleAtlasError
 
-__version__ = "0.1.0"
 __all__ = [
     "Atlas",
     "EditResult",

@@ -19,9 +19,9 @@ import torch
 from generators import GENERATORS, machine
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
-from styleatlas.engine.editor import Subject
 from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.steering.direction import Choice, Direction
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch import Tensor
 
 from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError
-from ..store.layout import Layer
 from ..store.queries import expected_shift
-from .models.protocols import Generator, JointEncoder, Resumed
+from .models.protocols import Generator, JointEncoder
 from .models.sampling import batch_size
+from .models.subject import Subject
 from .steering.alpha import find_alphas
 from .steering.decompose import spell
 from .steering.direction import Choice, Direction, find_direction
@@ -31,36 +30,6 @@ UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
 
 Way = Literal["direction", "mapper", "optimize"]
-
-
-class Subject:
-    """The images that edits start from: what several edits of them share is computed once.
-
-    Args:
-        generator: what renders them.
-        styles: (n, C), of a number of images that is rendered at once.
-    """
-
-    def __init__(self, generator: Generator, styles: Tensor) -> None:
-        self.styles = styles.to(generator.device)
-        self._generator = generator
-        self._resumed: tuple[Layer, Resumed] | None = None
-
-    @cached_property
-    @torch.inference_mode()
-    def images(self) -> Tensor:
-        """As they are, (n, channels, H, W)."""
-        return self._generator.render(self.styles)
-
-    @torch.inference_mode()
-    def render(self, styles: Tensor, layer: Layer) -> Tensor:
-        """Edited styles (k * n, C), the n images once for each of k edits, which differ from the
-        subject's own from `layer` on. What comes before it is rendered once."""
-        if layer.start == 0:
-            return self._generator.render(styles)
-        if self._resumed is None or self._resumed[0] != layer:
-            self._resumed = (layer, self._generator.resume(self.styles, layer))
-        return self._resumed[1].render(styles)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .. import __version__
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import MAX_SEED, one_hot_labels, require_truncation
 from ..engine.steering.texts import encode_with
@@ -25,6 +24,7 @@ from ..store.bank import PromptBank
 from ..store.errors import OptionError
 from ..store.fingerprint import Fingerprint
 from ..store.shards import Run, Shapes, WorkFolder
+from ..store.version import LIBRARY
 from .bench import Bench, RemoteBench, Setup, Sources
 from .crew import Crew, Progress
 from .executors import InThisProcess
@@ -40,7 +40,6 @@ MAX_IMAGES = 100_000
 MAX_STRENGTH = 50.0
 SCREENING_PROBES = 32
 """Of the screened method, where no other number is given."""
-_LIBRARY = f"styleatlas {__version__}"
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def open_work(
         _fingerprint(generator, encoder, settings),
         prompts=hashlib.sha256(texts).hexdigest(),
         blocks=len(shapes),
-        library=_LIBRARY,
+        library=LIBRARY,
     )
     return WorkFolder(atlas, run, shapes)
 
@@ -265,7 +264,7 @@ def precompute(
         prompts=bank,
         fingerprint=replace(fingerprint, settings=details),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        library=_LIBRARY,
+        library=LIBRARY,
     )
     if not plan.composites:
         return atlas

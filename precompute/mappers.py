@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import __version__
 from ..engine.fallbacks.losses import clip_loss, directional_loss, identity_loss
 from ..engine.fallbacks.mapper import Mapper, MapperRecord
 from ..engine.models.identity import Identity
@@ -33,6 +32,7 @@ from ..engine.models.sampling import MAX_SEED, batch_size, one_hot_labels, requi
 from ..engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
 from ..engine.steering.texts import embed_prompts_of
 from ..store.errors import DeviceMemoryError, OptionError, PromptError
+from ..store.version import LIBRARY
 from .mapper_state import Row, TrainingFile, TrainingState
 
 GROUPS = ("coarse", "medium", "fine")
@@ -167,7 +167,7 @@ class Trainer:
             shape=tuple(held_out.shape[1:]), groups=_chosen_groups(generator, settings.groups)
         )
         self.record = MapperRecord(
-            library=f"styleatlas {__version__}",
+            library=LIBRARY,
             neutral=neutral,
             target=target,
             generator=generator.identity,

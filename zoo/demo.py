@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from ..engine.editor import Editor, Subject
+from ..engine.editor import Editor
 from ..engine.models.load import load_encoder, load_generator
 from ..engine.models.sampling import styles_from_seeds
+from ..engine.models.subject import Subject
 from ..engine.pictures.sheet import save_png, sheet
 from ..precompute.build import Settings, precompute
 from ..precompute.crew import Progress

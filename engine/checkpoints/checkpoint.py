@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ...store.fingerprint import ModelIdentity, weights_sha256
+from ..inert.objects import InertObject, escaped
 from ..networks.mapping import MappingConfig
 from ..networks.stylegan2 import Architecture, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, StyleGAN3Config
@@ -115,7 +116,7 @@ def require_same_shapes(
     _refuse(path, problems + (_type_problems(numbers) or _finite_problems(numbers)))
 
 
-def shown(value: object) -> str:
+def excerpt(value: object) -> str:
     """A value from a file in a message: printable, on one line, short."""
     if isinstance(value, str):
         return value if value.isprintable() and 0 < len(value) <= 60 else repr(value[:40])
@@ -123,6 +124,8 @@ def shown(value: object) -> str:
         return repr(value)
     if isinstance(value, int):  # Python refuses to print integers of thousands of digits
         return str(value) if abs(value) < 2**63 else "a number beyond 64 bits"
+    if isinstance(value, InertObject):
+        return f"an object of {escaped(value.kind)}"
     return f"a {type(value).__name__}"
 
 
@@ -229,7 +232,7 @@ def _shape_problems(
 
 def _type_problems(tensors: Mapping[str, Tensor]) -> list[str]:
     return [
-        f"{shown(key)} has type {tensor.dtype} where a float is needed"
+        f"{excerpt(key)} has type {tensor.dtype} where a float is needed"
         for key, tensor in sorted(tensors.items())
         if tensor.dtype not in FLOATS
     ]
@@ -253,7 +256,7 @@ def _refuse(path: Path, problems: list[str]) -> None:
 
 
 def _some(names: list[str]) -> str:
-    listed = ", ".join(shown(name) for name in names[:3])
+    listed = ", ".join(excerpt(name) for name in names[:3])
     return listed + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -283,11 +286,11 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
         yield f"channels must be given for 4 and its doubles, up to {LARGEST_RESOLUTION} at most"
     for resolution, width in channels.items():
         if not is_whole(width, 1, LARGEST_SIZE):
-            yield f"channels[{resolution}] is {shown(width)}, must be 1 to {LARGEST_SIZE}"
+            yield f"channels[{resolution}] is {excerpt(width)}, must be 1 to {LARGEST_SIZE}"
     yield from _out_of_range(config, filter_taps=(2, 1024), num_fp16_res=(0, 32))
     if config.architecture not in get_args(Architecture):
         known = ", ".join(get_args(Architecture))
-        yield f"architecture is {shown(config.architecture)}, must be one of {known}"
+        yield f"architecture is {excerpt(config.architecture)}, must be one of {known}"
     yield from _not_bool(config, "use_noise")
     if config.conv_clamp is not None:
         yield from _not_positive(config, "conv_clamp")
@@ -295,7 +298,7 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
 
 def _stylegan3_problems(config: StyleGAN3Config) -> Iterator[str]:
     if config.resolution not in [4 * 2**i for i in range(11)]:
-        yield f"resolution is {shown(config.resolution)}, must be a power of two, 4 to 4096"
+        yield f"resolution is {excerpt(config.resolution)}, must be a power of two, 4 to 4096"
     yield from _out_of_range(config.input, channels=(1, LARGEST_SIZE), size=(1, LARGEST_SIZE))
     yield from _not_positive(config.input, "sampling_rate", "bandwidth")
     yield from _not_positive(config, "output_scale")
@@ -310,7 +313,7 @@ def _stylegan3_problems(config: StyleGAN3Config) -> Iterator[str]:
         for problem in _layer_problems(layer):
             yield f"layer {i}: {problem}"
         if layer.name != f"L{i}_{layer.out_size}_{layer.out_channels}":
-            yield f"layer {i} is called {shown(layer.name)}, must be L<i>_<size>_<channels>"
+            yield f"layer {i} is called {excerpt(layer.name)}, must be L<i>_<size>_<channels>"
         if (layer.in_channels, layer.in_size, layer.in_rate) != before:
             yield f"{layer.name}: its input is not what the layer before it puts out"
         if layer.is_torgb != last:
@@ -348,20 +351,20 @@ def _layer_problems(layer: FilteredLayer) -> Iterator[str]:
 def _out_of_range(config: object, **ranges: tuple[int, int]) -> Iterator[str]:
     for name, (low, high) in ranges.items():
         if not is_whole(value := getattr(config, name), low, high):
-            yield f"{name} is {shown(value)}, must be a whole number from {low} to {high}"
+            yield f"{name} is {excerpt(value)}, must be a whole number from {low} to {high}"
 
 
 def _not_positive(config: object, *names: str) -> Iterator[str]:
     for name in names:
         value = getattr(config, name)
         if not is_real(value) or value <= 0:
-            yield f"{name} is {shown(value)}, must be a positive number"
+            yield f"{name} is {excerpt(value)}, must be a positive number"
 
 
 def _not_bool(config: object, *names: str) -> Iterator[str]:
     for name in names:
         if type(value := getattr(config, name)) is not bool:
-            yield f"{name} is {shown(value)}, must be true or false"
+            yield f"{name} is {excerpt(value)}, must be true or false"
 
 
 def _with_floats(config: Config) -> Config:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ...store.registry import NAMES
-from ..inert.records import Record, TensorRecord
+from ..inert.objects import InertObject, InertTensor
 from ..inert.torchfile import read_torch
-from .checkpoint import shown
-from .native import read_safetensors
+from .checkpoint import excerpt
+from .native import is_safetensors, read_safetensors
 from .tensors import load_tensors
 
 # What OpenAI's archives and the state dicts taken from them hold beside the weights.
@@ -51,23 +51,23 @@ def read_clip_weights(path: Path) -> ClipWeights:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
-    if _is_safetensors(path):
+    if is_safetensors(path):
         found: Mapping[str, Any] = read_safetensors(path)[1]
         scripted = False
     else:
         content = read_torch(path)
-        scripted = isinstance(content, Record) and content.kind.startswith("__torch__.")
+        scripted = isinstance(content, InertObject) and content.kind.startswith("__torch__.")
         found = dict(_module_tensors(content)) if scripted else _state_dict(path, content)
     openai = scripted or found.keys() >= OPENAI_SIZES
     tensors: dict[str, Tensor] = {}
-    records: dict[str, TensorRecord] = {}
+    records: dict[str, InertTensor] = {}
     for name, value in found.items():
         if name in OPENAI_SIZES or name.rpartition(".")[2] == "attn_mask":
             continue  # the causal mask is a constant that some exports list beside the weights
         if not value.dtype.is_floating_point:
             if not value.shape:
-                tensors[name] = value.load() if isinstance(value, TensorRecord) else value
-        elif isinstance(value, TensorRecord):
+                tensors[name] = value.load() if isinstance(value, InertTensor) else value
+        elif isinstance(value, InertTensor):
             records[name] = value
         else:
             tensors[name] = value.float()
@@ -135,32 +135,25 @@ def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
     return len({key[len(start) :].partition(".")[0] for key in shapes if key.startswith(start)})
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins with the length of a JSON header, and the header."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" and head[:2] != b"PK"
-
-
-def _module_tensors(module: Record, prefix: str = "") -> Iterator[tuple[str, TensorRecord]]:
+def _module_tensors(module: InertObject, prefix: str = "") -> Iterator[tuple[str, InertTensor]]:
     """The tensors of a TorchScript module and of those inside it, by their dotted names."""
     for name, value in (module.state or {}).items():
-        if isinstance(value, TensorRecord):
+        if isinstance(value, InertTensor):
             yield prefix + name, value
-        elif isinstance(value, Record):
+        elif isinstance(value, InertObject):
             yield from _module_tensors(value, f"{prefix}{name}.")
 
 
-def _state_dict(path: Path, content: object) -> dict[str, TensorRecord]:
+def _state_dict(path: Path, content: object) -> dict[str, InertTensor]:
     """The tensors of a state dict, without the prefix that parallel training puts before them."""
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise CheckpointError(f"{path}: holds {shown(content)} and no weights by name; {MEND}")
+        raise CheckpointError(f"{path}: holds {excerpt(content)} and no weights by name; {MEND}")
     for name, value in content.items():
-        if not isinstance(value, TensorRecord):
+        if not isinstance(value, InertTensor):
             raise CheckpointError(
-                f"{path}: {shown(name)} is {shown(value)} where a tensor is needed; {MEND}"
+                f"{path}: {excerpt(name)} is {excerpt(value)} where a tensor is needed; {MEND}"
             )
     prefix = "module." if all(name.startswith("module.") for name in content) else ""
     return {name.removeprefix(prefix): value for name, value in content.items()}

@@ -18,7 +18,7 @@ from ..inert.torchfile import read_torch
 from ..networks.attributes import IdentityNetwork
 from ..networks.irse import IRSE50
 from ..networks.resnet_face import ResNetFace18
-from .checkpoint import require_same_shapes, shown
+from .checkpoint import excerpt, require_same_shapes
 from .native import read_safetensors
 from .tensors import load_tensors
 
@@ -48,7 +48,7 @@ def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
         )
     content = read_torch(path)
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds {shown(content)}, no state dict; {SUPPORTED}")
+        raise CheckpointError(f"{path}: holds {excerpt(content)}, no state dict; {SUPPORTED}")
     state = {str(name): value for name, value in content.items()}
     if all(name.startswith(PREFIX) for name in state):
         state = {name.removeprefix(PREFIX): value for name, value in state.items()}
@@ -83,7 +83,7 @@ def _unloaded(path: Path, state: Mapping[str, object]) -> FaceNetwork:
             return IRSE50()
         if "fc5.weight" in state:
             return ResNetFace18(excitation=any(".se." in name for name in state))
-    names = ", ".join(shown(name) for name in list(state)[:4])
+    names = ", ".join(excerpt(name) for name in list(state)[:4])
     raise CheckpointError(
         f"{path}: holds no face recogniser but a dict of {names or 'nothing'}; {SUPPORTED}"
     )

@@ -22,7 +22,7 @@ from ...store.errors import (
 )
 from ...store.fingerprint import ModelIdentity, from_json, to_json
 from ..networks.mapper import MapperConfig, MapperGroup
-from .checkpoint import require_same_shapes, shown
+from .checkpoint import excerpt, require_same_shapes
 
 VERSION = 1
 MAX_HEADER_BYTES = 2**20
@@ -155,12 +155,12 @@ def header_from_json(path: Path, text: str) -> tuple[MapperConfig, MapperRecord]
         fields = from_json("header", text)
         if (version := fields.pop("version")) != VERSION:
             raise CheckpointError(
-                f"{path}: is a mapper of version {shown(version)}, and this library reads "
+                f"{path}: is a mapper of version {excerpt(version)}, and this library reads "
                 f"version {VERSION}; update StyleAtlas"
             )
         network, record = dict(fields.pop("network")), dict(fields.pop("record"))
         if fields:
-            raise ValueError(f"{shown(sorted(fields)[0])} is no field of a mapper")
+            raise ValueError(f"{excerpt(sorted(fields)[0])} is no field of a mapper")
         network["shape"] = tuple(network["shape"])
         network["groups"] = tuple(MapperGroup(**group) for group in network["groups"])
         for name in ("generator", "clip"):

@@ -2,7 +2,8 @@
 
 Our own is safetensors, with the numbers of the network and the record as JSON in the header's
 metadata under `styleatlas-mapper`. StyleCLIP's training saves a dict of `state_dict` and `opts`;
-xomyakes/styleclip-gan3 pickles the whole module. Nothing in a file is run.
+xomyakes/styleclip-gan3 pickles the whole module. Nothing in a file is run. What a foreign mapper's
+groups are is decided by the generator it is for: `fallbacks/mapper_fit.py`.
 """
 
 from __future__ import annotations
@@ -10,28 +11,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from ...store.bank import normalise_prompt
-from ...store.errors import CheckpointError, OptionError, OutputError, PromptError
-from ...store.fingerprint import ModelIdentity
+from ...store.errors import CheckpointError, OutputError, PromptError
 from ...store.output import replacing
 from ..inert.allowed import MAPPER_GLOBALS
-from ..inert.records import Record, TensorRecord
+from ..inert.objects import InertObject, InertTensor
 from ..inert.stream import MAGIC
 from ..inert.torchfile import read_torch
 from ..inert.unpickle import map_file
-from ..models.protocols import Generator
-from ..models.sampling import one_hot_labels
-from ..networks.mapper import MapperConfig, MapperGroup, Norm, Space
-from .checkpoint import is_real, shown
+from ..networks.mapper import Norm
+from ..networks.style import Space
+from .checkpoint import excerpt, is_real
 from .mapper_checkpoint import (
     MAX_HEADER_BYTES,
     MapperCheckpoint,
@@ -40,9 +37,7 @@ from .mapper_checkpoint import (
     header_to_json,
 )
 from .native import METADATA_KEY as GENERATOR_KEY
-from .native import read_safetensors
-from .rosinality import is_rosinality, read_rosinality
-from .tensors import load_tensors
+from .native import is_safetensors, read_safetensors
 
 METADATA_KEY = "styleatlas-mapper"
 SUPPORTED = (
@@ -52,6 +47,7 @@ SUPPORTED = (
 STYLECLIP_SCALE, STYLECLIP_LR = 0.1, 0.01
 LEVELS = {"course": "coarse", "medium": "medium", "fine": "fine"}  # as StyleCLIP spells them
 STYLEGAN2_SPLITS, STYLEGAN3_SPLITS = (4, 8), (5, 8)
+"""The rows of w at which StyleCLIP's medium and fine levels begin."""
 MODULE, GROUP, SEQUENCE, NORM, LAYER = (
     "src.mapper.mapper.LatentMapper",
     "src.mapper.layers_group.LayersGroup",
@@ -77,7 +73,7 @@ class MapperSummary:
 
 
 @dataclass(frozen=True)
-class _Foreign:
+class ForeignMapper:
     """A mapper of another program, before a generator says what its groups are.
 
     Args:
@@ -98,29 +94,16 @@ class _Foreign:
     decoder: dict[str, object]
 
 
-def read_mapper_file(path: Path, generator: Generator) -> MapperCheckpoint:
-    """The mapper in a file of any dialect, for a generator.
+def read_mapper_file(path: Path) -> MapperCheckpoint | ForeignMapper:
+    """The mapper in a file of any dialect.
 
     Raises:
-        CheckpointError: the file holds no mapper, or one that does not fit the generator.
-        FingerprintError: the mapper is known to be of another generator.
+        CheckpointError: the file holds no mapper.
     """
-    average = _average_w(generator)
-    if not _is_safetensors(path):
-        foreign = _read_foreign(path)
-        identity = _decoder_identity(path, foreign.decoder, generator, average)
-        record = replace(foreign.record, generator=identity)
-        record.require_generator(generator.identity)
-        return _fitted(path, replace(foreign, record=record), generator, tuple(average.shape))
+    if not is_safetensors(path):
+        return _read_foreign(path)
     metadata, tensors = read_safetensors(path)
     config, record = header_from_json(path, _our_header(path, metadata))
-    record.require_generator(generator.identity)
-    shape = tuple(average.shape) if config.space == "w+" else (generator.layout.size,)
-    if config.shape != shape:
-        raise CheckpointError(
-            f"{path}: its mapper takes latents of shape {config.shape}, this generator's are "
-            f"{shape}; load the generator it was trained with"
-        )
     return MapperCheckpoint.of(path, config, tensors, record)
 
 
@@ -147,7 +130,7 @@ def summarise_mapper(path: Path) -> MapperSummary:
     Raises:
         CheckpointError: the file holds no mapper.
     """
-    if not _is_safetensors(path):
+    if not is_safetensors(path):
         foreign = _read_foreign(path)
         return MapperSummary(foreign.space, tuple(foreign.networks), foreign.record)
     try:
@@ -161,11 +144,6 @@ def summarise_mapper(path: Path) -> MapperSummary:
     return MapperSummary(config.space, tuple(group.name for group in config.groups), record)
 
 
-def _is_safetensors(path: Path) -> bool:
-    head = bytes(map_file(path)[:9])
-    return head[5:] == b"\0\0\0{"  # the length of a header of less than 1 TB, and its first byte
-
-
 def _our_header(path: Path, metadata: Mapping[str, str]) -> str:
     if METADATA_KEY in metadata:
         return metadata[METADATA_KEY]
@@ -176,22 +154,22 @@ def _our_header(path: Path, metadata: Mapping[str, str]) -> str:
 # Other programs' files
 
 
-def _read_foreign(path: Path) -> _Foreign:
+def _read_foreign(path: Path) -> ForeignMapper:
     head = bytes(map_file(path)[:32])
     if not head.startswith(b"PK\x03\x04") and MAGIC.to_bytes(10, "little") not in head:
         raise CheckpointError(f"{path}: is no file of torch.save or safetensors; {SUPPORTED}")
     content = read_torch(path, MAPPER_GLOBALS)
-    if isinstance(content, Record) and content.kind == MODULE:
+    if isinstance(content, InertObject) and content.kind == MODULE:
         return _from_module(path, content)
     if isinstance(content, Mapping):
         state = content.get("state_dict", content)
         names = state if isinstance(state, Mapping) else ()
         if any(isinstance(name, str) and name.startswith("mapper.") for name in names):
             return _from_styleclip(path, state, content.get("opts"))
-    raise CheckpointError(f"{path}: holds {shown(content)}, no latent mapper; {SUPPORTED}")
+    raise CheckpointError(f"{path}: holds {excerpt(content)}, no latent mapper; {SUPPORTED}")
 
 
-def _from_styleclip(path: Path, state: Mapping[str, object], opts: object) -> _Foreign:
+def _from_styleclip(path: Path, state: Mapping[str, object], opts: object) -> ForeignMapper:
     """StyleCLIP's mapper by levels, its single one, or those of style space: one a layer, toRGB
     among them or not."""
     kinds: set[str] = set()
@@ -199,7 +177,7 @@ def _from_styleclip(path: Path, state: Mapping[str, object], opts: object) -> _F
     for name in (name for name in state if str(name).startswith("mapper.")):
         match = _TENSOR.fullmatch(name)
         if match is None:
-            raise _refusal(path, f"has an unknown tensor {shown(name)}")
+            raise refusal(path, f"has an unknown tensor {excerpt(name)}")
         kind = next(key for key in ("level", "single", "style") if match[key] is not None)
         group = {
             "level": LEVELS.get(match["level"], ""),
@@ -209,9 +187,9 @@ def _from_styleclip(path: Path, state: Mapping[str, object], opts: object) -> _F
         kinds.add(kind)
         networks.setdefault(group, {}).setdefault(int(match["layer"]), {})[name] = state[name]
     if len(kinds) > 1:
-        raise _refusal(path, f"mixes networks of the kinds {', '.join(sorted(kinds))}")
+        raise refusal(path, f"mixes networks of the kinds {', '.join(sorted(kinds))}")
     space: Space = "s" if "style" in kinds else "w+"
-    return _Foreign(
+    return ForeignMapper(
         space=space,
         networks={group: _in_order(path, group, found) for group, found in networks.items()},
         # It averages over axis 1, which holds the rows in w+ and the channels in style space.
@@ -236,7 +214,7 @@ def _in_order(
     for number in range(1, len(layers) + 1):
         found = layers.get(number, {})
         if len(found) != 2:
-            raise _refusal(path, f"lacks weight or bias of layer {number} of group {group}")
+            raise refusal(path, f"lacks weight or bias of layer {number} of group {group}")
         for name in sorted(found, reverse=True):  # weight, bias
             ordered[name] = found[name]
     return ordered
@@ -244,7 +222,7 @@ def _in_order(
 
 def _styleclip_record(opts: object) -> MapperRecord:
     """The prompt and the plain settings among the options of StyleCLIP's training."""
-    options = opts.state if isinstance(opts, Record) else opts
+    options = opts.state if isinstance(opts, InertObject) else opts
     settings: dict[str, Any] = {}
     for name, value in options.items() if isinstance(options, Mapping) else ():
         plain = isinstance(value, bool | None) or is_real(value)
@@ -261,14 +239,14 @@ def _styleclip_record(opts: object) -> MapperRecord:
     return MapperRecord(target=target or "", settings=settings, library="StyleCLIP")
 
 
-def _from_module(path: Path, module: Record) -> _Foreign:
+def _from_module(path: Path, module: InertObject) -> ForeignMapper:
     """A whole module: a group's network is a norm and layers with attributes of their own."""
     networks: dict[str, dict[str, object]] = {}
     lrs = set()
     for name, group in _children(path, "the mapper", module, MODULE).items():
         level = name.removesuffix("_mapper")
         if level == name or level not in LEVELS.values():
-            raise _refusal(path, f"has an unknown part {shown(name)}")
+            raise refusal(path, f"has an unknown part {excerpt(name)}")
         if (module.state or {}).get(f"edit_{level}") is False:
             continue
         inside = _children(path, name, group, GROUP)
@@ -280,13 +258,13 @@ def _from_module(path: Path, module: Record) -> _Foreign:
             state = _state(path, place, layer, LAYER)
             parameters = state.get("_parameters")
             if not isinstance(parameters, Mapping) or parameters.keys() != {"weight", "bias"}:
-                raise _refusal(path, f"has a layer {place} without weight and bias")
+                raise refusal(path, f"has a layer {place} without weight and bias")
             for part in ("weight", "bias"):
                 networks[level][f"{place}.{part}"] = parameters[part]
             lrs.add(_module_lr(path, place, state, parameters["weight"]))
     if len(lrs) != 1:
-        raise _refusal(path, "has no layers, or layers of different learning rates")
-    return _Foreign(
+        raise refusal(path, "has no layers, or layers of different learning rates")
+    return ForeignMapper(
         space="w+",
         networks=networks,
         norm="rows",
@@ -301,121 +279,28 @@ def _from_module(path: Path, module: Record) -> _Foreign:
 def _module_lr(path: Path, place: str, state: Mapping[str, object], weight: object) -> float:
     """The multiplier of a layer's learning rate, once its scale is known to follow from it."""
     lr, scale = state.get("lr_mul"), state.get("scale")
-    width = weight.shape[-1] if isinstance(weight, TensorRecord) and weight.shape else 0
+    width = weight.shape[-1] if isinstance(weight, InertTensor) and weight.shape else 0
     if (
         not (isinstance(lr, int | float) and isinstance(scale, int | float))
         or not (is_real(lr) and is_real(scale) and lr > 0)
         or not math.isclose(scale * math.sqrt(width), lr, rel_tol=1e-6)
     ):
-        raise _refusal(path, f"has a layer {place} whose scale is not lr_mul / sqrt(width)")
+        raise refusal(path, f"has a layer {place} whose scale is not lr_mul / sqrt(width)")
     return float(lr)
 
 
 def _children(path: Path, place: str, node: object, kind: str) -> Mapping[str, object]:
     modules = _state(path, place, node, kind).get("_modules")
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
-        raise _refusal(path, f"has no parts where {place} should have some")
+        raise refusal(path, f"has no parts where {place} should have some")
     return modules
 
 
 def _state(path: Path, place: str, node: object, kind: str) -> Mapping[str, object]:
-    if not isinstance(node, Record) or node.kind != kind or node.state is None:
-        raise _refusal(path, f"has another kind of module where {place} should be {kind}")
+    if not isinstance(node, InertObject) or node.kind != kind or node.state is None:
+        raise refusal(path, f"has another kind of module where {place} should be {kind}")
     return node.state
 
 
-# Fitting a foreign mapper to a generator
-
-
-def _fitted(
-    path: Path, foreign: _Foreign, generator: Generator, w_shape: tuple[int, ...]
-) -> MapperCheckpoint:
-    spans = _spans(path, foreign, generator, w_shape[0])
-    shape = w_shape if foreign.space == "w+" else (generator.layout.size,)
-    depths = {len(named) // 2 for named in foreign.networks.values()}
-    if len(depths) != 1:
-        raise _refusal(path, "has networks of different depths")
-    try:
-        config = MapperConfig(
-            shape=shape,
-            groups=tuple(MapperGroup(*span) for span in spans.values()),
-            norm=foreign.norm,
-            depth=depths.pop(),
-            scale=foreign.scale,
-            lr=foreign.lr,
-        )
-    except OptionError as error:
-        raise _refusal(path, f"cannot be built ({error})") from error
-    tensors: dict[str, Tensor] = {}
-    for number, (key, group) in enumerate(zip(spans, config.groups, strict=True)):
-        width = config.width(group)
-        found = load_tensors(path, foreign.networks[key])
-        for index, (name, tensor) in enumerate(found.items()):
-            part, wanted = ("bias", (width,)) if index % 2 else ("weight", (width, width))
-            if tuple(tensor.shape) != wanted:
-                raise CheckpointError(
-                    f"{path}: its mapper's {name} has shape {tuple(tensor.shape)}, and this "
-                    f"generator's latents need {wanted}; load the generator it was trained with"
-                )
-            tensors[f"groups.{number}.{index // 2}.{part}"] = tensor
-    return MapperCheckpoint.of(path, config, tensors, foreign.record)
-
-
-def _spans(
-    path: Path, foreign: _Foreign, generator: Generator, rows: int
-) -> dict[str, tuple[str, int, int]]:
-    """Name, start and stop of each group, by its key among `networks`, rising."""
-    layers = generator.layout.layers
-    is_stylegan3 = layers[0].kind == "input"
-    spans = {}
-    if foreign.space == "s":
-        for key in foreign.networks:
-            number = int(key.removeprefix("style "))
-            if is_stylegan3 or number >= len(layers):
-                raise _refusal(
-                    path, f"is of a layer {number} of styles that this generator does not have"
-                )
-            spans[key] = (layers[number].name, layers[number].start, layers[number].slice.stop)
-    else:
-        medium, fine = foreign.splits or (STYLEGAN3_SPLITS if is_stylegan3 else STYLEGAN2_SPLITS)
-        bounds = {"coarse": (0, medium), "medium": (medium, fine), "fine": (fine, rows)}
-        for key in foreign.networks:
-            start, stop = (0, rows) if key == "all" else bounds[key]
-            if start >= rows:
-                raise _refusal(path, f"edits w from row {start} on, and this generator has {rows}")
-            spans[key] = (key, start, min(stop, rows))
-    return dict(sorted(spans.items(), key=lambda item: item[1][1]))
-
-
-def _decoder_identity(
-    path: Path, decoder: dict[str, object], generator: Generator, average: Tensor
-) -> ModelIdentity | None:
-    """Which generator the mapper was trained with, if the file tells.
-
-    The average w is not among its decoder's weights, though it counts for a generator's identity:
-    so the decoder is first asked whether it is the generator at hand but for that.
-    """
-    if not is_rosinality(decoder):
-        return None
-    name = f"the decoder in {path.name}"
-    for latent_avg in (average.numpy(), None):
-        try:
-            identity = read_rosinality(path, decoder, latent_avg).identity(name)
-        except CheckpointError:
-            continue  # of another width, or no generator
-        if latent_avg is None:
-            return identity
-        if identity.sha256 == generator.identity.sha256:
-            return generator.identity
-    return None
-
-
-@torch.no_grad()
-def _average_w(generator: Generator) -> Tensor:
-    """The average w as the generator holds it, (num_ws, w_dim) on the CPU."""
-    z = torch.zeros(1, generator.z_dim, device=generator.device)
-    return generator.map(z, one_hot_labels(generator, [0], None), truncation=0.0)[0].cpu()
-
-
-def _refusal(path: Path, what: str) -> CheckpointError:
+def refusal(path: Path, what: str) -> CheckpointError:
     return CheckpointError(f"{path}: its latent mapper {what}; {SUPPORTED}")

@@ -20,9 +20,10 @@ from torch import Tensor
 from ...store.errors import CheckpointError, OutputError
 from ...store.output import replacing, require_writable
 from ...store.registry import NAMES
+from ..inert.unpickle import map_file
 from ..networks.stylegan2 import StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
-from .checkpoint import GeneratorCheckpoint, GeneratorConfig, shown
+from .checkpoint import GeneratorCheckpoint, GeneratorConfig, excerpt
 
 METADATA_KEY = "styleatlas"
 Kind = TypeVar("Kind", StyleGAN2Config, StyleGAN3Config, FourierInput, FilteredLayer)
@@ -84,6 +85,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from error
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors does: the length of a header of less than 1 TB in eight
+    bytes, and the brace that opens it. The first byte may be that of a pickle, the ninth may not.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be read.
+    """
+    return bytes(map_file(path)[5:9]) == b"\0\0\0{"
+
+
 def config_to_json(config: GeneratorConfig) -> str:
     """The numbers of a network as one JSON object with every field, sorted by name."""
     family = "stylegan2" if isinstance(config, StyleGAN2Config) else "stylegan3"
@@ -111,9 +122,9 @@ def config_from_json(path: Path, text: str) -> GeneratorConfig:
             layers = [_layer(layer) for layer in described["layers"]]
             first = _built(FourierInput, described["input"])
             return _built(StyleGAN3Config, described | {"input": first, "layers": tuple(layers)})
-        raise ValueError(f"family is {shown(family)}")
+        raise ValueError(f"family is {excerpt(family)}")
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        reason = f"needs {error}" if isinstance(error, KeyError) else shown(str(error)[:60])
+        reason = f"needs {error}" if isinstance(error, KeyError) else excerpt(str(error)[:60])
         raise CheckpointError(
             f"{path}: its header does not describe a generator (metadata key `{METADATA_KEY}`: "
             f"{reason}); write it again with `styleatlas convert`"
@@ -129,7 +140,7 @@ def _built(kind: type[Kind], described: Mapping[str, Any]) -> Kind:
     known = {field.name for field in fields(kind)}
     needed = {field.name for field in fields(kind) if field.default is MISSING}
     if strange := sorted(described.keys() - known):
-        raise ValueError(f"{shown(strange[0])} is no field of {kind.__name__}")
+        raise ValueError(f"{excerpt(strange[0])} is no field of {kind.__name__}")
     if missing := sorted(needed - described.keys()):
         raise ValueError(f"{kind.__name__} needs {missing[0]}")
     return kind(**described)

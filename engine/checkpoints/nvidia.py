@@ -17,16 +17,16 @@ import numpy as np
 import torch
 
 from ...store.errors import CheckpointError
-from ..inert.records import Record, TensorRecord
+from ..inert.objects import InertObject, InertTensor
 from ..networks.stylegan2 import Architecture, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
 from .checkpoint import (
     LARGEST_RESOLUTION,
     GeneratorCheckpoint,
     GeneratorConfig,
+    excerpt,
     is_real,
     is_whole,
-    shown,
 )
 from .tensors import load_tensors
 
@@ -45,7 +45,7 @@ def read_nvidia(path: Path, content: object) -> GeneratorCheckpoint:
     if isinstance(content, Mapping):
         record = content.get(ROOT)
         if record is None:
-            names = ", ".join(shown(name) for name in list(content)[:6]) or "nothing"
+            names = ", ".join(excerpt(name) for name in list(content)[:6]) or "nothing"
             raise CheckpointError(
                 f"{path}: holds {names} but no G_ema, the averaged generator that pictures are "
                 "made with; get the whole network pickle"
@@ -79,7 +79,9 @@ class Module:
 
     @classmethod
     def of(cls, path: Path, place: str, record: object) -> Module:
-        meta = record.state if isinstance(record, Record) and record.kind == PERSISTENT else None
+        meta = (
+            record.state if isinstance(record, InertObject) and record.kind == PERSISTENT else None
+        )
         if isinstance(meta, Mapping):
             class_name, state = meta.get("class_name"), meta.get("state")
             if isinstance(class_name, str) and isinstance(state, Mapping):
@@ -90,7 +92,7 @@ class Module:
         )
 
     def refusal(self, what: str, attribute: str | None = None) -> CheckpointError:
-        place = self.place if attribute is None else f"{self.place}.{shown(attribute)}"
+        place = self.place if attribute is None else f"{self.place}.{excerpt(attribute)}"
         return CheckpointError(
             f"{self.path}: {place} {what}; only generators as the code of StyleGAN2-ADA and "
             "StyleGAN3 builds them can be read"
@@ -98,7 +100,7 @@ class Module:
 
     def require_class(self, *names: str) -> None:
         if self.class_name not in names:
-            raise self.refusal(f"is of class {shown(self.class_name)}, not {' or '.join(names)}")
+            raise self.refusal(f"is of class {excerpt(self.class_name)}, not {' or '.join(names)}")
 
     @property
     def modules(self) -> Mapping[str, Any]:
@@ -108,13 +110,13 @@ class Module:
     def child(self, name: str) -> Module:
         if self.modules.get(name) is None:
             raise self.refusal("is missing", name)
-        place = shown(name) if self.place == ROOT else f"{self.place}.{shown(name)}"
+        place = excerpt(name) if self.place == ROOT else f"{self.place}.{excerpt(name)}"
         return Module.of(self.path, place, self.modules[name])
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         """The shape of an own tensor, without reading it."""
         tensor = self._own().get(name)
-        shape = tuple(tensor.shape) if isinstance(tensor, TensorRecord) else ()
+        shape = tuple(tensor.shape) if isinstance(tensor, InertTensor) else ()
         if len(shape) != dimensions or 0 in shape:
             raise self.refusal(f"is missing or no tensor of {dimensions} dimensions", name)
         return shape
@@ -132,7 +134,7 @@ class Module:
                 yield f"{prefix}{name}", value
             for name, record in module.modules.items():
                 if record is not None:
-                    place = f"{prefix}{shown(name)}"
+                    place = f"{prefix}{excerpt(name)}"
                     pending.append((Module.of(self.path, place, record), f"{place}.", depth + 1))
 
     def _own(self) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Module:
         for kind in ("_parameters", "_buffers"):
             found = self.state.get(kind)
             if isinstance(found, Mapping):
-                own |= {shown(name): value for name, value in found.items() if value is not None}
+                own |= {excerpt(name): value for name, value in found.items() if value is not None}
         return own
 
     def value(self, name: str) -> Any:
@@ -153,13 +155,13 @@ class Module:
     def whole(self, name: str) -> int:
         value = self.value(name)
         if not is_whole(value, -(2**31), 2**31):
-            raise self.refusal(f"is {shown(value)}, must be a whole number", name)
+            raise self.refusal(f"is {excerpt(value)}, must be a whole number", name)
         return int(value)
 
     def real(self, name: str) -> float:
         value = self.value(name)
         if not is_real(value):
-            raise self.refusal(f"is {shown(value)}, must be a finite number", name)
+            raise self.refusal(f"is {excerpt(value)}, must be a finite number", name)
         return float(value)
 
     def clamp(self, name: str) -> float | None:
@@ -168,7 +170,7 @@ class Module:
     def flag(self, name: str) -> bool:
         value = self.value(name)
         if type(value) is not bool:
-            raise self.refusal(f"is {shown(value)}, must be true or false", name)
+            raise self.refusal(f"is {excerpt(value)}, must be true or false", name)
         return value
 
     def architecture(self) -> Architecture:
@@ -177,7 +179,7 @@ class Module:
             if isinstance(value, str) and value == known:
                 return cast(Architecture, known)
         names = " or ".join(get_args(Architecture))
-        raise self.refusal(f"is {shown(value)}, must be {names}", "architecture")
+        raise self.refusal(f"is {excerpt(value)}, must be {names}", "architecture")
 
     def wholes(self, name: str) -> list[int]:
         value = self.value(name)
@@ -186,7 +188,7 @@ class Module:
             numbers = [item for item in items if is_whole(item, -(2**31), 2**31)]
             if len(numbers) == len(items):
                 return numbers
-        raise self.refusal(f"is {shown(value)}, must be a list of whole numbers", name)
+        raise self.refusal(f"is {excerpt(value)}, must be a list of whole numbers", name)
 
     def side(self, name: str) -> int:
         """A size, which may be given for both axes."""
@@ -200,7 +202,7 @@ class Module:
     def expect(self, name: str, wanted: object) -> None:
         value = self.value(name)
         if type(value) is not type(wanted) or value != wanted:
-            raise self.refusal(f"is {shown(value)}, must be {shown(wanted)}", name)
+            raise self.refusal(f"is {excerpt(value)}, must be {excerpt(wanted)}", name)
 
     def expect_near(self, name: str, wanted: float) -> None:
         value = self.real(name)
@@ -215,7 +217,7 @@ def _uniform(modules: Iterable[Module], name: str, read: Callable[[Module], Valu
     for other in others:
         if (differing := read(other)) != value:
             raise other.refusal(
-                f"is {shown(differing)} where {first.place}.{name} is {shown(value)}", name
+                f"is {excerpt(differing)} where {first.place}.{name} is {excerpt(value)}", name
             )
     return value
 
@@ -299,7 +301,7 @@ def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
 def _filter_taps(block: Module) -> int:
     buffers = block.state.get("_buffers")
     resample = buffers.get("resample_filter") if isinstance(buffers, Mapping) else None
-    shape = tuple(resample.shape) if isinstance(resample, TensorRecord) else ()
+    shape = tuple(resample.shape) if isinstance(resample, InertTensor) else ()
     if len(set(shape)) != 1 or len(shape) > 2:
         raise block.refusal("is missing or not square", "resample_filter")
     return int(shape[0])

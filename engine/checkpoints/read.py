@@ -8,12 +8,12 @@ from pathlib import Path
 from ...store.errors import CheckpointError
 from ...store.registry import NAMES
 from ..inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
-from ..inert.records import Record
+from ..inert.objects import InertObject
 from ..inert.stream import MAGIC
 from ..inert.torchfile import read_torch
 from ..inert.unpickle import read_pickle
-from .checkpoint import GeneratorCheckpoint, shown
-from .native import read_native
+from .checkpoint import GeneratorCheckpoint, excerpt
+from .native import is_safetensors, read_native
 from .nvidia import PERSISTENT, read_nvidia
 from .rosinality import is_rosinality, read_rosinality
 from .tensorflow import NETWORK, is_tensorflow, read_tensorflow
@@ -55,8 +55,7 @@ def read_checkpoint(path: Path) -> GeneratorCheckpoint:
             cannot compute; the message says what was found.
     """
     head = _head(path)
-    # The first byte of a safetensors file may be that of a pickle, the ninth may not.
-    if head[8:9] == b"{" and head[5:8] == bytes(3):
+    if is_safetensors(path):
         return read_native(path)
     if head.startswith(b"PK\x03\x04") or TORCH_MAGIC in head[:32]:
         return _from_torch(path, read_torch(path))
@@ -102,19 +101,21 @@ def _foreign(path: Path, head: bytes) -> CheckpointError:
 def _from_pickle(path: Path, content: object) -> GeneratorCheckpoint:
     if is_tensorflow(content):
         return read_tensorflow(path, content)
-    if isinstance(content, Record) and content.kind == NETWORK:
+    if isinstance(content, InertObject) and content.kind == NETWORK:
         raise _without(path, "one network of TensorFlow's, not the tuple (G, D, Gs)")
-    if isinstance(content, Mapping) or (isinstance(content, Record) and content.kind == PERSISTENT):
+    if isinstance(content, Mapping) or (
+        isinstance(content, InertObject) and content.kind == PERSISTENT
+    ):
         return read_nvidia(path, content)
-    raise _without(path, shown(content))
+    raise _without(path, excerpt(content))
 
 
 def _from_torch(path: Path, content: object) -> GeneratorCheckpoint:
-    if isinstance(content, Record):
+    if isinstance(content, InertObject):
         what = "a TorchScript model, such as OpenAI's CLIP"
-        raise _without(path, what if content.kind.startswith("__torch__") else shown(content))
+        raise _without(path, what if content.kind.startswith("__torch__") else excerpt(content))
     if not isinstance(content, Mapping):
-        raise _without(path, shown(content))
+        raise _without(path, excerpt(content))
     average = content.get("latent_avg")
     state = content.get("state_dict")
     decoder = _below(state, "decoder.") if isinstance(state, Mapping) else {}
@@ -129,7 +130,7 @@ def _from_torch(path: Path, content: object) -> GeneratorCheckpoint:
             raise _without(path, what)
     if "g" in content and "g_ema" not in content:
         raise _without(path, "a training state without g_ema, the averaged generator")
-    names = ", ".join(shown(name) for name in list(content)[:4])
+    names = ", ".join(excerpt(name) for name in list(content)[:4])
     raise _without(path, f"a dict of {names}" if names else "an empty dict")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ..networks.stylegan2 import StyleGAN2Config, low_pass_filter
-from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, shown
+from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, excerpt
 from .tensors import load_tensors
 
 MAPPING_LR = 0.01
@@ -43,7 +43,7 @@ def read_rosinality(
     Raises:
         CheckpointError: the tensors are no generator of that project.
     """
-    source = load_tensors(path, {shown(name): value for name, value in state.items()})
+    source = load_tensors(path, {excerpt(name): value for name, value in state.items()})
     average = None
     if latent_avg is not None:
         average = load_tensors(path, {"latent_avg": latent_avg})["latent_avg"]
@@ -95,8 +95,8 @@ def _renamed(path: Path, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif ours not in maps:
             missing.append(theirs)
     if missing or left:
-        told = [f"no {shown(name)}" for name in missing[:3]]
-        told += [f"an unknown {shown(name)}" for name in sorted(left)[:3]]
+        told = [f"no {excerpt(name)}" for name in missing[:3]]
+        told += [f"an unknown {excerpt(name)}" for name in sorted(left)[:3]]
         raise _refusal(path, f"has {', '.join(told)}")
     return tensors | maps | _filters(blocks, kernels)
 

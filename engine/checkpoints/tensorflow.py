@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ...store.errors import CheckpointError
-from ..inert.records import Record
+from ..inert.objects import InertObject
 from ..networks.stylegan2 import Architecture, StyleGAN2Config
-from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, is_real, shown
+from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, excerpt, is_real
 from .tensors import load_tensors
 
 NETWORK = "dnnlib.tflib.network.Network"
@@ -45,7 +45,7 @@ def read_tensorflow(path: Path, content: tuple[object, ...]) -> GeneratorCheckpo
     for name in ("nonlinearity", "mapping_nonlinearity"):
         value = arguments.get(name, "lrelu")
         if not isinstance(value, str) or value != "lrelu":
-            raise _refusal(path, f"has {name} {shown(value)}, not lrelu")
+            raise _refusal(path, f"has {name} {excerpt(value)}, not lrelu")
     if arguments.get("normalize_latents", True) is not True:
         raise _refusal(path, "does not normalise its latents")
     if any("Label" in name for name in described):
@@ -113,7 +113,7 @@ class Variables:
 
     def require_all_taken(self) -> None:
         if self.left:
-            names = ", ".join(shown(name) for name in sorted(self.left)[:3])
+            names = ", ".join(excerpt(name) for name in sorted(self.left)[:3])
             raise _refusal(self.path, f"has variables that StyleGAN2 does not have ({names})")
 
 
@@ -171,7 +171,7 @@ def _synthesis(
     return channels, architecture
 
 
-def _variables(path: Path, network: Record) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def _variables(path: Path, network: InertObject) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """The variables of a network and its components, by scope and name."""
     seen = set()
     for prefix, part in {"": network, **_components(network)}.items():
@@ -193,18 +193,18 @@ def _variables(path: Path, network: Record) -> Iterator[tuple[str, np.ndarray[An
             elif prefix:
                 name = f"{prefix}/{name}"
             if name in seen:
-                raise _refusal(path, f"has the variable {shown(name)} twice")
+                raise _refusal(path, f"has the variable {excerpt(name)} twice")
             seen.add(name)
             yield name, item[1]
 
 
-def _components(network: Record) -> dict[str, Record]:
+def _components(network: InertObject) -> dict[str, InertObject]:
     components = (network.state or {}).get("components")
     items: Iterable[tuple[Any, Any]] = components.items() if isinstance(components, dict) else ()
     return {name: part for name, part in items if isinstance(name, str) and _is_network(part)}
 
 
-def _arguments(network: Record) -> dict[str, Any]:
+def _arguments(network: InertObject) -> dict[str, Any]:
     """The keyword arguments of a network and its components."""
     merged: dict[str, Any] = {}
     for part in (*_components(network).values(), network):
@@ -231,12 +231,12 @@ def _number(path: Path, arguments: Mapping[str, Any], name: str, default: Any) -
     if value is None:
         return default
     if not is_real(value):
-        raise _refusal(path, f"has {name} {shown(value)}, not a number")
+        raise _refusal(path, f"has {name} {excerpt(value)}, not a number")
     return float(value)
 
 
-def _is_network(item: object) -> TypeGuard[Record]:
-    return isinstance(item, Record) and item.kind == NETWORK
+def _is_network(item: object) -> TypeGuard[InertObject]:
+    return isinstance(item, InertObject) and item.kind == NETWORK
 
 
 def _refusal(path: Path, what: str) -> CheckpointError:

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from ...store.errors import CheckpointError
-from ..inert.records import TensorRecord
-from .checkpoint import FLOATS, shown
+from ..inert.objects import InertTensor
+from .checkpoint import FLOATS, excerpt
 
 
 def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tensor]:
-    """Read tensors as float32; `described` holds a `TensorRecord` or a NumPy array a name.
+    """Read tensors as float32; `described` holds a `InertTensor` or a NumPy array a name.
 
     Raises:
         CheckpointError: something else, no floats, or more values than the file can hold.
     """
     values = 0
     for name, source in described.items():
-        if isinstance(source, TensorRecord):
+        if isinstance(source, InertTensor):
             kind, shape = source.dtype, source.shape
             is_float = source.dtype in FLOATS
         elif isinstance(source, np.ndarray):
@@ -30,12 +30,12 @@ def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tenso
             is_float = source.dtype.kind == "f" and source.dtype.itemsize <= 8
         else:
             raise CheckpointError(
-                f"{path}: {shown(name)} is {shown(source)} where a tensor is needed; "
+                f"{path}: {excerpt(name)} is {excerpt(source)} where a tensor is needed; "
                 "get the checkpoint from its source again"
             )
         if not is_float:
             raise CheckpointError(
-                f"{path}: {shown(name)} has type {kind} where a float is needed; "
+                f"{path}: {excerpt(name)} has type {kind} where a float is needed; "
                 "get the checkpoint from its source again"
             )
         values += int(np.prod(shape, dtype=object))
@@ -49,7 +49,7 @@ def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tenso
 
 
 def _loaded(source: object) -> Tensor:
-    if isinstance(source, TensorRecord):
+    if isinstance(source, InertTensor):
         return source.load().float()
     # NumPy arrays may be read-only or big-endian, which PyTorch does not take.
     return torch.from_numpy(np.array(source, dtype="<f4"))

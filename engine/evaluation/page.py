@@ -11,7 +11,7 @@ from ..pages.html import figure, note, page, said, table
 from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread
-from .ways import DEFAULT, PAPER
+from .variants import DEFAULT, PAPER
 
 LEAST_SUCCESS, LEAST_PRESERVATION = 80.0, 85.0
 """Percent: an edit below is marked as a miss."""

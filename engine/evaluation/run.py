@@ -13,13 +13,14 @@ from torch import Tensor
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
-from ..editor import Editor, EditResult, Subject
+from ..editor import Editor, EditResult
 from ..models.sampling import batch_size, styles_from_seeds
+from ..models.subject import Subject
 from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
 from .scores import EditCounts, Predictions, count_edit
 from .suite import Suite, Trial
-from .ways import Way, compared_ways
+from .variants import Variant, compared_variants
 
 Report = Callable[[int, int], None]
 """Told how many more images were edited, and how many there will be in all."""
@@ -53,11 +54,11 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
-class WayResult:
+class VariantResult:
     """One way of editing: the directions of E trials, None where there was none, which leaves the
     images as they are; and the outcome at every strength."""
 
-    way: Way
+    variant: Variant
     directions: tuple[Direction | None, ...]
     outcomes: tuple[Outcome, ...]
 
@@ -73,7 +74,7 @@ class KeepResult:
     """
 
     trials: tuple[Trial, ...]
-    result: WayResult
+    result: VariantResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Evaluation:
         attributes: what it tells apart, in the order of A.
         styles: of the images, (n, C).
         predictions: what the judge read of the images as they are, (n, A).
-        results: a way each, the default first.
+        results: a variant each, the default first.
     """
 
     editor: Editor
@@ -97,7 +98,7 @@ class Evaluation:
     truncation: float
     styles: Tensor
     predictions: Predictions
-    results: tuple[WayResult, ...]
+    results: tuple[VariantResult, ...]
     keep: KeepResult
 
     def tallies(self, outcome: Outcome) -> EditCounts:
@@ -134,27 +135,31 @@ def evaluate(
     if len(set(seeds)) < len(seeds):
         raise OptionError("seeds: one is there twice, and counts once; name it once")
     suite.require(judge.attributes)
-    ways = compared_ways(editor, reference)
-    bench = _Bench(editor, judge, suite, styles_from_seeds(editor.generator, seeds, truncation))
-    of = len(seeds) * len(suite.trials) * (1 + sum(len(way.columns) for way in ways))
+    variants = compared_variants(editor, reference)
+    measurement = _Measurement(
+        editor, judge, suite, styles_from_seeds(editor.generator, seeds, truncation)
+    )
+    of = len(seeds) * len(suite.trials) * (1 + sum(len(variant.columns) for variant in variants))
 
     def edited(images: int) -> None:
         report(images, of)
 
     with torch.inference_mode():
-        results = [bench.blank(way, bench.directions(way)) for way in ways]
-        bench.fill(results, edited)
-        keep = bench.kept(results[0], edited)
+        results = [
+            measurement.blank(variant, measurement.directions(variant)) for variant in variants
+        ]
+        measurement.fill(results, edited)
+        keep = measurement.kept(results[0], edited)
     return Evaluation(
         editor,
         reference,
         suite,
         judge.name,
-        bench.attributes,
+        measurement.attributes,
         tuple(seeds),
         truncation,
-        bench.styles,
-        bench.predictions,
+        measurement.styles,
+        measurement.predictions,
         tuple(results),
         keep,
     )
@@ -170,7 +175,7 @@ class _Batch:
     embeddings: Tensor
 
 
-class _Bench:
+class _Measurement:
     def __init__(self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor) -> None:
         self.editor, self.judge, self.suite, self.styles = editor, judge, suite, styles
         self.attributes = {name: tuple(values) for name, values in judge.attributes.items()}
@@ -184,17 +189,17 @@ class _Bench:
         values = np.concatenate([predictions.values for predictions in seen])
         return Predictions(values, np.concatenate([predictions.seen for predictions in seen]))
 
-    def directions(self, way: Way) -> list[Direction | None]:
+    def directions(self, variant: Variant) -> list[Direction | None]:
         """A way's own of every trial, None where no channel passes."""
         found: list[Direction | None] = []
         for trial in self.suite.trials:
             try:
-                found.append(way.editor.direction(trial.neutral, trial.target, way.choice))
+                found.append(variant.editor.direction(trial.neutral, trial.target, variant.choice))
             except DirectionError:
                 found.append(None)
         return found
 
-    def blank(self, way: Way, directions: Sequence[Direction | None]) -> WayResult:
+    def blank(self, variant: Variant, directions: Sequence[Direction | None]) -> VariantResult:
         """A result that leaves all images as they are, to be filled."""
         shape = (len(directions), len(self.styles))
 
@@ -202,7 +207,7 @@ class _Bench:
             return np.full(shape, value, np.float32)
 
         outcomes = []
-        for alpha in way.columns:
+        for alpha in variant.columns:
             phrases = len(self._phrases) if alpha is None else 0
             outcome = Outcome(
                 alpha=alpha,
@@ -218,9 +223,9 @@ class _Bench:
                 moves=np.zeros((*shape, phrases), np.float32),
             )
             outcomes.append(outcome)
-        return WayResult(way, tuple(directions), tuple(outcomes))
+        return VariantResult(variant, tuple(directions), tuple(outcomes))
 
-    def fill(self, results: Sequence[WayResult], edited: Callable[[int], None]) -> None:
+    def fill(self, results: Sequence[VariantResult], edited: Callable[[int], None]) -> None:
         """Makes the edits of results and reads them."""
         for batch in self._batches():
             for number, trial in enumerate(self.suite.trials):
@@ -228,34 +233,34 @@ class _Bench:
                     direction = result.directions[number]
                     for outcome in result.outcomes:
                         if direction is not None:
-                            editor = result.way.editor
+                            editor = result.variant.editor
                             edit = editor.apply(batch.subject, direction, outcome.alpha)
                             self._read(batch, trial, edit, outcome, number)
                         edited(len(batch.subject.styles))
 
-    def kept(self, default: WayResult, edited: Callable[[int], None]) -> KeepResult:
+    def kept(self, default: VariantResult, edited: Callable[[int], None]) -> KeepResult:
         """The default way with what each trial keeps, or with what it changed most."""
         trials, directions = [], []
         for number, trial in enumerate(self.suite.trials):
             keep = trial.keep or self._drifting(default, number)
-            direction = self._keeping(trial, keep, default.way)
+            direction = self._keeping(trial, keep, default.variant)
             trials.append(replace(trial, keep=keep if direction is not None else ()))
             directions.append(direction)
-        way = replace(default.way, name=f"{default.way.name}, keep")
-        result = self.blank(way, directions)
+        variant = replace(default.variant, name=f"{default.variant.name}, keep")
+        result = self.blank(variant, directions)
         self.fill([result], edited)
         return KeepResult(tuple(trials), result)
 
-    def _keeping(self, trial: Trial, keep: tuple[str, ...], way: Way) -> Direction | None:
+    def _keeping(self, trial: Trial, keep: tuple[str, ...], variant: Variant) -> Direction | None:
         if not keep:
             return None
         try:
-            choice = replace(way.choice, keep=keep)
-            return way.editor.direction(trial.neutral, trial.target, choice)
+            choice = replace(variant.choice, keep=keep)
+            return variant.editor.direction(trial.neutral, trial.target, choice)
         except (DirectionError, OptionError):  # nothing is left of the edit
             return None
 
-    def _drifting(self, default: WayResult, number: int) -> tuple[str, ...]:
+    def _drifting(self, default: VariantResult, number: int) -> tuple[str, ...]:
         """A phrase for the value that most images took on in the attribute that most of them
         changed beside the one that was to change; none if nothing else did."""
         trial = self.suite.trials[number]

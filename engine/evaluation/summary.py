@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...store.atlas import Atlas
 from ...store.records import Record, text_table
+from ...store.version import LIBRARY
 from ..pictures.recipe import AtlasIdentity
-from .run import Evaluation, Outcome, WayResult
+from .run import Evaluation, Outcome, VariantResult
 from .scores import (
     RESAMPLES,
     Array,
@@ -34,7 +34,7 @@ def evaluation_record(evaluation: Evaluation) -> Record:
     scored = [_Scored(evaluation, result, weights) for result in evaluation.results]
     default = scored[0]
     return {
-        "library": f"styleatlas {__version__}",
+        "library": LIBRARY,
         "atlas": _atlas_record(evaluation.editor.atlas),
         "reference": evaluation.reference and _atlas_record(evaluation.reference),
         "judge": evaluation.judge,
@@ -108,7 +108,7 @@ def spread(figure: Record) -> str:
 class _Scored:
     """A way with its figures, in every resample (B,) of the weights, of each of its points."""
 
-    def __init__(self, evaluation: Evaluation, result: WayResult, weights: Array) -> None:
+    def __init__(self, evaluation: Evaluation, result: VariantResult, weights: Array) -> None:
         self.result, self.trials = result, evaluation.suite.trials
         self.counts = [evaluation.tallies(outcome) for outcome in result.outcomes]
         self.success = [over_edits(share(weights, x.won, x.absent)) for x in self.counts]
@@ -118,7 +118,7 @@ class _Scored:
 
     def record(self) -> Record:
         """The means over edits at every point, and which has the most success and preservation."""
-        choice, points = self.result.way.choice, []
+        choice, points = self.result.variant.choice, []
         for i, outcome in enumerate(self.result.outcomes):
             measured = [self._measured(outcome, i, e) for e in range(len(self.trials))]
             points.append(
@@ -130,7 +130,7 @@ class _Scored:
                 }
             )
         return {
-            "way": self.result.way.name,
+            "way": self.result.variant.name,
             "rule": choice.rule,
             "beta": choice.beta,
             "best": self.best,
@@ -143,7 +143,7 @@ class _Scored:
         level, preserved = self.success[0], self.preserved[0]
         matched = at_success(np.stack(other.success, 1), np.stack(other.preserved, 1), level)
         return {
-            "way": other.result.way.name,
+            "way": other.result.variant.name,
             "best_alpha": other.result.outcomes[other.best].alpha,
             "succeeds_more": interval(level - other.success[other.best]),
             "preserves_more": interval(preserved - other.preserved[other.best]),
@@ -162,7 +162,7 @@ class _Scored:
             for number, trial in enumerate(self.trials):
                 rows.append(
                     {
-                        "way": self.result.way.name,
+                        "way": self.result.variant.name,
                         "alpha": outcome.alpha,
                         "neutral": trial.neutral,
                         "target": trial.target,

@@ -26,6 +26,7 @@ from ..checkpoints.mapper_file import (
 )
 from ..models.protocols import Generator
 from ..networks.mapper import LatentMapper
+from .mapper_fit import fitted
 
 __all__ = [
     "Mapper",
@@ -97,7 +98,8 @@ def read_mapper(path: str | os.PathLike[str], generator: Generator) -> Mapper:
         CheckpointError: the file holds no mapper, or one that does not fit the generator.
         FingerprintError: the mapper is known to be of another generator.
     """
-    checkpoint = read_mapper_file(Path(path), generator)
+    source = Path(path)
+    checkpoint = fitted(source, read_mapper_file(source), generator)
     network = LatentMapper(checkpoint.config)
     network.load_state_dict(checkpoint.tensors)
     return Mapper(network.eval().requires_grad_(False).to(generator.device), checkpoint.record)

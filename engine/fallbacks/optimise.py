@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,9 +20,10 @@ from ..models.identity import Identity
 from ..models.memory import give_back, is_out_of_memory, too_small
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import batch_size
+from ..networks.style import Space
 from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
 
-Space = Literal["s", "w", "w+"]
+SPACES: tuple[Space, ...] = ("s", "w", "w+")
 L2 = {"s": 0.001, "w": 0.008, "w+": 0.008}
 """The weight of the squared length, whose unit is a sigma of each channel in style space."""
 LOSSES = ("loss", "clip", "directional", "l2", "identity", "probability")
@@ -72,10 +72,8 @@ class OptimiseSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.space not in get_args(Space):
-            raise OptionError(
-                f"space {self.space!r}: is unknown; use one of {', '.join(get_args(Space))}"
-            )
+        if self.space not in SPACES:
+            raise OptionError(f"space {self.space!r}: is unknown; use one of {', '.join(SPACES)}")
         if isinstance(self.freeze, str):
             raise OptionError("freeze: is one text; give a tuple of them")
         for name, low, high in (
@@ -146,7 +144,7 @@ class Optimised:
 
 
 State = dict[str, Tensor]
-Report = Callable[[int, Mapping[str, float]], None]
+OnProgress = Callable[[int, Mapping[str, float]], None]
 """Told how many steps of rows were done or have become needless, and the mean of LOSSES."""
 
 
@@ -217,7 +215,7 @@ class Optimisation:
 
     def run(
         self,
-        report: Report = lambda done, means: None,
+        report: OnProgress = lambda done, means: None,
         save: Callable[[State], None] = lambda state: None,
     ) -> Optimised:
         """All steps that are left; `save` is offered the state after each of them. Rows that do
@@ -260,7 +258,7 @@ class Optimisation:
             seconds = time.perf_counter() - start
         return seconds * self._settings.steps * n / len(rows)
 
-    def _run(self, rows: Tensor, report: Report, save: Callable[[State], None]) -> None:
+    def _run(self, rows: Tensor, report: OnProgress, save: Callable[[State], None]) -> None:
         """The steps of rows that are computed together."""
         state, settings, device = self._state, self._settings, self._generator.device
         step = state["step"][rows].to(device).requires_grad_()

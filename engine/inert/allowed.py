@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .machine import Allowed, Global, Machine, Symbol, Unbuilt
-from .records import Record, Storage, TensorRecord, checked_lengths
+from .objects import InertObject, InertTensor, Storage, checked_lengths
 from .stream import read_stream
 
 DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -72,18 +72,18 @@ def _encode(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> bytes:
         raise machine.refuse_arguments(symbol) from error
 
 
-def _record(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+def _record(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertObject:
     """An object without arguments, whose state comes next."""
     if args:
         raise machine.refuse_arguments(symbol)
-    return Record(symbol.kind)
+    return InertObject(symbol.kind)
 
 
-def _path(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+def _path(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertObject:
     machine.spend(len(args))
     if not all(type(part) is str for part in args):
         raise machine.refuse_arguments(symbol)
-    return Record(symbol.kind, args)
+    return InertObject(symbol.kind, args)
 
 
 def _reconstructor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> object:
@@ -100,7 +100,7 @@ def _reconstructor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> o
     return args[0].rule.new(machine, args[0], ())
 
 
-def _persistent_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+def _persistent_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertObject:
     """A network of NVIDIA's: its source text is dropped unread, its attributes are the state."""
     meta = args[0] if len(args) == 1 else None
     if (
@@ -114,7 +114,7 @@ def _persistent_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) 
     ):
         raise machine.refuse_arguments(symbol)
     state = {key: value for key, value in meta.items() if key != "module_src"}
-    return Record("torch_utils.persistence", (), state)
+    return InertObject("torch_utils.persistence", (), state)
 
 
 # Tensors
@@ -132,19 +132,19 @@ def _storage(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Storage
     return found
 
 
-def _tensor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+def _tensor(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertTensor:
     """(storage, offset, size, stride)"""
     if len(args) != 4 or type(args[0]) is not Storage:
         raise machine.refuse_arguments(symbol)
     try:
-        record = TensorRecord(*args)
+        record = InertTensor(*args)
     except ValueError as error:
         raise machine.refuse(str(error)) from error
     machine.describe(record.nbytes)
     return record
 
 
-def _tensor_v2(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+def _tensor_v2(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertTensor:
     """(storage, offset, size, stride, requires_grad, hooks[, metadata]); none of the last counts,
     but for metadata, which may ask for the conjugate or the negative."""
     if (
@@ -158,11 +158,11 @@ def _tensor_v2(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Tenso
     return _tensor(machine, symbol, args[:4])
 
 
-def _parameter(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> TensorRecord:
+def _parameter(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertTensor:
     """(tensor, requires_grad, hooks)"""
     if (
         len(args) != 3
-        or type(args[0]) is not TensorRecord
+        or type(args[0]) is not InertTensor
         or type(args[1]) is not bool
         or type(args[2]) is not dict
         or args[2]
@@ -178,10 +178,10 @@ def _size(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> tuple[int,
         raise machine.refuse(str(error)) from error
 
 
-def _device(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
+def _device(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertObject:
     if [type(part) for part in args[:3]] not in ([str], [str, int]):
         raise machine.refuse_arguments(symbol)
-    return Record(symbol.kind, args)
+    return InertObject(symbol.kind, args)
 
 
 def _typed_list(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> list[Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ...store.errors import CheckpointError
-from .records import Record, shown
+from .objects import InertObject, escaped
 
 # A snapshot with two StyleGAN2 of 1024 pixels takes 24,000.
 MAX_OPCODES = 1_000_000
@@ -110,7 +110,7 @@ class Machine:
         return CheckpointError(f"{self.path}: {self.place}byte {self.position}: {reason}; {mend}")
 
     def refuse_arguments(self, symbol: Symbol) -> CheckpointError:
-        return self.refuse(f"gives {shown(symbol.kind)} arguments it never has")
+        return self.refuse(f"gives {escaped(symbol.kind)} arguments it never has")
 
     def spend(self, steps: int) -> None:
         """Pay for work that is not one opcode; every element copied was once pushed by one."""
@@ -363,7 +363,7 @@ class Machine:
             rule = SCRIPTED if len(module) + len(name) <= MAX_NAME_BYTES else None
         if rule is None:
             raise self.refuse(
-                f"asks for the Python object {shown(f'{module[:80]}.{name[:80]}')}, which is not "
+                f"asks for the Python object {escaped(f'{module[:80]}.{name[:80]}')}, which is not "
                 "supported and was not loaded",
                 "only tensors, plain containers and what the supported programs save are read: "
                 "save the weights alone, as a state dict",
@@ -394,7 +394,7 @@ class Machine:
 
     def op_build(self) -> None:
         state, target = self.pop(), self.top()
-        if type(target) is Record:
+        if type(target) is InertObject:
             self._give_state(target, state)
         elif isinstance(target, Unbuilt):
             built = target.build(self, state)
@@ -406,14 +406,14 @@ class Machine:
             # An OrderedDict may carry attributes, such as a state dict's `_metadata`: dropped.
             raise self.refuse(f"gives a state to {_described(target)}")
 
-    def _give_state(self, record: Record, state: object) -> None:
+    def _give_state(self, record: InertObject, state: object) -> None:
         if record.state is not None:
-            raise self.refuse(f"gives {shown(record.kind)} a second state")
+            raise self.refuse(f"gives {escaped(record.kind)} a second state")
         if type(state) is not dict:
-            raise self.refuse(f"gives {shown(record.kind)} a state that is not a dict")
+            raise self.refuse(f"gives {escaped(record.kind)} a state that is not a dict")
         self.spend(len(state))
         if not all(type(key) is str for key in state):
-            raise self.refuse(f"gives {shown(record.kind)} an attribute that is not text")
+            raise self.refuse(f"gives {escaped(record.kind)} an attribute that is not text")
         record.state = state
 
     def op_persistent(self) -> None:
@@ -426,8 +426,8 @@ class Machine:
             raise self.refuse(str(error)) from error
 
 
-def _scripted_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Record:
-    return Record(symbol.kind, args)
+def _scripted_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> InertObject:
+    return InertObject(symbol.kind, args)
 
 
 SCRIPTED = Global(call=_scripted_object, new=_scripted_object)
@@ -488,5 +488,5 @@ def _opcode_name(code: int) -> str:
 
 def _described(value: object) -> str:
     if type(value) is Symbol:
-        return f"{shown(value.kind)}, which is only a name"
+        return f"{escaped(value.kind)}, which is only a name"
     return f"an object of type {type(value).__name__}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...store.errors import CheckpointError
 from .machine import MEND, Allowed, Budget, Symbol
-from .records import Storage
+from .objects import Storage
 from .unpickle import unpickle
 
 MAGIC = 0x1950A86A20F9469CFC6C

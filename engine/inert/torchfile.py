@@ -15,7 +15,7 @@ from typing import Any
 from ...store.errors import CheckpointError
 from .allowed import TORCH_GLOBALS
 from .machine import MEND, Allowed, Budget
-from .records import Storage, shown
+from .objects import Storage, escaped
 from .stream import Storages, read_stream
 from .unpickle import map_file, unpickle
 
@@ -114,7 +114,7 @@ def _members(path: Path, data: memoryview) -> dict[str, memoryview]:
         elif start + entry.compress_size > directory:
             problem = "that reaches beyond the members"
         if problem is not None or start is None:
-            raise CheckpointError(f"{path}: holds a member {shown(name)} {problem}; {MEND}")
+            raise CheckpointError(f"{path}: holds a member {escaped(name)} {problem}; {MEND}")
         end = start + entry.compress_size
         stored = entry.compress_type == zipfile.ZIP_STORED
         members[name] = data[start:end] if stored else data[:0]

@@ -15,18 +15,18 @@ from typing import Any
 
 from ...store.errors import CheckpointError
 from .machine import MEND, Allowed, Budget, Machine, Unbuilt
-from .records import Record, TensorRecord
+from .objects import InertObject, InertTensor
 
 MAX_FILE_BYTES = 4 * 2**30
 MAX_NESTING = 200
 # What is shared counts each time, as it does for a reader.
 MAX_UNFOLDED = 2_000_000
-LEAVES = {str, int, float, bool, type(None), TensorRecord}
+LEAVES = {str, int, float, bool, type(None), InertTensor}
 BRANCHES: dict[type, Callable[[Any], Collection[Any]]] = {
     dict: lambda value: value.values(),
     list: lambda value: value,
     tuple: lambda value: value,
-    Record: lambda value: (value.args, value.state),
+    InertObject: lambda value: (value.args, value.state),
 }
 
 

@@ -15,16 +15,21 @@ from torch import Tensor
 
 from ...store.errors import InputError, OptionError, OutputError
 from ...store.records import Record
-from ..editor import DEFAULT_PROBABILITY, ClipShift, Editor, EditResult, Subject
+from ..editor import (
+    DEFAULT_PROBABILITY,
+    Editor,
+    EditResult,
+)
 from ..models.latents import read_latents
 from ..models.protocols import Generator
 from ..models.sampling import batch_size, render_batches, w_from_seeds
+from ..models.subject import Subject
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.recipe import AtlasIdentity, Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.direction import Choice
 from ..steering.edits import Edit
-from .edit_records import edit_record
+from .edit_records import Column, edit_record
 from .methods import Fallbacks, Method, edit_by
 
 
@@ -145,16 +150,6 @@ class Images:
         names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
         w = None if self.w is None else self.w[list(chosen)]
         return Images(self.styles[list(chosen)], w, names, origins, self.file)
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """One way of editing images: what it is called, what it made, and what CLIP saw of it, where
-    that was measured."""
-
-    label: str
-    result: EditResult
-    shifts: list[ClipShift] | None
 
 
 @dataclass(frozen=True)

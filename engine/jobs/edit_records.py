@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +14,18 @@ from ...store.records import Record, decimal
 from ..steering.edits import conflicts
 
 if TYPE_CHECKING:
-    from ..editor import ClipShift
+    from ..editor import ClipShift, EditResult
     from ..steering.direction import Direction
-    from .edit import Column
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One way of editing images: what it is called, what it made, and what CLIP saw of it, where
+    that was measured."""
+
+    label: str
+    result: EditResult
+    shifts: list[ClipShift] | None
 
 
 def edit_record(

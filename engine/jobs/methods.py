@@ -15,11 +15,17 @@ from torch import Tensor
 from ...store.errors import DirectionError, OptionError
 from ...store.records import duration
 from ...store.registry import bundle_of
-from ..editor import DEFAULT_PROBABILITY, Editor, EditResult, Subject, Way
+from ..editor import (
+    DEFAULT_PROBABILITY,
+    Editor,
+    EditResult,
+    Way,
+)
 from ..fallbacks.mapper import find_mapper, read_mapper
-from ..fallbacks.optimise import Optimisation, OptimiseSettings, Report, Start
+from ..fallbacks.optimise import OnProgress, Optimisation, OptimiseSettings, Start
 from ..models.identity import OFF, Identity, load_identity
 from ..models.sampling import render_batches
+from ..models.subject import Subject
 from ..steering.direction import Choice, Direction
 from ..steering.edits import Edit
 
@@ -49,7 +55,7 @@ class Fallbacks:
     identity: Callable[[], Identity | None] = lambda: None
     settings: OptimiseSettings = field(default_factory=OptimiseSettings)
     announce: Callable[[str], None] = lambda line: None
-    report: Report = lambda done, means: None
+    report: OnProgress = lambda done, means: None
 
 
 def default_identity(editor: Editor) -> Identity | None:

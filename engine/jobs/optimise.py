@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from ... import __version__
 from ...store.errors import DirectionError, OptionError
 from ...store.records import Record, duration
+from ...store.version import LIBRARY
 from ..editor import Editor
 from ..fallbacks.optimise import LOSSES, Optimisation, Optimised, OptimiseSettings, Start
 from ..models.identity import Identity
@@ -316,5 +316,5 @@ def _plan(
         "settings": json.loads(json.dumps(asdict(job.settings))),
         "frames": job.frames,
         "images": digest.hexdigest(),
-        "library": f"styleatlas {__version__}",
+        "library": LIBRARY,
     }

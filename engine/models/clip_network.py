@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...store.errors import CheckpointError, OptionError
 from ...store.registry import NAMES
-from ..checkpoints.checkpoint import is_real, is_whole, require_same_shapes, shown
+from ..checkpoints.checkpoint import excerpt, is_real, is_whole, require_same_shapes
 from ..checkpoints.clip_source import VOCABULARY_NAME, ClipSource
 from .preprocess import Interpolation, Preprocessing, ResizeMode
 
@@ -69,7 +69,7 @@ def read_preprocessing(source: ClipSource, size: int) -> Preprocessing:
         ("resize_mode", resize_mode, get_args(ResizeMode)),
     ):
         if value not in known:
-            raise _refused(source, f"{key} is {shown(value)}, must be {' or '.join(known)}")
+            raise _refused(source, f"{key} is {excerpt(value)}, must be {' or '.join(known)}")
     return Preprocessing(size, mean, std, interpolation, resize_mode)
 
 
@@ -126,7 +126,7 @@ def build_tokenizer(source: ClipSource, context_length: int) -> Any:
     if tokenizer.vocab_size != size:
         raise CheckpointError(
             f"{source.folder or source.place}: its vocabulary has {tokenizer.vocab_size} tokens "
-            f"and its model {shown(size)}; put the model's own {VOCABULARY_NAME} beside it"
+            f"and its model {excerpt(size)}; put the model's own {VOCABULARY_NAME} beside it"
         )
     return tokenizer
 
@@ -198,13 +198,13 @@ def _require_transformers(source: ClipSource) -> None:
 def _section(source: ClipSource, key: str) -> dict[str, Any]:
     section = source.model.get(key)
     if not isinstance(section, dict):
-        raise _refused(source, f"{key} is {shown(section)}, must be an object")
+        raise _refused(source, f"{key} is {excerpt(section)}, must be an object")
     return section
 
 
 def _whole(source: ClipSource, key: str, value: Any, most: int) -> int:
     if not is_whole(value, 1, most):
-        raise _refused(source, f"{key} is {shown(value)}, must be a whole number up to {most}")
+        raise _refused(source, f"{key} is {excerpt(value)}, must be a whole number up to {most}")
     return int(value)
 
 

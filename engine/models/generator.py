@@ -11,10 +11,10 @@ from ...store.layout import Layer, StyleLayout
 from ..checkpoints.checkpoint import GeneratorCheckpoint
 from ..networks.mapping import FullyConnected
 from ..networks.prefix import Prefix, prefix, resume
+from ..networks.style import NoiseMode
 from ..networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from ..networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from .precision import Precision, reduced_dtype
-from .protocols import NoiseMode
 
 
 class StyleGANGenerator:

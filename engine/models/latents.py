@@ -21,7 +21,7 @@ from torch import Tensor
 from ...store.errors import AtlasFormatError, FingerprintError, InputError, OutputError
 from ...store.fingerprint import ModelIdentity
 from ...store.output import replacing, require_writable
-from ..inert.records import TensorRecord, shown
+from ..inert.objects import InertTensor, escaped
 from ..inert.torchfile import read_torch
 from .protocols import Generator
 from .sampling import one_hot_labels, require_truncation
@@ -32,8 +32,8 @@ _MAX_IDENTITY_LETTERS = 10_000
 _UNNAMED = "arr_0"  # as numpy.savez calls it
 _KINDS = (".npz", ".npy", ".pt")
 
-Space = Literal["styles", "w", "z"]
-SPACES: tuple[Space, ...] = ("styles", "w", "z")
+ArrayName = Literal["styles", "w", "z"]
+ARRAY_NAMES: tuple[ArrayName, ...] = ("styles", "w", "z")
 """What an array may hold, by its name in an .npz; where there are several, the first counts."""
 
 
@@ -56,11 +56,11 @@ class Latents:
 
 @dataclass(frozen=True)
 class _Source:
-    """An array in a file, told but not read; without a name in it, `space` is not told either."""
+    """An array in a file, told but not read; `name` is None where it has none of its own."""
 
     place: str
     shape: tuple[int, ...]
-    space: Space | None
+    name: ArrayName | None
     load: Callable[[], NDArray[Any]]
 
 
@@ -187,11 +187,11 @@ def _member(path: Path, archive: zipfile.ZipFile, generator: Generator) -> _Sour
             raise InputError(f"{path}: is encrypted or packed as NumPy packs none; save it again")
     if "generator" in members:
         _require_generator(path, archive.open(members["generator"]), generator.identity)
-    for space in (*SPACES, None):
-        name = space or _UNNAMED
-        if name in members:
-            return _array(f"{path}, array {name}", space, partial(archive.open, members[name]))
-    found = ", ".join(shown(name) for name in list(members)[:4]) or "nothing"
+    for name in (*ARRAY_NAMES, None):
+        member = name or _UNNAMED
+        if member in members:
+            return _array(f"{path}, array {member}", name, partial(archive.open, members[member]))
+    found = ", ".join(escaped(name) for name in list(members)[:4]) or "nothing"
     raise InputError(f"{path}: holds {found}; name the array styles, w or z")
 
 
@@ -212,7 +212,7 @@ def _require_generator(path: Path, file: IO[bytes], identity: ModelIdentity) -> 
         )
 
 
-def _array(place: str, space: Space | None, opened: Callable[[], IO[bytes]]) -> _Source:
+def _array(place: str, name: ArrayName | None, opened: Callable[[], IO[bytes]]) -> _Source:
     with opened() as file:
         shape, dtype = _header(file)
     if dtype.kind != "f" or dtype.itemsize > 8:
@@ -224,7 +224,7 @@ def _array(place: str, space: Space | None, opened: Callable[[], IO[bytes]]) -> 
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
 
-    return _Source(place, shape, space, load)
+    return _Source(place, shape, name, load)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -252,7 +252,7 @@ def _parsed_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _tensor(path: Path) -> _Source:
     """The one tensor of a file of torch.save, such as StyleCLIP's latents.pt."""
     record = read_torch(path)
-    if not isinstance(record, TensorRecord) or not record.dtype.is_floating_point:
+    if not isinstance(record, InertTensor) or not record.dtype.is_floating_point:
         raise InputError(f"{path}: holds no single tensor of floats; save latents (n, ...) alone")
     _require_size(str(path), record.shape, record.dtype.itemsize)
     return _Source(str(path), record.shape, None, lambda: record.load().float().numpy())
@@ -271,15 +271,15 @@ def _styles(
     source: _Source, generator: Generator, truncation: float, label: int | None
 ) -> tuple[Tensor, Tensor | None]:
     """Styles (n, C) and w, float32, once the shape is known to suit the generator."""
-    space = _space(source, generator)
+    name = _name(source, generator)
     with np.errstate(over="ignore"):  # infinity, which is refused
         values = source.load().astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"{source.place}: holds NaN or infinity; compute it again")
     latents = torch.from_numpy(values).to(generator.device)
-    if space == "styles":
+    if name == "styles":
         return latents, None
-    if space == "w":
+    if name == "w":
         rows = latents if latents.ndim == 3 else latents[:, None]
         w = rows.expand(-1, _w_shape(generator)[0], -1)
         return generator.styles(w), w
@@ -292,26 +292,26 @@ def _styles(
     return generator.styles(w), w
 
 
-def _space(source: _Source, generator: Generator) -> Space:
+def _name(source: _Source, generator: Generator) -> ArrayName:
     """What an array holds, by its name or else by its shape."""
     rows, width = _w_shape(generator)
-    shapes: dict[Space, tuple[tuple[int, ...], ...]] = {
+    shapes: dict[ArrayName, tuple[tuple[int, ...], ...]] = {
         "styles": ((generator.layout.size,),),
         "w": ((rows, width), (width,)),
         "z": ((generator.z_dim,),),
     }
-    fitting = [space for space in SPACES if source.shape[1:] in shapes[space]]
-    if source.space is None and len(fitting) > 1:
+    fitting = [name for name in ARRAY_NAMES if source.shape[1:] in shapes[name]]
+    if source.name is None and len(fitting) > 1:
         raise InputError(
             f"{source.place}: has shape {source.shape}, which may be {' or '.join(fitting)}; "
             "save it in an .npz under that name"
         )
-    wanted = SPACES if source.space is None else (source.space,)
-    for space in wanted:
-        if space in fitting:
-            return space
+    wanted = ARRAY_NAMES if source.name is None else (source.name,)
+    for name in wanted:
+        if name in fitting:
+            return name
     told = ", ".join(
-        f"{space} (n, {', '.join(map(str, shape))})" for space in wanted for shape in shapes[space]
+        f"{name} (n, {', '.join(map(str, shape))})" for name in wanted for shape in shapes[name]
     )
     raise InputError(
         f"{source.place}: has shape {source.shape}; this generator takes {told}; check which "

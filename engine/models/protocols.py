@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ...store.fingerprint import ModelIdentity
 from ...store.layout import Layer, StyleLayout
+from ..networks.style import NoiseMode
 from .precision import Precision
-
-NoiseMode = Literal["const", "random", "none"]
 
 
 class Generator(Protocol):

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...store.errors import OptionError
-from .protocols import Generator, NoiseMode
+from ..networks.style import NoiseMode
+from .protocols import Generator
 
 MAX_SEED = 2**32 - 1
 MAX_TRUNCATION = 2.0

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from ...store.errors import OptionError
 from ...store.layout import StyleLayout
 from .mapping import FullyConnected, normalise_second_moment
+from .style import Space
 
-Space = Literal["w+", "s"]
 Norm = Literal["features", "rows", "none"]
 
 LARGEST_LENGTH = 1_000_000

@@ -12,6 +12,8 @@ from torch import Tensor
 # Features of a sample (channels x pixels) of which a CPU copes better with one sample at a time.
 LARGE = 2**20
 
+Space = Literal["z", "w", "w+", "s"]
+"""Of latents: before and after the mapping, w with a row a layer, and style space."""
 NoiseMode = Literal["const", "random", "none"]
 
 

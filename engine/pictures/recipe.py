@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import PngImagePlugin
 
-from ... import __version__
 from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
 from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
+from ...store.version import LIBRARY
 
 KEYWORD = "styleatlas"
 """Of the text chunk (iTXt) that holds the recipe as JSON."""
@@ -69,7 +69,7 @@ class Recipe:
     edits: tuple[tuple[str, str, float], ...]
     options: Mapping[str, JSON] = field(default_factory=dict)
     inputs: Mapping[str, JSON] = field(default_factory=dict)
-    library: str = f"styleatlas {__version__}"
+    library: str = LIBRARY
 
     def __post_init__(self) -> None:
         if not isinstance(self.library, str):

@@ -173,7 +173,7 @@ STATES = {
     ),
     "state of a tensor": Attack(
         code(h.build(h.tensor((2,), (1,)), h.constant({"_storage": 1}))),
-        "gives a state to an object of type TensorRecord",
+        "gives a state to an object of type InertTensor",
     ),
     "state of a dict's slots": Attack(
         code(h.build(h.call(h.ORDERED_DICT), h.constant((None, {"a": 1})))),

@@ -21,7 +21,7 @@ from styleatlas.engine.inert.allowed import (
     NVIDIA_GLOBALS,
     TENSORFLOW_GLOBALS,
 )
-from styleatlas.engine.inert.records import Record, Storage, TensorRecord
+from styleatlas.engine.inert.objects import InertObject, InertTensor, Storage
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.inert.unpickle import MAX_FILE_BYTES, unpickle
 from styleatlas.store.errors import CheckpointError
@@ -133,7 +133,20 @@ ODD = [
         {1: 2},
     )
 ] + [hostile.ORDERED_DICT, hostile.numpy_type(), hostile.numpy_type(state=None)]
-INERT = (Record, TensorRecord, Storage, dict, list, tuple, set, bytes, str, int, float, type(None))
+INERT = (
+    InertObject,
+    InertTensor,
+    Storage,
+    dict,
+    list,
+    tuple,
+    set,
+    bytes,
+    str,
+    int,
+    float,
+    type(None),
+)
 
 
 @pytest.mark.parametrize(

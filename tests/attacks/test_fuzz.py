@@ -27,7 +27,8 @@ from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
-from styleatlas.engine.inert.records import Record, TensorRecord
+from styleatlas.engine.fallbacks.mapper_fit import fitted
+from styleatlas.engine.inert.objects import InertObject, InertTensor
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.store.errors import CheckpointError
@@ -112,7 +113,7 @@ def read_generator(path: Path) -> object:
 
 
 def read_mapper(path: Path) -> object:
-    return read_mapper_file(path, CountableGenerator()).tensors
+    return fitted(path, read_mapper_file(path), CountableGenerator()).tensors
 
 
 TARGETS = {
@@ -250,7 +251,7 @@ def parts(value: object) -> Iterator[object]:
     yield value
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, Record):
+    if isinstance(value, InertObject):
         value = [value.args, value.state]
     if isinstance(value, list | tuple):
         for item in value:
@@ -263,7 +264,7 @@ def test_sound_file_is_read(name, tmp_path):
     path = tmp_path / f"sound{TARGETS[name].suffix}"
     path.write_bytes(TARGETS[name].make())
     found = list(parts(TARGETS[name].read(path)))
-    assert any(isinstance(part, TensorRecord | np.ndarray | torch.Tensor) for part in found)
+    assert any(isinstance(part, InertTensor | np.ndarray | torch.Tensor) for part in found)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -278,7 +279,7 @@ def test_spoilt_files_are_refused_or_read(name, tmp_path):
         start = time.perf_counter()
         try:
             for part in parts(target.read(path)):
-                if isinstance(part, TensorRecord):
+                if isinstance(part, InertTensor):
                     part.load()
         except CheckpointError as error:
             assert str(error).startswith(f"{path}: "), seed

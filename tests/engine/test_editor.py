@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from styleatlas import Atlas, load_encoder, load_generator
-from styleatlas.engine.editor import Editor, Subject
+from styleatlas.engine.editor import Editor
 from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.steering.direction import Choice, Direction
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.errors import FingerprintError, OptionError

@@ -11,7 +11,7 @@ import torch
 
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.tensors import load_tensors
-from styleatlas.engine.inert.records import Storage, TensorRecord
+from styleatlas.engine.inert.objects import InertTensor, Storage
 from styleatlas.store.errors import CheckpointError
 
 from ...checkpoint_files import (
@@ -87,8 +87,8 @@ def test_nothing_of_the_file_is_run_imported_or_read_in_vain(tmp_path, monkeypat
     tensors = random_tensors(config)
     path = nvidia_pickle(tmp_path / "x.pkl", tensors, modules_of(config))
     loaded = []
-    load = TensorRecord.load
-    monkeypatch.setattr(TensorRecord, "load", lambda record: loaded.append(1) or load(record))
+    load = InertTensor.load
+    monkeypatch.setattr(InertTensor, "load", lambda record: loaded.append(1) or load(record))
     before = set(sys.modules)
     read_checkpoint(path)
     assert not {name for name in set(sys.modules) - before if "dnnlib" in name or "utils" in name}
@@ -280,7 +280,7 @@ def test_tensors_that_claim_more_than_the_file_holds_are_refused(tmp_path):
     path = tmp_path / "small"
     path.write_bytes(bytes(4000))
     storage = Storage(torch.float32, 1000, memoryview(path.read_bytes()))
-    one = TensorRecord(storage, 0, (1000,), (1,))
+    one = InertTensor(storage, 0, (1000,), (1,))
     assert len(load_tensors(path, {str(i): one for i in range(4)})) == 4
     with pytest.raises(CheckpointError, match="claims 5000 numbers, more than the file can hold"):
         load_tensors(path, {str(i): one for i in range(5)})

@@ -35,7 +35,7 @@ from styleatlas.engine.evaluation.scores import (
 )
 from styleatlas.engine.evaluation.suite import Suite, Trial, read_suite
 from styleatlas.engine.evaluation.summary import evaluation_record, summary_text
-from styleatlas.engine.evaluation.ways import random_rows, shuffled_rows
+from styleatlas.engine.evaluation.variants import random_rows, shuffled_rows
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.store.errors import FingerprintError, InputError, OptionError, OutputError
 from styleatlas.store.registry import EMBEDDED

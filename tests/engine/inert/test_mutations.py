@@ -14,7 +14,7 @@ import torch
 
 from styleatlas.engine.checkpoints.read import _from_pickle, _from_torch
 from styleatlas.engine.inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
-from styleatlas.engine.inert.records import Record, Storage, TensorRecord
+from styleatlas.engine.inert.objects import InertObject, InertTensor, Storage
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.inert.unpickle import read_pickle
 from styleatlas.store.errors import CheckpointError
@@ -34,10 +34,10 @@ TWO, THREE = small_stylegan2(channels={4: 3, 8: 2}), small_stylegan3(c_dim=2)
 MUTATIONS = 150
 
 
-def tensor_record(*shape: int, dtype: torch.dtype = torch.float32) -> TensorRecord:
+def tensor_record(*shape: int, dtype: torch.dtype = torch.float32) -> InertTensor:
     count = int(np.prod(shape))
     storage = Storage(dtype, count, memoryview(bytes(count * dtype.itemsize)))
-    return TensorRecord(storage, 0, shape, torch.zeros(shape).stride())
+    return InertTensor(storage, 0, shape, torch.zeros(shape).stride())
 
 
 VALUES: list[Any] = [
@@ -47,10 +47,10 @@ VALUES: list[Any] = [
     *(np.zeros(0), np.zeros(()), np.array([3, 3]), np.zeros((3, 3, 2, 2), "f4"), np.zeros(3, "?")),
     *(tensor_record(), tensor_record(0), tensor_record(4, 4), tensor_record(3, 3, 3, 3)),
     *(tensor_record(2, dtype=torch.int64), tensor_record(1, 1, 1, 1, 1)),
-    Record("argparse.Namespace", (), {}),
-    Record("torch_utils.persistence"),
-    Record("torch_utils.persistence", (), {"class_name": "X", "state": {}}),
-    Record("dnnlib.tflib.network.Network"),
+    InertObject("argparse.Namespace", (), {}),
+    InertObject("torch_utils.persistence"),
+    InertObject("torch_utils.persistence", (), {"class_name": "X", "state": {}}),
+    InertObject("dnnlib.tflib.network.Network"),
 ]
 KEYS: list[Any] = ["x", "a\nb", 5, None, b"q", 1.5, "L0_1_1", "input", "z" * 500]
 
@@ -61,8 +61,8 @@ def copied(value: Any) -> Any:
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(copied(item) for item in value)
-    if isinstance(value, Record):
-        return Record(value.kind, value.args, copied(value.state))
+    if isinstance(value, InertObject):
+        return InertObject(value.kind, value.args, copied(value.state))
     return value
 
 
@@ -71,7 +71,7 @@ def containers(root: Any) -> list[Any]:
     found, pending = [], [root]
     while pending:
         value = pending.pop()
-        value = value.state if isinstance(value, Record) else value
+        value = value.state if isinstance(value, InertObject) else value
         if isinstance(value, dict | list) and value:
             found.append(value)
         if isinstance(value, dict | list | tuple):

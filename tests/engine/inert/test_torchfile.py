@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.inert.records import Record, TensorRecord
+from styleatlas.engine.inert.objects import InertObject, InertTensor
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.store.errors import CheckpointError
 
@@ -38,7 +38,7 @@ def reread(request, tmp_path):
     return reread
 
 
-def same(found: TensorRecord, wanted: torch.Tensor) -> bool:
+def same(found: InertTensor, wanted: torch.Tensor) -> bool:
     """Same values, type and shape; contiguous and without a gradient."""
     tensor = found.load()
     assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
@@ -135,7 +135,7 @@ def test_torchscript(tmp_path, half):
         module = torch.jit.script(Block().half() if half else Block())
         torch.jit.save(module, str(path))
     found = read_torch(path)
-    assert isinstance(found, Record)
+    assert isinstance(found, InertObject)
     assert found.kind.startswith("__torch__.") and found.kind.endswith(".Block")
     assert (found.state["widths"], found.state["name"]) == ([3, 4], "block")
     wanted = module.state_dict()

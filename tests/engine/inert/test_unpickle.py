@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from styleatlas.engine.inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
-from styleatlas.engine.inert.records import Record, Storage, TensorRecord
+from styleatlas.engine.inert.objects import InertObject, InertTensor, Storage
 from styleatlas.engine.inert.unpickle import read_pickle, unpickle
 from styleatlas.store.errors import CheckpointError
 
@@ -113,7 +113,7 @@ def test_tensorflow_snapshot(protocol, tmp_path):
     path = tmp_path / "stylegan2.pkl"
     path.write_bytes(hostile.tensorflow_snapshot(protocol))
     networks = read_pickle(path, TENSORFLOW_GLOBALS)
-    assert [type(network) for network in networks] == [Record] * 3
+    assert [type(network) for network in networks] == [InertObject] * 3
     average = networks[2]
     assert (average.kind, average.state["name"]) == ("dnnlib.tflib.network.Network", "Gs")
     ((name, values),) = average.state["variables"]
@@ -166,7 +166,7 @@ def test_views_load_as_they_were(dtype):
         view = random_view(whole, chance)
         if view.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr():
             continue
-        record = TensorRecord(
+        record = InertTensor(
             Storage(dtype, 120, raw), view.storage_offset(), tuple(view.shape), view.stride()
         )
         found = record.load()
@@ -178,18 +178,18 @@ def test_views_load_as_they_were(dtype):
 
 def test_loaded_tensor_owns_its_memory():
     raw = bytearray(16)
-    record = TensorRecord(Storage(torch.float32, 4, memoryview(raw)), 0, (4,), (1,))
+    record = InertTensor(Storage(torch.float32, 4, memoryview(raw)), 0, (4,), (1,))
     record.load().fill_(1)
     assert raw == bytes(16)
     assert record.load().tolist() == [0, 0, 0, 0]
 
 
 def test_bool_tensor_holds_only_0_and_1():
-    record = TensorRecord(Storage(torch.bool, 3, memoryview(b"\0\1\xfe")), 0, (3,), (1,))
+    record = InertTensor(Storage(torch.bool, 3, memoryview(b"\0\1\xfe")), 0, (3,), (1,))
     assert record.load().view(torch.uint8).tolist() == [0, 1, 1]
 
 
 def test_records_show_themselves_in_one_line():
-    assert repr(Record("a\nb")) == r"<Record a\nb>"
-    record = TensorRecord(Storage(torch.float16, 4), 0, (2, 2), (2, 1))
-    assert repr(record) == "<TensorRecord (2, 2) torch.float16>"
+    assert repr(InertObject("a\nb")) == r"<InertObject a\nb>"
+    record = InertTensor(Storage(torch.float16, 4), 0, (2, 2), (2, 1))
+    assert repr(record) == "<InertTensor (2, 2) torch.float16>"

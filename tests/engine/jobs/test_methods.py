@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from styleatlas import Atlas, load_encoder, load_generator
-from styleatlas.engine.editor import Editor, EditResult, Subject
+from styleatlas.engine.editor import Editor, EditResult
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise import OptimiseSettings
 from styleatlas.engine.jobs import methods
 from styleatlas.engine.jobs.methods import METHODS, Fallbacks, default_identity, edit_by
 from styleatlas.engine.models.sampling import w_from_seeds
+from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from styleatlas.engine.editor import Editor
-from styleatlas.engine.jobs.edit import Column, Images, Job, run
-from styleatlas.engine.jobs.edit_records import edit_record, edit_summary
+from styleatlas.engine.jobs.edit import Images, Job, run
+from styleatlas.engine.jobs.edit_records import Column, edit_record, edit_summary
 from styleatlas.engine.jobs.methods import Fallbacks
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit

@@ -14,7 +14,7 @@ MAX_AXES = 8
 MAX_LENGTH = 2**40
 
 
-class Record:
+class InertObject:
     """An object whose class is never built.
 
     Args:
@@ -33,7 +33,7 @@ class Record:
         self.state = state
 
     def __repr__(self) -> str:
-        return f"<Record {shown(self.kind)}>"
+        return f"<InertObject {escaped(self.kind)}>"
 
 
 class Storage:
@@ -50,7 +50,7 @@ class Storage:
         return f"<Storage of {self.length} {self.dtype}>"
 
 
-class TensorRecord:
+class InertTensor:
     """A tensor described but not read.
 
     Raises:
@@ -76,7 +76,7 @@ class TensorRecord:
             raise ValueError(f"a tensor reaches beyond its storage of {storage.length} elements")
 
     def __repr__(self) -> str:
-        return f"<TensorRecord {self.shape} {self.dtype}>"
+        return f"<InertTensor {self.shape} {self.dtype}>"
 
     @property
     def numel(self) -> int:
@@ -129,6 +129,6 @@ def checked_axes(value: object, what: str) -> tuple[int, ...]:
     return value
 
 
-def shown(name: str) -> str:
+def escaped(name: str) -> str:
     """A name from a file, fit for one line of a message."""
     return name[:80].encode("unicode_escape").decode("ascii")[:80]

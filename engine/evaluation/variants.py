@@ -19,7 +19,7 @@ PAPER_BETA = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class Variant:
     """A way of editing.
 
     Args:
@@ -40,7 +40,7 @@ class Way:
         return self.alphas or (None,)
 
 
-def compared_ways(editor: Editor, reference: Atlas | None = None) -> list[Way]:
+def compared_variants(editor: Editor, reference: Atlas | None = None) -> list[Variant]:
     """The default way, first, and what it is compared with: the default choice of channels at
     fixed alphas, the paper's rule, and tables without a meaning; the paper's rule on a `reference`
     atlas of the same models, where there is one.
@@ -54,17 +54,17 @@ def compared_ways(editor: Editor, reference: Atlas | None = None) -> list[Way]:
         Editor(table, generator, encoder)
         for table in (shuffled_rows(editor.atlas), random_rows(editor.atlas))
     )
-    ways = [
-        Way(DEFAULT, editor, Choice()),
-        Way("default, fixed alpha", editor, Choice(), ALPHAS),
-        Way(PAPER, editor, paper, ALPHAS),
+    variants = [
+        Variant(DEFAULT, editor, Choice()),
+        Variant("default, fixed alpha", editor, Choice(), ALPHAS),
+        Variant(PAPER, editor, paper, ALPHAS),
     ]
     if reference is not None:
-        ways.append(Way("reference", Editor(reference, generator, encoder), paper, ALPHAS))
+        variants.append(Variant("reference", Editor(reference, generator, encoder), paper, ALPHAS))
     return [
-        *ways,
-        Way("shuffled rows", shuffled, Choice(), FEWER_ALPHAS),
-        Way("random rows", drawn, Choice(), FEWER_ALPHAS),
+        *variants,
+        Variant("shuffled rows", shuffled, Choice(), FEWER_ALPHAS),
+        Variant("random rows", drawn, Choice(), FEWER_ALPHAS),
     ]
 
 
