@@ -528,13 +528,15 @@ def edit(
     """
     from .engine.editor import DEFAULT_PROBABILITY, Editor
     from .engine.fallbacks.mapper import library_folder
-    from .engine.jobs.edit import Images, Job, Output, produce
+    from .engine.jobs.edit import Output, produce
     from .engine.jobs.edit_records import edit_summary
+    from .engine.jobs.images import Images
     from .engine.jobs.methods import Fallbacks, default_identity
     from .engine.models.latents import require_styles_file, write_styles
     from .engine.pictures.recipe import read_recipe
     from .engine.steering.direction import Choice
     from .engine.steering.edits import Conflict, Edit
+    from .engine.steering.request import EditRequest
 
     if (neutral is None) != (target is None):
         raise click.UsageError("--neutral and --target belong together; give both")
@@ -554,7 +556,7 @@ def edit(
     given = options["probability"]
     probability = DEFAULT_PROBABILITY if given is None else given
     method, shown = options["method"], (options["grid"], options["before"])
-    job = Job(tuple(asked), choice, method, options["alphas"], probability, *shown)
+    job = EditRequest(tuple(asked), choice, method, options["alphas"], probability, *shown)
     if styles is not None:
         require_styles_file(styles)
     table = open_atlas(atlas)
@@ -740,7 +742,7 @@ def optimize(
     """
     from .engine.editor import Editor
     from .engine.fallbacks.optimise import OptimiseSettings
-    from .engine.jobs.edit import Images
+    from .engine.jobs.images import Images
     from .engine.jobs.optimise import OptimiseJob, optimise, optimise_summary
     from .engine.models.identity import load_identity
     from .engine.models.latents import require_styles_file, write_styles
@@ -1217,7 +1219,7 @@ def mapper_train(
     environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
     from .engine.fallbacks.mapper import library_path, write_mapper
-    from .engine.jobs.edit import Images
+    from .engine.jobs.images import Images
     from .engine.models.identity import load_identity
     from .engine.models.load import load_encoder, load_generator, pick_device
     from .engine.models.precision import pick_precision
@@ -1320,7 +1322,7 @@ def mapper_apply(
     import torch
 
     from .engine.fallbacks.mapper import locate_mapper, mapper_record, read_mapper, summarise_mapper
-    from .engine.jobs.edit import Images
+    from .engine.jobs.images import Images
     from .engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
     from .engine.models.latents import require_styles_file, write_styles
     from .engine.models.load import load_generator

@@ -18,14 +18,12 @@ from ..store.queries import expected_shift
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import batch_size
 from .models.subject import Subject
-from .steering.alpha import find_alphas
+from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
 from .steering.decompose import spell
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
 from .steering.texts import TextEmbedder
 
-DEFAULT_PROBABILITY = 0.998
-MAX_ALPHA = 100.0
 UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
 

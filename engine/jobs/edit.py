@@ -4,152 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ...store.errors import InputError, OptionError, OutputError
+from ...store.errors import OptionError, OutputError
 from ...store.records import Record
-from ..editor import (
-    DEFAULT_PROBABILITY,
-    Editor,
-    EditResult,
-)
-from ..models.latents import read_latents
-from ..models.protocols import Generator
-from ..models.sampling import batch_size, render_batches, w_from_seeds
+from ..editor import Editor, EditResult
+from ..models.sampling import batch_size, render_batches
 from ..models.subject import Subject
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.recipe import AtlasIdentity, Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
-from ..steering.direction import Choice
 from ..steering.edits import Edit
+from ..steering.request import EditRequest
 from .edit_records import Column, edit_record
-from .methods import Fallbacks, Method, edit_by
-
-
-@dataclass(frozen=True)
-class Job:
-    """Edits and how they are to be shown.
-
-    Args:
-        edits: made together, or each by itself in a grid.
-        choice: of their channels.
-        method: how; with alphas, with something to keep or for several edits made together `auto`
-            is the table's direction.
-        alphas: a column each; None for one column of automatic alphas.
-        probability: that automatic alphas are to reach.
-        grid: a column for each edit by itself.
-        before: a column more, of the images as they were.
-    """
-
-    edits: tuple[Edit, ...]
-    choice: Choice
-    method: Method
-    alphas: tuple[float, ...] | None = None
-    probability: float = DEFAULT_PROBABILITY
-    grid: bool = False
-    before: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method in ("auto", "direction"):
-            return
-        if self.alphas is not None:
-            raise OptionError(f"method {self.method}: has no alpha; leave it out")
-        if self.choice != Choice():
-            raise OptionError(
-                f"method {self.method}: chooses no channels and keeps no prompt; leave out rule, "
-                "beta, channels, layers, what to exclude and what to keep"
-            )
-        if len(self.edits) > 1 and not self.grid:
-            raise OptionError(
-                f"method {self.method}: makes one edit at a time; say it in one prompt, or ask for "
-                "a grid"
-            )
-
-    def by_table(self, edits: Sequence[Edit]) -> bool:
-        """Whether edits made together are the table's without a question."""
-        if self.method != "auto":
-            return self.method == "direction"
-        alone = len(edits) == 1 and edits[0].weight == 1
-        bound = self.choice.keep or self.choice.layers or self.choice.exclude
-        return self.alphas is not None or bool(bound) or not alone
-
-    @property
-    def columns(self) -> int:
-        """How many edited images stand beside each other."""
-        return (len(self.edits) if self.grid else 1) * len(self.alphas or (None,))
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """What edits start from.
-
-    Args:
-        styles: (n, C).
-        w: of the same images, (n, num_ws, w_dim); None where they are of styles alone.
-        names: what people call each.
-        origins: where each comes from: its seed, or its place among the latents of a file.
-        file: the sha256 of that file; None for seeds.
-    """
-
-    styles: Tensor
-    w: Tensor | None
-    names: tuple[str, ...]
-    origins: tuple[int, ...]
-    file: str | None = None
-
-    @classmethod
-    def of_seeds(
-        cls, generator: Generator, seeds: Sequence[int], truncation: float, label: int | None
-    ) -> Images:
-        """See `w_from_seeds`."""
-        w = w_from_seeds(generator, seeds, truncation, label)
-        return cls(generator.styles(w), w, tuple(f"seed {seed}" for seed in seeds), tuple(seeds))
-
-    @classmethod
-    def of_file(
-        cls, generator: Generator, path: Path, truncation: float, label: int | None
-    ) -> Images:
-        """A file of latents or a folder of them; see `read_latents`."""
-        read = read_latents(path, generator, truncation=truncation, label=label)
-        return cls(read.styles, read.w, read.names, tuple(range(len(read.names))), read.sha256)
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """Where they come from, as a recipe keeps it."""
-        if self.file is None:
-            return {"seeds": list(self.origins)}
-        return {"latents": self.file, "places": list(self.origins)}
-
-    def only(self, inputs: Mapping[str, Any], path: Path | str) -> Images:
-        """Those images of the file of latents that a recipe names.
-
-        Raises:
-            InputError: it was made of another file, or of seeds.
-        """
-        places = inputs.get("places")
-        if self.file is None or inputs.get("latents") != self.file:
-            raise InputError(f"{path}: is not what the picture was made of; name that file")
-        index = {origin: i for i, origin in enumerate(self.origins)}
-        if (
-            not isinstance(places, list)
-            or not places
-            or not all(type(place) is int and place in index for place in places)
-        ):
-            raise InputError("recipe: places must be numbers of latents of the file")
-        return self.at([index[place] for place in places])
-
-    def at(self, chosen: Sequence[int]) -> Images:
-        """Some of them."""
-        names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
-        w = None if self.w is None else self.w[list(chosen)]
-        return Images(self.styles[list(chosen)], w, names, origins, self.file)
+from .images import Images
+from .methods import Fallbacks, edit_by
 
 
 @dataclass(frozen=True)
@@ -172,7 +48,7 @@ class Output:
             return "folder"
         return "film" if self.path.suffix.lower() in MAX_FPS else "sheet"
 
-    def require(self, editor: Editor, images: Images, job: Job) -> None:
+    def require(self, editor: Editor, images: Images, request: EditRequest) -> None:
         """Raise unless the job can be written there; called before anything is rendered.
 
         Raises:
@@ -181,7 +57,7 @@ class Output:
         """
         side, count = editor.generator.layout.resolution, len(images.names)
         if self.kind == "film":
-            if job.columns + job.before > 1:
+            if request.columns + request.before > 1:
                 raise OptionError(
                     "film: shows one edit, from before on; give one alpha or none, and no column "
                     "more"
@@ -190,22 +66,21 @@ class Output:
             require_film(self.path, count, side, frames, self.fps)
         elif self.kind == "sheet":
             require_png(self.path)
-            require_sheet_size(count, job.columns + job.before, side, side)
+            require_sheet_size(count, request.columns + request.before, side, side)
         else:
             _require_folder(self.path, images.names)
-            require_sheet_size(1, job.columns + job.before, side, side)
+            require_sheet_size(1, request.columns + request.before, side, side)
 
 
 def produce(
     editor: Editor,
     images: Images,
-    job: Job,
+    request: EditRequest,
     output: Output,
-    options: Mapping[str, Any],
     fallbacks: Fallbacks,
 ) -> tuple[Record, Tensor]:
     """Makes a job and writes it. A folder is made a batch at a time, so that no more than a batch
-    is in memory. Every PNG keeps its recipe, with `options`.
+    is in memory. Every PNG keeps its recipe.
 
     Returns:
         The record of `edit_record`, and the edited styles (n * columns, C), column after column.
@@ -219,31 +94,31 @@ def produce(
     styles: list[list[Tensor]] = []
     for start in range(0, len(images.names), size):
         part = images.at(range(start, min(start + size, len(images.names))))
-        columns = run(editor, part, job, fallbacks)
+        columns = run(editor, part, request, fallbacks)
         if recipe is None:  # once, as it hashes the table
-            recipe = _recipe(editor, job, part, options)
+            recipe = _recipe(editor, request, part)
         if output.kind == "film":
             _write_trip(output, editor, columns[0].result)
         elif output.kind == "sheet":
-            _write_sheet(output.path, editor, part, job, columns, recipe)
+            _write_sheet(output.path, editor, part, request, columns, recipe)
         else:
-            _write_each(output.path, editor, part, job, columns, recipe)
+            _write_each(output.path, editor, part, request, columns, recipe)
         record = edit_record(editor.atlas, columns, part.names, record)
         styles.append([column.result.styles for column in columns])
     return record, torch.cat([torch.cat(column) for column in zip(*styles, strict=True)])
 
 
-def run(editor: Editor, images: Images, job: Job, fallbacks: Fallbacks) -> list[Column]:
+def run(editor: Editor, images: Images, request: EditRequest, fallbacks: Fallbacks) -> list[Column]:
     """Makes the columns of a job; measures them with CLIP where its image tower is needed anyway,
     or is loaded."""
     few = len(images.styles) <= batch_size(editor.generator)
     styles = Subject(editor.generator, images.styles) if few else images.styles
     columns = []
-    for group in [(edit,) for edit in job.edits] if job.grid else [job.edits]:
-        made = _made(editor, styles, images.w, job, group, fallbacks)
-        for alpha, result in zip(job.alphas or (None,), made, strict=True):
+    for group in [(edit,) for edit in request.edits] if request.grid else [request.edits]:
+        made = _made(editor, styles, images.w, request, group, fallbacks)
+        for alpha, result in zip(request.alphas or (None,), made, strict=True):
             shifts = editor.measure(result) if editor.texts.has_encoder else None
-            columns.append(Column(_label(job, group, alpha), result, shifts))
+            columns.append(Column(_label(request, group, alpha), result, shifts))
     return columns
 
 
@@ -251,27 +126,32 @@ def _made(
     editor: Editor,
     styles: Tensor | Subject,
     w: Tensor | None,
-    job: Job,
+    request: EditRequest,
     edits: Sequence[Edit],
     fallbacks: Fallbacks,
 ) -> Iterator[EditResult]:
     """What edits made together come to at each of a job's alphas."""
-    if not job.by_table(edits):
-        how = (fallbacks, job.choice, job.probability)
-        yield edit_by(job.method, editor, styles, w, edits[0], *how)
+    if not request.by_table(edits):
+        how = (fallbacks, request.choice, request.target_probability)
+        yield edit_by(request.method, editor, styles, w, edits[0], *how)
         return
-    parts = edits if job.alphas else [part for edit in edits for part in editor.parts(edit)]
-    directions, weights = editor.directions(parts, job.choice)
-    for alpha in job.alphas or (None,):
-        yield editor.apply(styles, directions, alpha, weights, job.probability)
+    parts = edits if request.alphas else [part for edit in edits for part in editor.parts(edit)]
+    directions, weights = editor.directions(parts, request.choice)
+    for alpha in request.alphas or (None,):
+        yield editor.apply(styles, directions, alpha, weights, request.target_probability)
 
 
 def _write_sheet(
-    path: Path, editor: Editor, images: Images, job: Job, columns: Sequence[Column], recipe: Recipe
+    path: Path,
+    editor: Editor,
+    images: Images,
+    request: EditRequest,
+    columns: Sequence[Column],
+    recipe: Recipe,
 ) -> None:
     """All images in one PNG, a row an image and a column a way; with labels where there are
     many."""
-    shown = _shown(editor, columns, job)
+    shown = _sheet_columns(editor, columns, request)
     rows = [[cells[i] for _, cells in shown] for i in range(len(images.names))]
     columns_named = [label for label, _ in shown] if len(shown) > 1 else ()
     save_png(sheet(rows, images.names if len(rows) > 1 else (), columns_named), path, recipe)
@@ -281,13 +161,13 @@ def _write_each(
     folder: Path,
     editor: Editor,
     images: Images,
-    job: Job,
+    request: EditRequest,
     columns: Sequence[Column],
     recipe: Recipe,
 ) -> None:
     """A PNG an image, called by its name, with the recipe of that image alone."""
     _make(folder)
-    shown = _shown(editor, columns, job)
+    shown = _sheet_columns(editor, columns, request)
     labels = [label for label, _ in shown] if len(shown) > 1 else ()
     for i, name in enumerate(images.names):
         picture = sheet([[cells[i] for _, cells in shown]], (), labels)
@@ -317,29 +197,29 @@ def _frames(editor: Editor, result: EditResult, shares: Sequence[float]) -> Iter
 
 
 @torch.inference_mode()
-def _shown(editor: Editor, columns: Sequence[Column], job: Job) -> list[tuple[str, Tensor]]:
+def _sheet_columns(
+    editor: Editor, columns: Sequence[Column], request: EditRequest
+) -> list[tuple[str, Tensor]]:
     """The label and the images of every column of a sheet."""
     shown = [(column.label, column.result.images) for column in columns]
-    if not job.before:
+    if not request.before:
         return shown
     before = torch.cat(list(render_batches(editor.generator, columns[0].result.before)))
     return [("before", before), *shown]
 
 
-def _label(job: Job, edits: Sequence[Edit], alpha: float | None) -> str:
+def _label(request: EditRequest, edits: Sequence[Edit], alpha: float | None) -> str:
     amount = "" if alpha is None else f"alpha {alpha:g}"
-    if not job.grid:
+    if not request.grid:
         return amount or "after"
-    several = len(job.alphas or ()) > 1
+    several = len(request.alphas or ()) > 1
     target = edits[0].forward().target
     return f"{target}, {amount}" if several else target
 
 
-def _recipe(editor: Editor, job: Job, images: Images, options: Mapping[str, Any]) -> Recipe:
-    origin = editor.atlas.fingerprint
-    edits = tuple((edit.neutral, edit.target, edit.weight) for edit in job.edits)
-    identity = AtlasIdentity.of(editor.atlas)
-    return Recipe(origin.generator, origin.clip, identity, edits, options, images.inputs)
+def _recipe(editor: Editor, request: EditRequest, images: Images) -> Recipe:
+    origin, identity = editor.atlas.fingerprint, AtlasIdentity.of(editor.atlas)
+    return Recipe.of(origin.generator, origin.clip, identity, request, images.inputs)
 
 
 def _require_folder(folder: Path, names: Sequence[str]) -> None:

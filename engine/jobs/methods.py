@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,22 +14,16 @@ from torch import Tensor
 from ...store.errors import DirectionError, OptionError
 from ...store.records import duration
 from ...store.registry import bundle_of
-from ..editor import (
-    DEFAULT_PROBABILITY,
-    Editor,
-    EditResult,
-    Way,
-)
+from ..editor import Editor, EditResult, Way
 from ..fallbacks.mapper import find_mapper, read_mapper
 from ..fallbacks.optimise import OnProgress, Optimisation, OptimiseSettings, Start
 from ..models.identity import OFF, Identity, load_identity
 from ..models.sampling import render_batches
 from ..models.subject import Subject
+from ..steering.alpha import DEFAULT_PROBABILITY
 from ..steering.direction import Choice, Direction
 from ..steering.edits import Edit
-
-Method = Literal["auto", "direction", "mapper", "optimize"]
-METHODS: tuple[Method, ...] = get_args(Method)
+from ..steering.request import EditMethod
 
 ENOUGH = 0.97
 """CLIP's probability of a target, of its least likely part where it has several, from which on
@@ -66,7 +59,7 @@ def default_identity(editor: Editor) -> Identity | None:
 
 
 def edit_by(
-    method: Method,
+    method: EditMethod,
     editor: Editor,
     styles: Tensor | Subject,
     w: Tensor | None,
@@ -127,7 +120,7 @@ class _Attempt:
         self._ways: list[Way] = ["direction"] * len(before)
         self._tried: list[dict[Way, float]] = [{} for _ in range(len(before))]
 
-    def result(self, method: Method, choice: Choice | None) -> EditResult:
+    def result(self, method: EditMethod, choice: Choice | None) -> EditResult:
         found: EditResult | None = None
         why = []
         if method in ("auto", "optimize"):
@@ -161,7 +154,7 @@ class _Attempt:
         clip = editor.atlas.fingerprint.clip
         return find_mapper(folder, self._generator.identity, clip, edit.neutral, edit.target)
 
-    def _by_mapper(self, method: Method) -> list[str]:
+    def _by_mapper(self, method: EditMethod) -> list[str]:
         """Tries a mapper on what is open or, if the method asks for one, on all; tells of it."""
         path = self._mapper_path()
         if path is None and method == "mapper":

@@ -24,7 +24,7 @@ from ..models.sampling import render_batches, styles_from_seeds
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.texts import embed_prompts_of
-from .edit import Images
+from .images import Images
 from .optimise_state import StateFile
 
 MOST_ROWS = 10_000

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -17,12 +17,16 @@ from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
 from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
 from ...store.version import LIBRARY
+from ..steering.direction import Choice
+from ..steering.edits import Edit
+from ..steering.request import EditRequest
 
 KEYWORD = "styleatlas"
 """Of the text chunk (iTXt) that holds the recipe as JSON."""
 VERSION = 1
 MAX_BYTES = 2**20
 _MAX_DEPTH = 4
+_MAX_LETTERS, _MAX_NUMBERS = 1024, 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 JSON = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -50,10 +54,10 @@ class Recipe:
         generator, clip: the models.
         atlas: which atlas the directions come from.
         edits: prompts and weight of each edit: (neutral, target, weight). Any Unicode.
-        options: the remaining options of the command by name, as one writes them: seed, alpha,
-            beta, ...
-        inputs: where the images come from, if not from seeds: the sha256 of a file of latents, and
-            which of them.
+        options: the rest of an `EditRequest`, its fields and those of its choice by name. What is
+            missing is as usual, what is unknown is passed over.
+        inputs: where the images come from: their `seeds`, or the sha256 of a file of `latents` and
+            the `places` in it.
         library: what made the picture, such as ``styleatlas 0.1.0``.
 
     Mappings hold JSON values only. They are taken through JSON, so that a recipe equals the same
@@ -92,6 +96,49 @@ class Recipe:
             object.__setattr__(self, name, json.loads(json.dumps(dict(value))))
         if len(self.to_json()) > MAX_BYTES:
             raise InputError(f"recipe: takes more than {MAX_BYTES} bytes; ask for fewer seeds")
+
+    @classmethod
+    def of(
+        cls,
+        generator: ModelIdentity,
+        clip: ModelIdentity,
+        atlas: AtlasIdentity,
+        request: EditRequest,
+        inputs: Mapping[str, JSON],
+    ) -> Recipe:
+        """The recipe of what a request made, of these models and images."""
+        edits = tuple((edit.neutral, edit.target, edit.weight) for edit in request.edits)
+        values = {name: getattr(request.choice, name) for name in _IN_CHOICE}
+        values |= {name: getattr(request, name) for name in _OPTIONS if name not in _IN_CHOICE}
+        return cls(generator, clip, atlas, edits, values, inputs)
+
+    def request(self, edits: Sequence[Edit] = ()) -> EditRequest:
+        """What it asks for; with other edits, if any are given.
+
+        Raises:
+            InputError: an option that is not of its type.
+            OptionError: one out of its range, or an edit that is.
+        """
+        given = edits or [Edit(*edit) for edit in self.edits]
+        read = {}
+        for name, kind in _OPTIONS.items():
+            if self.options.get(name) is not None:
+                read[name] = kind(name, self.options[name])
+        return EditRequest(tuple(given)).changed(**read)
+
+    @property
+    def seeds(self) -> tuple[int, ...] | None:
+        """Of the images; None where they are of a file, or not told.
+
+        Raises:
+            InputError: something else than whole numbers.
+        """
+        seeds = self.inputs.get("seeds")
+        if seeds is None:
+            return None
+        if not isinstance(seeds, list) or not seeds:
+            raise _wrong("seeds", "a list of whole numbers")
+        return tuple(_whole("seeds", seed) for seed in seeds)
 
     def require_atlas(self, atlas: Atlas) -> None:
         """Raise InputError unless it was made with this atlas."""
@@ -174,6 +221,62 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         return Recipe.from_json(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _text(name: str, value: JSON) -> str:
+    if not isinstance(value, str) or len(value) > _MAX_LETTERS:
+        raise _wrong(name, f"a text of at most {_MAX_LETTERS} letters")
+    return value
+
+
+def _texts(name: str, value: JSON) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _wrong(name, "a list of texts")
+    return tuple(_text(name, item) for item in value)
+
+
+def _number(name: str, value: JSON) -> float:
+    if not _is_number(value):
+        raise _wrong(name, "a number")
+    return float(value)  # type: ignore[arg-type] # it is one
+
+
+def _numbers(name: str, value: JSON) -> tuple[float, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= _MAX_NUMBERS:
+        raise _wrong(name, f"a list of at most {_MAX_NUMBERS} numbers")
+    return tuple(_number(name, item) for item in value)
+
+
+def _whole(name: str, value: JSON) -> int:
+    if type(value) is not int or not abs(value) < 2**63:
+        raise _wrong(name, "a whole number")
+    return value
+
+
+def _flag(name: str, value: JSON) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false")
+    return value
+
+
+_OPTIONS: Mapping[str, Callable[[str, JSON], Any]] = {
+    "method": _text,
+    "keep": _texts,
+    "truncation": _number,
+    "label": _whole,
+    "alphas": _numbers,
+    "probability": _number,
+    "beta": _number,
+    "channels": _whole,
+    "rule": _text,
+    "layers": _texts,
+    "exclude": _texts,
+    "grid": _flag,
+    "before": _flag,
+}
+"""The fields of a request, and of its choice, that a recipe keeps, and what reads each of them from
+JSON of anybody's."""
+_IN_CHOICE = tuple(part.name for part in fields(Choice))
 
 
 def _require_fields(place: str, parts: dict[str, Any], kind: Any) -> None:

@@ -12,6 +12,9 @@ Array = NDArray[np.float64]
 Measure = Callable[[NDArray[np.int64], Array], Array]
 """Which images (m,), the alphas (m, E + K) to render them at -> what CLIP sees, (m, E + K)."""
 
+DEFAULT_PROBABILITY = 0.998
+"""What CLIP is to see a target with, against its neutral prompt, where alpha is found."""
+MAX_ALPHA = 100.0
 ROUNDS = 5
 _FIRST = 0.4  # of the alpha the atlas expects: near the image, edits go faster than 5 sigma away
 _ABOVE = 0.15  # of the way to the goal: how far beyond it is near enough

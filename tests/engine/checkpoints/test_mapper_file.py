@@ -579,7 +579,11 @@ def test_what_is_no_mapper_is_refused(two, tmp_path):
     refused(path, two, "holds tensors of another program, no latent mapper")
     save_file({"x": torch.zeros(1)}, path, {"styleatlas": "{}"})
     refused(path, two, "holds a generator, no latent mapper")
-    for content, what in ([1], "a list"), ({}, "a dict"), (Namespace(x=1), "an object of argparse.Namespace"):
+    for content, what in (
+        ([1], "a list"),
+        ({}, "a dict"),
+        (Namespace(x=1), "an object of argparse.Namespace"),
+    ):
         torch.save(content, path)
         refused(path, two, f"holds {what}, no latent mapper")
     path.write_bytes(b"\x80\x04N.")

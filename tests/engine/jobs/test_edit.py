@@ -9,11 +9,13 @@ import torch
 
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.jobs import edit as jobs
-from styleatlas.engine.jobs.edit import Images, Job, Output, produce, run
+from styleatlas.engine.jobs.edit import Output, produce, run
+from styleatlas.engine.jobs.images import Images
 from styleatlas.engine.jobs.methods import Fallbacks
 from styleatlas.engine.pictures.recipe import read_recipe
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.engine.steering.request import EditRequest
 from styleatlas.store.errors import InputError, OptionError, OutputError
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
@@ -43,7 +45,7 @@ def images(generator) -> Images:
     ],
 )
 def test_columns_are_alphas_of_all_edits_or_of_each(editor, images, edits, grid, alphas, labels):
-    job = Job(edits, FEW, "direction", alphas, grid=grid)
+    job = EditRequest(edits, FEW, "direction", alphas, grid=grid)
     columns = run(editor, images, job, NO_FALLBACKS)
     assert [column.label for column in columns] == labels
     assert len(columns) == job.columns
@@ -72,7 +74,7 @@ def test_columns_are_alphas_of_all_edits_or_of_each(editor, images, edits, grid,
 def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(
     editor, images, monkeypatch, change, by_table
 ):
-    job = replace(Job((SEVEN,), Choice(), "auto"), **change)
+    job = replace(EditRequest((SEVEN,), Choice(), "auto"), **change)
     asked = []
 
     def edit_by(method, editor, styles, w, edit, fallbacks, choice, probability):
@@ -97,11 +99,13 @@ def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(
 )
 def test_job_that_a_method_cannot_do_is_refused(method, change, message):
     with pytest.raises(OptionError, match=f"method {method}: .*{message}"):
-        replace(Job((SEVEN,), Choice(), method), **change)
+        replace(EditRequest((SEVEN,), Choice(), method), **change)
 
 
 def test_columns_of_several_alphas_share_their_directions(editor, images):
-    first, second = run(editor, images, Job((SEVEN,), FEW, "auto", (1.0, 2.0)), NO_FALLBACKS)
+    first, second = run(
+        editor, images, EditRequest((SEVEN,), FEW, "auto", (1.0, 2.0)), NO_FALLBACKS
+    )
     assert first.result.directions[0] is second.result.directions[0]
 
 
@@ -115,14 +119,14 @@ def test_columns_are_measured_once_clip_is_there_and_not_for_their_own_sake(
         return encoder
 
     editor = Editor(countable_atlas, generator, load)
-    (column,) = run(editor, images, Job((SEVEN,), FEW, "direction", (2.0,)), NO_FALLBACKS)
+    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction", (2.0,)), NO_FALLBACKS)
     assert column.shifts is None and not loaded
-    (column,) = run(editor, images, Job((SEVEN,), FEW, "direction"), NO_FALLBACKS)
+    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction"), NO_FALLBACKS)
     assert loaded and len(column.shifts) == 1 and len(column.shifts[0].along) == 3
 
 
 def test_many_images_are_edited_as_few_are(editor, images, monkeypatch):
-    job = Job((SEVEN, TWELVE), FEW, "direction", (2.0,), grid=True)
+    job = EditRequest((SEVEN, TWELVE), FEW, "direction", (2.0,), grid=True)
     known = run(editor, images, job, NO_FALLBACKS)
     for module in ("jobs.edit", "editor"):
         monkeypatch.setattr(f"styleatlas.engine.{module}.batch_size", lambda generator: 2)
@@ -184,7 +188,7 @@ def test_kind_of_output_is_told_by_its_name(tmp_path, name, kind):
 def test_job_that_cannot_be_written_is_refused_before_it_renders(
     editor, images, tmp_path, name, change, error, message
 ):
-    job = replace(Job((SEVEN, TWELVE), FEW, "direction"), **change)
+    job = replace(EditRequest((SEVEN, TWELVE), FEW, "direction"), **change)
     before = editor.generator.images_rendered
     with pytest.raises(error, match=message):
         Output(tmp_path / name).require(editor, images, job)
@@ -192,21 +196,22 @@ def test_job_that_cannot_be_written_is_refused_before_it_renders(
 
 
 def test_job_gives_its_record_its_styles_and_its_recipe(editor, images, tmp_path):
-    job, options = Job((SEVEN, TWELVE), FEW, "direction", (0.0, 2.0)), {"alphas": (0.0, 2.0)}
-    record, styles = produce(editor, images, job, Output(tmp_path / "o.png"), options, NO_FALLBACKS)
+    job = EditRequest((SEVEN, TWELVE), FEW, "direction", (0.0, 2.0))
+    record, styles = produce(editor, images, job, Output(tmp_path / "o.png"), NO_FALLBACKS)
     assert torch.equal(styles[:3], images.styles) and len(styles) == 6
     step = sum(torch.from_numpy(d.delta(2.0)) for d in editor.directions(job.edits, FEW)[0])
     assert torch.allclose(styles[3:], images.styles + step, atol=1e-6)
     assert len(record["images"]) == 2 * 2 * 3
     recipe = read_recipe(tmp_path / "o.png")
     assert recipe.edits == tuple((e.neutral, e.target, e.weight) for e in job.edits)
-    assert recipe.options == {"alphas": [0, 2]} and recipe.inputs == {"seeds": [4, 5, 9]}
+    assert recipe.request() == job
+    assert recipe.seeds == (4, 5, 9) and recipe.inputs == {"seeds": [4, 5, 9]}
 
 
 def test_every_picture_of_a_folder_has_a_recipe_of_its_own(editor, images, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "batch_size", lambda generator: 2)
-    job = Job((SEVEN,), FEW, "direction", (0.0, 2.0), before=True)
-    record, styles = produce(editor, images, job, Output(tmp_path / "o"), {}, NO_FALLBACKS)
+    job = EditRequest((SEVEN,), FEW, "direction", (0.0, 2.0), before=True)
+    record, styles = produce(editor, images, job, Output(tmp_path / "o"), NO_FALLBACKS)
     inputs = [read_recipe(tmp_path / "o" / f"{name}.png").inputs for name in images.names]
     assert inputs == [{"seeds": [4]}, {"seeds": [5]}, {"seeds": [9]}]
     assert torch.equal(styles[:3], images.styles)
@@ -218,12 +223,10 @@ def test_film_renders_the_way_there_alone(editor, images, tmp_path):
     produce(
         editor,
         images,
-        Job((SEVEN,), FEW, "direction", (2.0,)),
+        EditRequest((SEVEN,), FEW, "direction", (2.0,)),
         Output(tmp_path / "o.gif", 1, 10),
-        {},
         NO_FALLBACKS,
     )
-    assert editor.generator.images_rendered - before == 3 * (
-        6 + 2
-    )  # there; the edit, and CLIP's before
+    # There; the edit, and CLIP's before.
+    assert editor.generator.images_rendered - before == 3 * (6 + 2)
     assert (tmp_path / "o.gif").exists()

@@ -17,12 +17,13 @@ from styleatlas.engine.editor import Editor, EditResult
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise import OptimiseSettings
 from styleatlas.engine.jobs import methods
-from styleatlas.engine.jobs.methods import METHODS, Fallbacks, default_identity, edit_by
+from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.engine.steering.request import METHODS
 from styleatlas.store.errors import DirectionError, OptionError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.registry import EMBEDDED

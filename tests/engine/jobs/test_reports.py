@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from styleatlas.engine.editor import Editor
-from styleatlas.engine.jobs.edit import Images, Job, run
+from styleatlas.engine.jobs.edit import run
 from styleatlas.engine.jobs.edit_records import Column, edit_record, edit_summary
+from styleatlas.engine.jobs.images import Images
 from styleatlas.engine.jobs.methods import Fallbacks
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.engine.steering.request import EditRequest
 from styleatlas.store.describe import atlas_record, origin
 from styleatlas.store.records import csv_lines, text_sides, text_table
 
@@ -43,7 +45,7 @@ def record_of(countable_atlas, generator, encoder):
     editor = Editor(countable_atlas, generator, encoder)
 
     def record_of(
-        seeds: list[int], job: Job, before: dict | None = None
+        seeds: list[int], job: EditRequest, before: dict | None = None
     ) -> tuple[dict, list[Column]]:
         images = Images.of_seeds(generator, seeds, 0.7, None)
         columns = run(editor, images, job, Fallbacks(Path("no such folder")))
@@ -54,7 +56,9 @@ def record_of(countable_atlas, generator, encoder):
 
 
 def test_record_of_an_edit_has_a_line_for_every_column_and_image(record_of):
-    job = Job((SEVEN,), Choice(channels=2, keep=("something else",)), "direction", (0.0, 3.0))
+    job = EditRequest(
+        (SEVEN,), Choice(channels=2, keep=("something else",)), "direction", (0.0, 3.0)
+    )
     record, columns = record_of([5, 9], job)
     assert record["why"] == [columns[0].result.why] and record["conflicts"] == []
     (edit,) = record["edits"]
@@ -74,7 +78,7 @@ def test_record_of_an_edit_has_a_line_for_every_column_and_image(record_of):
 
 
 def test_record_without_a_measurement_says_nothing_of_clip(record_of, countable_atlas):
-    _, columns = record_of([5], Job((SEVEN,), Choice(), "direction", (1.0,)))
+    _, columns = record_of([5], EditRequest((SEVEN,), Choice(), "direction", (1.0,)))
     unseen = [Column(column.label, column.result, None) for column in columns]
     record = edit_record(countable_atlas, unseen, ["seed 5"])
     assert list(record["images"][0]) == [
@@ -86,7 +90,7 @@ def test_record_without_a_measurement_says_nothing_of_clip(record_of, countable_
 
 
 def test_record_goes_on_from_images_before(record_of):
-    job = Job((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0,))
+    job = EditRequest((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0,))
     first, _ = record_of([5], job)
     both, _ = record_of([9], job, first)
     assert [line["image"] for line in both["images"]] == ["seed 5"] * 2 + ["seed 9"] * 2
@@ -94,7 +98,7 @@ def test_record_goes_on_from_images_before(record_of):
 
 
 def test_record_tells_of_every_image_how_it_was_made_and_what_was_tried(record_of, countable_atlas):
-    _, (column,) = record_of([5, 9], Job((SEVEN,), Choice(), "direction"))
+    _, (column,) = record_of([5, 9], EditRequest((SEVEN,), Choice(), "direction"))
     tried = ({"direction": 0.3, "optimize": 0.95}, {"direction": 0.99})
     alphas = np.array([[0], [3]], np.float32)
     parts = {"ways": ("optimize", "direction"), "tried": tried, "alphas": alphas, "why": "2 ways"}
@@ -110,7 +114,7 @@ def test_record_tells_of_every_image_how_it_was_made_and_what_was_tried(record_o
 
 def test_record_of_a_grid_has_every_edit_once(record_of):
     record, _ = record_of(
-        [5], Job((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0, 2.0), grid=True)
+        [5], EditRequest((SEVEN, TWELVE), Choice(channels=1), "direction", (1.0, 2.0), grid=True)
     )
     assert [edit["target"] for edit in record["edits"]] == [SEVEN.target, TWELVE.target]
     assert [(line["target"], line["alpha"]) for line in record["images"]] == [
@@ -120,7 +124,7 @@ def test_record_of_a_grid_has_every_edit_once(record_of):
 
 def test_edits_that_undo_each_other_are_recorded_both_ways(record_of):
     back = Edit("a picture channel7", "a picture", 0.5)
-    record, _ = record_of([5], Job((SEVEN, back), Choice(channels=1), "direction", (1.0,)))
+    record, _ = record_of([5], EditRequest((SEVEN, back), Choice(channels=1), "direction", (1.0,)))
     assert [(conflict["edit"], conflict["share"]) for conflict in record["conflicts"]] == [
         (SEVEN.target, pytest.approx(-1)),
         (back.target, pytest.approx(-1)),

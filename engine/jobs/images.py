@@ -1,0 +1,81 @@
+"""The images that a job starts from: of seeds, or of a file of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ...store.errors import InputError
+from ..models.latents import read_latents
+from ..models.protocols import Generator
+from ..models.sampling import w_from_seeds
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What a job starts from.
+
+    Args:
+        styles: (n, C).
+        w: of the same images, (n, num_ws, w_dim); None where they are of styles alone.
+        names: what people call each.
+        origins: where each comes from: its seed, or its place among the latents of a file.
+        file: the sha256 of that file; None for seeds.
+    """
+
+    styles: Tensor
+    w: Tensor | None
+    names: tuple[str, ...]
+    origins: tuple[int, ...]
+    file: str | None = None
+
+    @classmethod
+    def of_seeds(
+        cls, generator: Generator, seeds: Sequence[int], truncation: float, label: int | None
+    ) -> Images:
+        """See `w_from_seeds`."""
+        w = w_from_seeds(generator, seeds, truncation, label)
+        return cls(generator.styles(w), w, tuple(f"seed {seed}" for seed in seeds), tuple(seeds))
+
+    @classmethod
+    def of_file(
+        cls, generator: Generator, path: Path, truncation: float, label: int | None
+    ) -> Images:
+        """A file of latents or a folder of them; see `read_latents`."""
+        read = read_latents(path, generator, truncation=truncation, label=label)
+        return cls(read.styles, read.w, read.names, tuple(range(len(read.names))), read.sha256)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Where they come from, as a recipe keeps it."""
+        if self.file is None:
+            return {"seeds": list(self.origins)}
+        return {"latents": self.file, "places": list(self.origins)}
+
+    def only(self, inputs: Mapping[str, Any], path: Path | str) -> Images:
+        """Those images of the file of latents that a recipe names.
+
+        Raises:
+            InputError: it was made of another file, or of seeds.
+        """
+        places = inputs.get("places")
+        if self.file is None or inputs.get("latents") != self.file:
+            raise InputError(f"{path}: is not what the picture was made of; name that file")
+        index = {origin: i for i, origin in enumerate(self.origins)}
+        if (
+            not isinstance(places, list)
+            or not places
+            or not all(type(place) is int and place in index for place in places)
+        ):
+            raise InputError("recipe: places must be numbers of latents of the file")
+        return self.at([index[place] for place in places])
+
+    def at(self, chosen: Sequence[int]) -> Images:
+        """Some of them."""
+        names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
+        w = None if self.w is None else self.w[list(chosen)]
+        return Images(self.styles[list(chosen)], w, names, origins, self.file)

@@ -1,0 +1,95 @@
+"""What one edit is asked for, whoever asks: the command, Python, or a picture's recipe. Without
+torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from ...store.errors import OptionError
+from .alpha import DEFAULT_PROBABILITY
+from .direction import Choice
+from .edits import Edit
+
+EditMethod = Literal["auto", "direction", "mapper", "optimize"]
+METHODS: tuple[EditMethod, ...] = get_args(EditMethod)
+
+_CHOICE = {part.name for part in fields(Choice)}
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """Edits, and how they are to be made and shown.
+
+    Args:
+        edits: made together, or each by itself in a grid.
+        choice: of their channels.
+        method: how; with alphas, with something to keep or for several edits made together `auto`
+            is the table's direction.
+        alphas: a column each; None for one column of automatic alphas.
+        probability: that automatic alphas are to reach; the usual one if not given.
+        grid: a column for each edit by itself.
+        before: a column more, of the images as they were.
+        truncation: psi of images that are drawn from seeds or z.
+        label: their class, of a conditional generator.
+
+    Raises:
+        OptionError: no edit, an unknown method, or one that cannot follow the rest.
+    """
+
+    edits: tuple[Edit, ...]
+    choice: Choice = field(default_factory=Choice)
+    method: EditMethod = "auto"
+    alphas: tuple[float, ...] | None = None
+    probability: float | None = None
+    grid: bool = False
+    before: bool = False
+    truncation: float = 0.7
+    label: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.edits:
+            raise OptionError("edit: there is none; give a neutral prompt and a target")
+        if self.method not in METHODS:
+            raise OptionError(
+                f"method {self.method!r}: is unknown; use one of {', '.join(METHODS)}"
+            )
+        if self.method in ("auto", "direction"):
+            return
+        if self.alphas is not None:
+            raise OptionError(f"method {self.method}: has no alpha; leave it out")
+        if self.choice != Choice():
+            raise OptionError(
+                f"method {self.method}: chooses no channels and keeps no prompt; leave out rule, "
+                "beta, channels, layers, what to exclude and what to keep"
+            )
+        if len(self.edits) > 1 and not self.grid:
+            raise OptionError(
+                f"method {self.method}: makes one edit at a time; say it in one prompt, or ask for "
+                "a grid"
+            )
+
+    def changed(self, **options: Any) -> EditRequest:
+        """The same request with other values of its fields, or of those of its `choice`."""
+        chosen = {name: value for name, value in options.items() if name in _CHOICE}
+        others = {name: value for name, value in options.items() if name not in _CHOICE}
+        return replace(self, choice=replace(self.choice, **chosen), **others)
+
+    def by_table(self, edits: Sequence[Edit]) -> bool:
+        """Whether edits made together are the table's without a question."""
+        if self.method != "auto":
+            return self.method == "direction"
+        alone = len(edits) == 1 and edits[0].weight == 1
+        bound = self.choice.keep or self.choice.layers or self.choice.exclude
+        return self.alphas is not None or bool(bound) or not alone
+
+    @property
+    def target_probability(self) -> float:
+        """Given, or the usual one."""
+        return DEFAULT_PROBABILITY if self.probability is None else self.probability
+
+    @property
+    def columns(self) -> int:
+        """How many edited images stand beside each other."""
+        return (len(self.edits) if self.grid else 1) * len(self.alphas or (None,))
