@@ -35,11 +35,12 @@ from styleatlas.engine.evaluation.scores import EditCounts, Predictions, rounded
 from styleatlas.engine.evaluation.summary import plain
 from styleatlas.engine.fallbacks.mapper import summarise_mapper, write_mapper
 from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation, OptimiseSettings, Start
-from styleatlas.engine.jobs.methods import Fallbacks, Method, default_identity, edit_by
+from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
 from styleatlas.engine.models.identity import Identity
 from styleatlas.engine.models.sampling import render_batches, w_from_seeds
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.engine.steering.request import EditMethod
 from styleatlas.precompute.mapper_reports import TrainingReport
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, TrainSettings, train
@@ -76,7 +77,7 @@ HARD: dict[str, Wanted] = {
 }
 PROMPTS = {**KNOWN, **HARD}
 GROUPS = {"all": PROMPTS, "known": KNOWN, "hard": HARD}
-WAYS: tuple[Method, ...] = ("direction", "mapper", "optimize", "auto")
+WAYS: tuple[EditMethod, ...] = ("direction", "mapper", "optimize", "auto")
 SHOWN = 8  # seeds of a sheet
 STARTS = ("image", "direction")  # of an optimisation
 CLIMBED, REACHED = 16, 0.99  # seeds, and CLIP's probability, of the measure of the warm start

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from ...store.errors import DirectionError, OptionError
 from ...store.records import duration
-from ...store.registry import bundle_of
 from ..editor import Editor, EditResult, Way
 from ..fallbacks.mapper import find_mapper, read_mapper
 from ..fallbacks.optimise import OnProgress, Optimisation, OptimiseSettings, Start
-from ..models.identity import OFF, Identity, load_identity
+from ..models.identity import Identity, load_identity, usual_identity
 from ..models.sampling import render_batches
 from ..models.subject import Subject
 from ..steering.alpha import DEFAULT_PROBABILITY
@@ -52,9 +51,8 @@ class Fallbacks:
 
 
 def default_identity(editor: Editor) -> Identity | None:
-    """The network of the generator's bundle; none for a generator of no bundle."""
-    bundle = bundle_of(editor.generator.identity)
-    source = OFF if bundle is None or bundle.identity is None else bundle.name
+    """The usual one for the generator; see `usual_identity`."""
+    source = usual_identity(editor.generator)
     return load_identity(source, editor.texts.encoder, editor.generator.device)
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
-from ...store.registry import Bundle, find_bundle
+from ...store.registry import Bundle, bundle_of, find_bundle
 from ..checkpoints.identity_file import FaceNetwork, read_face_network, read_identity_network
 from ..networks.attributes import IMAGE_SHAPE, IdentityNetwork
-from .protocols import JointEncoder
+from .protocols import Generator, JointEncoder
 
 OFF, CLIP = "off", "clip"
 
@@ -96,6 +96,13 @@ def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> I
     faces, sha256 = read_face_network(path)
     identity = ModelIdentity(path.stem, sha256, {"width": faces.width})
     return NetworkIdentity(faces, identity, partial(crop_faces, side=faces.side), device)
+
+
+def usual_identity(generator: Generator) -> str:
+    """What `load_identity` is to load where nobody says: the network of the generator's bundle, or
+    none."""
+    bundle = bundle_of(generator.identity)
+    return OFF if bundle is None or bundle.identity is None else bundle.name
 
 
 def _of_bundle(bundle: Bundle, device: torch.device) -> Identity:

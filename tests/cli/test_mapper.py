@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleatlas.cli import main
+from styleatlas.commands.mapper import mapper_train
 from styleatlas.engine.fallbacks.mapper import LIBRARY, find_mapper, library_folder, read_mapper
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.sampling import w_from_seeds
@@ -144,7 +144,7 @@ def test_train_refuses_what_it_cannot_do(refused, checkpoint, clip_folder, tmp_p
 
 def test_train_states_the_defaults_that_hold():
     known = vars(TrainSettings())
-    given = {param.name: param for param in main.commands["mapper"].commands["train"].params}
+    given = {param.name: param for param in mapper_train.params}
     names = ("steps", "batch", "learning_rate", "l2", "directional", "truncation", "seed")
     assert {name: given[name].default for name in names} == {name: known[name] for name in names}
     assert given["groups"].default == ",".join(known["groups"])

@@ -9,7 +9,9 @@ import click
 import pytest
 
 from styleatlas import __version__
-from styleatlas.cli import Numbers, Seeds, main
+from styleatlas.cli import main
+from styleatlas.commands.options import Numbers, Seeds
+from styleatlas.commands.query import query
 
 COMMANDS = [
     "convert",
@@ -36,8 +38,9 @@ PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
 
 def leaves(group: click.Group, path: str = "") -> list[str]:
-    names = []
-    for name, command in group.commands.items():
+    context, names = click.Context(group), []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         inside = isinstance(command, click.Group)
         names += leaves(command, f"{path}{name} ") if inside else [path + name]
     return names
@@ -58,14 +61,14 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
 
 
 def test_help_of_edit_states_the_defaults_that_hold(run):
-    from styleatlas.engine.editor import DEFAULT_PROBABILITY
+    from styleatlas.engine.steering.alpha import DEFAULT_PROBABILITY
 
     text = " ".join(run("edit", "--help").stdout.split())
     assert f"{DEFAULT_PROBABILITY:g} if not given" in text
 
 
 def test_help_of_a_group_lists_its_commands(run):
-    for group, names in ((), main.commands), (("query",), main.commands["query"].commands):
+    for group, names in ((), main.commands), (("query",), query.commands):
         result = run(*group, "--help")
         assert result.exit_code == 0
         assert all(f"\n  {name} " in result.stdout for name in names)

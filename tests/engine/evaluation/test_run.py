@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
+from styleatlas.commands import demo
 from styleatlas.engine.evaluation.files import require_folder, write_evaluation
 from styleatlas.engine.evaluation.judges import (
     AttributeJudge,
@@ -39,7 +40,6 @@ from styleatlas.engine.evaluation.variants import random_rows, shuffled_rows
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.store.errors import FingerprintError, InputError, OptionError, OutputError
 from styleatlas.store.registry import EMBEDDED
-from styleatlas.zoo import demo
 
 SEEDS = tuple(range(1, 71))  # more than a batch
 

@@ -1,26 +1,21 @@
-"""The demonstration: the whole trip on the embedded models, in about a minute on a laptop."""
+"""demo: the whole trip on the embedded models, in about a minute on a laptop."""
 
 from __future__ import annotations
 
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..engine.editor import Editor
-from ..engine.models.load import load_encoder, load_generator
-from ..engine.models.sampling import styles_from_seeds
-from ..engine.models.subject import Subject
-from ..engine.pictures.sheet import save_png, sheet
-from ..precompute.build import Settings, precompute
-from ..precompute.crew import Progress
-from ..precompute.reports import ProgressReport
-from ..prompts.sets import prompt_set
-from ..store.atlas import Atlas
 from ..store.errors import OutputError
-from ..store.records import text_sides, text_table
 from ..store.registry import EMBEDDED
+from .base import Command
+from .options import PATH, device_option
+
+if TYPE_CHECKING:
+    from ..precompute.crew import Progress
 
 NEUTRAL = "a face"
 # Prompts, each with the seed of an avatar that lacks what the prompt asks for.
@@ -36,12 +31,33 @@ ALPHAS = (0.0, 1.5, 3.0)
 IMAGES = 3
 
 
-def run(out: Path, device: str | None) -> None:
-    """Precomputes an atlas from few images, edits with the one that ships, answers two queries.
+@click.command(
+    cls=Command,
+    epilog="""
+    styleatlas demo --out demo
+    """,
+)
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    type=PATH,
+    help="The folder for the atlas and the pictures.",
+)
+@device_option
+def demo(out: Path, device: str | None) -> None:
+    """The whole trip on the embedded models: precompute, edit, query."""
+    from ..engine.editor import Editor
+    from ..engine.models.load import load_encoder, load_generator
+    from ..engine.models.sampling import styles_from_seeds
+    from ..engine.models.subject import Subject
+    from ..engine.pictures.sheet import save_png, sheet
+    from ..precompute.build import Settings, precompute
+    from ..precompute.reports import ProgressReport
+    from ..prompts.sets import prompt_set
+    from ..store.atlas import Atlas
+    from ..store.records import text_sides, text_table
 
-    Raises:
-        OutputError: the folder cannot be made or written.
-    """
     start = time.monotonic()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,103 @@
+"""evaluate: how well edits by an atlas work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ..store.errors import OptionError
+from ..store.registry import NAMES, bundle_of
+from .base import Command
+from .options import (
+    OF_ATLAS,
+    clip_option,
+    device_option,
+    generator_option,
+    json_option,
+    output_option,
+    seeds_option,
+    truncation_option,
+)
+from .sources import encoder_loader, open_atlas, open_generator
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+    styleatlas evaluate avatars -o quality
+    styleatlas evaluate avatars --seed 1-20 --judge ViT-B-32.pt -o quality
+    """,
+)
+@click.argument("atlas")
+@output_option("DIR", "The folder for evaluation.json, evaluation.csv and index.html.")
+@click.option("--edits", metavar="FILE", help=f"What to try, as JSON; known for {NAMES}.")
+@click.option("--judge", metavar="JUDGE", help=f"{NAMES} or a CLIP; known for {NAMES}.")
+@click.option(
+    "--reference", metavar="ATLAS", help="A table of `precompute --reference-compat`, to compare."
+)
+@generator_option()
+@clip_option(OF_ATLAS)
+@seeds_option("1-200")
+@truncation_option()
+@device_option
+@json_option
+def evaluate(
+    atlas: str,
+    output: Path,
+    edits: str | None,
+    judge: str | None,
+    reference: str | None,
+    generator: str | None,
+    clip: str | None,
+    seeds: tuple[int, ...],
+    truncation: float,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Measure how well edits by an atlas work, and what they leave as it was.
+
+    A judge that had no part in the edits reads the images before and after. Success: of the images
+    that lacked an attribute, how many have it; preservation: how much else is read as it was. The
+    default way is compared with itself at fixed alphas, with StyleCLIP's rule, with tables of
+    shuffled and of random rows, and with itself under --keep.
+
+    --edits lists prompts, the attribute and values each is to bring, and phrases for the values of
+    all attributes; zoo/avatars/edits.json is an example. --judge is the embedded classifier of
+    avatars, or a CLIP other than the atlas's own, which tells values apart by those phrases.
+    """
+    from ..engine.editor import Editor
+    from ..engine.evaluation.files import require_folder, write_evaluation
+    from ..engine.evaluation.judges import judge_for
+    from ..engine.evaluation.page import evaluation_html
+    from ..engine.evaluation.run import evaluate as measure
+    from ..engine.evaluation.samples import sample_strips
+    from ..engine.evaluation.suite import read_suite
+    from ..engine.evaluation.summary import evaluation_record, summary_text
+
+    table = open_atlas(atlas)
+    bundle = bundle_of(table.fingerprint.generator)
+    tried = edits or (bundle.suite if bundle else None)
+    judge = judge or (bundle.name if bundle and bundle.judge else None)
+    if tried is None or judge is None:
+        missing = "edits" if tried is None else "judge"
+        raise OptionError(f"{missing}: none is known for this atlas; name one by --{missing}")
+    suite = read_suite(tried)
+    compared = open_atlas(reference) if reference else None
+    model = open_generator(table, generator, device)
+    editor = Editor(table, model, encoder_loader(table, clip, device)())
+    seeing = judge_for(judge, table, suite, device)
+    require_folder(output)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=1, file=sys.stderr, hidden=hidden) as bar:
+
+        def report(edited: int, of: int) -> None:
+            bar.length = of
+            bar.update(edited)
+
+        evaluation = measure(editor, seeing, suite, seeds, truncation, compared, report)
+    record = evaluation_record(evaluation)
+    write_evaluation(record, evaluation_html(record, sample_strips(evaluation)), output)
+    click.echo(json.dumps(record, indent=2) if as_json else f"{summary_text(record)}\n\n{output}")

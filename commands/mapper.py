@@ -1,0 +1,292 @@
+"""mapper: networks that make one edit, trained and applied."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..store.errors import InputError, OptionError, OutputError
+from ..store.registry import NAMES, find_bundle
+from .base import Group
+from .options import (
+    PATH,
+    Names,
+    Numbers,
+    before_option,
+    class_option,
+    clip_option,
+    device_option,
+    generator_option,
+    json_option,
+    latent_option,
+    neutral_option,
+    output_option,
+    precision_option,
+    seed_option,
+    seeds_given,
+    seeds_option,
+    styles_option,
+    target_option,
+    truncation_option,
+)
+from .sources import starting_images
+
+if TYPE_CHECKING:
+    from ..engine.models.precision import Precision
+    from ..store.fingerprint import ModelIdentity
+
+
+@click.group(cls=Group)
+def mapper() -> None:
+    """Train and apply latent mappers: networks that make one edit, of any image."""
+
+
+@mapper.command(
+    "train",
+    epilog="""
+    styleatlas mapper train avatars --clip avatars --neutral "a face" --target "a winking face"
+    styleatlas mapper train g.pkl --clip ViT-B-32.pt --neutral "a cat" --target "a lion" --batch 2
+    """,
+)
+@click.argument("generator")
+@clip_option("A file, a folder or a name.", required=True)
+@neutral_option(required=True)
+@target_option(required=True)
+@output_option(
+    "FILE",
+    "The .safetensors file to write; a new one in the library folder if not given.",
+    required=False,
+)
+@click.option("--steps", default=150, show_default=True, help="At most so many.")
+@click.option("--batch", default=8, show_default=True, help="Images a step.")
+@click.option("--learning-rate", default=2.0, show_default=True, help="At its highest.")
+@click.option(
+    "--groups",
+    type=Names(),
+    default="coarse,medium,fine",
+    show_default=True,
+    help="The rows of w that move.",
+)
+@click.option("--l2", default=1.4, show_default=True, help="Weight of the mean of (w' - w)^2.")
+@click.option(
+    "--directional", default=0.5, show_default=True, help="Weight of the way CLIP sees it go."
+)
+@click.option(
+    "--identity",
+    default="off",
+    show_default=True,
+    metavar="I",
+    help=f"What is to see the same person: off, clip, {NAMES}, or a face recogniser's file.",
+)
+@click.option(
+    "--latents",
+    type=PATH,
+    metavar="F",
+    help="Train on a file of w or z (.npz, .npy, .pt), or a folder of them, instead of drawn ones.",
+)
+@truncation_option("latents")
+@seed_option("weights and latents")
+@class_option
+@device_option
+@precision_option("generator and CLIP")
+@json_option
+def mapper_train(
+    generator: str,
+    clip: str,
+    neutral: str,
+    target: str,
+    output: Path | None,
+    identity: str,
+    latents: Path | None,
+    device: str | None,
+    precision: Precision | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a mapper: a network that adds to the latents of any image what makes it the target.
+
+    For what an atlas knows no way to, such as looks of many parts, and for one edit of many
+    images. A training that was interrupted or killed goes on where it stopped when the same command
+    is started again. Its log, a row a step, is a .csv file beside the mapper.
+
+    A higher --l2 keeps more of the image; halve it where the target is not reached. Weights are
+    stored 100 times as large as they count, hence the learning rate. The identity loss fights
+    edits of what a person is known by, such as hair.
+
+    Without -o the mapper goes to the library folder, where `edit` finds it: the one that the
+    environment names in STYLEATLAS_MAPPERS, or else the user's own.
+    """
+    from ..engine.fallbacks.mapper import library_path, write_mapper
+    from ..engine.jobs.images import Images
+    from ..engine.models.identity import load_identity
+    from ..engine.models.load import load_encoder, load_generator, pick_device
+    from ..engine.models.precision import pick_precision
+    from ..precompute.mapper_reports import TrainingReport, training_record, training_text
+    from ..precompute.mapper_state import TrainingFile
+    from ..precompute.mappers import Trainer, TrainSettings, train
+    from ..store.output import require_writable
+
+    settings = TrainSettings(**options)
+    if output is not None:
+        if output.suffix != ".safetensors":
+            raise OutputError(f"{output}: a mapper's name must end in .safetensors")
+        require_writable(output)
+    precision = pick_precision(precision, pick_device(device))
+    model = load_generator(generator, device, precision)
+    encoder = load_encoder(clip, device, precision)
+    people = load_identity(identity, encoder, model.device)
+    given = None
+    if latents is not None:
+        given = Images.of_file(model, latents, settings.truncation, settings.label).w
+        if given is None:
+            raise InputError(f"{latents}: holds styles alone; training takes w or z")
+    trainer = Trainer(model, encoder, neutral, target, settings, people, given)
+    if output is None:
+        output = library_path(model.identity, encoder.identity, neutral, target)
+    place = TrainingFile(output, trainer.config, trainer.record)
+    if place.kept is not None:
+        click.echo(f"resuming: {place.kept} of {settings.steps} steps are done", err=True)
+    try:
+        trained = train(trainer, place, TrainingReport(sys.stderr))
+    except KeyboardInterrupt:
+        if place.kept is not None:
+            kept = f"{place.kept} of {settings.steps} steps are kept in {place.path}"
+            click.echo(f"\ninterrupted: {kept}: the same command resumes", err=True)
+        raise
+    write_mapper(output, trained)
+    place.remove()
+    record = training_record(trained, str(place.log_path))
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        click.echo(training_text(str(output), generator, record))
+
+
+@mapper.command(
+    "apply",
+    epilog="""
+    styleatlas mapper apply wink.safetensors --seed 1-8 --before -o winks.png
+    styleatlas mapper apply elf.pt --generator ffhq.pkl --seed 3 --strength 0.5,1,1.5 -o elf.png
+    """,
+)
+@click.argument("mapper", metavar="MAPPER")
+@generator_option(f"The mapper's generator; known for {NAMES}.")
+@seeds_option()
+@latent_option("w or z")
+@truncation_option()
+@class_option
+@click.option(
+    "--strength",
+    "strengths",
+    type=Numbers(),
+    default="1",
+    show_default=True,
+    metavar="S",
+    help="Times what it was trained to do, or some, a column each: 0,0.5,1.",
+)
+@before_option
+@output_option("PATH", "The PNG file to write.")
+@styles_option
+@device_option
+@json_option
+@click.pass_context
+def mapper_apply(
+    ctx: click.Context,
+    /,
+    mapper: str,
+    generator: str | None,
+    seeds: tuple[int, ...],
+    latent: Path | None,
+    truncation: float,
+    label: int | None,
+    strengths: tuple[float, ...],
+    before: bool,
+    output: Path,
+    styles: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Edit images with a mapper. Neither CLIP nor an atlas is needed.
+
+    MAPPER is a file, or a name in the library folder: StyleAtlas's own, StyleCLIP's .pt, or the
+    module that styleclip-gan3 pickles; nothing in it is run. A sheet has a row an image and a
+    column a strength: 1 is as trained, 0 the image as it was.
+    """
+    import torch
+
+    from ..engine.fallbacks.mapper import (
+        locate_mapper,
+        mapper_record,
+        read_mapper,
+        summarise_mapper,
+    )
+    from ..engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
+    from ..engine.models.latents import require_styles_file, write_styles
+    from ..engine.models.load import load_generator
+    from ..engine.pictures.sheet import require_png, require_sheet_size, save_png
+
+    seeds_given(ctx)
+    require_png(output)
+    if styles is not None:
+        require_styles_file(styles)
+    path = locate_mapper(mapper)
+    about = summarise_mapper(path)
+    model = load_generator(generator or _trained_with(about.record.generator), device)
+    trained = read_mapper(path, model)
+    images = starting_images(model, seeds, latent, truncation, label)
+    side = max(layer.resolution for layer in model.layout)
+    require_sheet_size(len(images.names), len(strengths) + before, side, side)
+    columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]
+    save_png(applied_sheet(model, images.styles, images.names, columns, before), output)
+    if styles is not None:
+        known = images.file is None and len(columns) == 1
+        edited = torch.cat([column.styles for column in columns])
+        write_styles(styles, edited, model, images.origins if known else None)
+    if as_json:
+        told = {"mapper": {"file": str(path), **mapper_record(about)}}
+        made = {"images": applied_records(images.names, columns)}
+        click.echo(json.dumps({"output": str(output), **told, **made}, indent=2))
+        return
+    texts = [f'"{text}"' for text in (about.record.neutral, about.record.target) if text]
+    counts = f"{len(images.names)} x {len(columns)} images"
+    click.echo(f"{output}: {counts}, {' -> '.join(texts) or path.name}")
+
+
+def _trained_with(generator: ModelIdentity | None) -> str:
+    """The name of a mapper's generator, where that is enough to load it."""
+    if generator is None:
+        raise OptionError("generator: the mapper does not tell its own; name it by --generator")
+    if find_bundle(generator.name) is None:
+        raise OptionError(
+            f'generator: the mapper was trained with "{generator.name}"; name its file by '
+            "--generator"
+        )
+    return generator.name
+
+
+@mapper.command(
+    "list",
+    epilog="""
+    styleatlas mapper list --json
+    styleatlas mapper list downloads
+    """,
+)
+@click.argument("folder", required=False, type=PATH)
+@json_option
+def mapper_list(folder: Path | None, as_json: bool) -> None:
+    """Which mappers lie in FOLDER, or in the library folder.
+
+    What each says of itself; files of other programs say little. The library is the folder that
+    the environment names in STYLEATLAS_MAPPERS, or else the user's own.
+    """
+    from ..engine.fallbacks.mapper import library_folder, list_mappers
+    from ..engine.jobs.mapper import mappers_text
+
+    place = library_folder() if folder is None else folder
+    # Before the first training there is none of the user's own.
+    records = list_mappers(place) if folder is not None or place.is_dir() else []
+    click.echo(json.dumps(records, indent=2) if as_json else mappers_text(str(place), records))

@@ -1,0 +1,167 @@
+"""precompute: an atlas of a generator."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .base import Command
+from .options import (
+    class_option,
+    clip_option,
+    device_option,
+    json_option,
+    output_option,
+    precision_option,
+    seed_option,
+    truncation_option,
+)
+
+if TYPE_CHECKING:
+    from ..engine.models.precision import Precision
+    from ..precompute.build import Method
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+    styleatlas precompute avatars --clip avatars -o my.h5 --images 16
+    styleatlas precompute ffhq.pkl --clip ViT-B-32.pt -o ffhq.h5 --dry-run
+    """,
+)
+@click.argument("generator")
+@clip_option("A file, a folder or a name; see above.", required=True)
+@output_option("ATLAS", "The atlas file to write.")
+@click.option("--images", default=100, show_default=True, help="Images a channel is measured on.")
+@click.option(
+    "--method",
+    type=click.Choice(["screened", "sweep", "jacobian"]),
+    default="screened",
+    show_default=True,
+    help="How; see above.",
+)
+@click.option(
+    "--probes",
+    type=int,
+    metavar="K",
+    help="Slopes along K directions of CLIP's space; 32 for screened, all for jacobian.",
+)
+@click.option(
+    "--reference-compat",
+    is_flag=True,
+    help="The table of StyleCLIP's public builders, their faults included, instead.",
+)
+@click.option(
+    "--refit",
+    type=int,
+    metavar="N",
+    help="Refit the rows from N composite directions at 8 renders each; see above.",
+)
+@click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
+@truncation_option("images")
+@click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
+@seed_option("the latents")
+@class_option
+@click.option(
+    "--prompts", "prompts_file", metavar="FILE", help="Add its phrases, one a line, to the bank."
+)
+@device_option
+@precision_option("the models", "float16")
+@click.option("--workers", default=1, show_default=True, help="Processes, each with a device.")
+@click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, local.")
+@click.option("--dry-run", is_flag=True, help="Tell what it would take, and draw nothing.")
+@json_option
+def precompute(
+    generator: str,
+    clip: str,
+    output: Path,
+    images: int,
+    method: Method,
+    probes: int | None,
+    reference_compat: bool,
+    refit: int | None,
+    strength: float,
+    truncation: float,
+    samples: int,
+    seed: int,
+    label: int | None,
+    prompts_file: str | None,
+    device: str | None,
+    precision: Precision | None,
+    workers: int,
+    ray: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Draw the atlas of a generator: what every style channel does in CLIP's space.
+
+    Once per generator and CLIP. A run that was interrupted or killed goes on where it stopped when
+    the same command is started again.
+
+    sweep moves every convolution and toRGB channel to both sides of its mean on each of the images,
+    renders and encodes: the reference, and the slowest. jacobian takes slopes at the images, all
+    channels at once: the fastest, and weak where a channel moves much. screened takes slopes,
+    sweeps the tenth of the channels that moves most, and audits the rest.
+
+    --refit, on top of any method, then moves tens of channels together, as edits do, and fits the
+    rows to what that shows; 1550 is a good number.
+
+    GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
+    wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
+    ViT-B-32/openai.
+    """
+    from ..engine.models.load import load_encoder, load_generator, pick_device
+    from ..engine.models.precision import pick_precision
+    from ..precompute.bench import Sources
+    from ..precompute.build import Settings, open_work
+    from ..precompute.build import precompute as build
+    from ..precompute.executors import open_executor
+    from ..precompute.reports import ProgressReport, estimate_text, summary, summary_text
+    from ..prompts.sets import prompt_set, read_phrases
+    from ..store.output import require_writable
+
+    if reference_compat:
+        given = click.get_current_context().get_parameter_source("method")
+        if given is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--reference-compat is a method of its own; leave out --method")
+        method = "reference"
+    settings = Settings(images, method, probes, strength, truncation, samples, seed, label, refit)
+    require_writable(output)
+    precision = pick_precision(precision, pick_device(device))
+    phrases = read_phrases(prompts_file) if prompts_file else ()
+    model = load_generator(generator, device, precision)
+    encoder = load_encoder(clip, device, precision)
+    prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
+    if dry_run:
+        from ..precompute.estimate import estimate
+
+        record = estimate(model, encoder, prompts, settings, workers)
+        click.echo(json.dumps(record, indent=2) if as_json else estimate_text(record))
+        return
+    with (
+        open_work(output, model, encoder, prompts, settings) as work,
+        open_executor(workers, ray, device) as executor,
+    ):
+        for complaint in work.complaints:
+            click.echo(complaint, err=True)
+        if work.done:
+            click.echo(f"resuming: {len(work.done)} of {work.total} blocks are done", err=True)
+        report = ProgressReport(sys.stderr, model.layout)
+        sources = Sources(generator, clip, precision)
+        try:
+            drawn = build(model, encoder, prompts, settings, report, work, executor, sources)
+            drawn.write(output)
+        except KeyboardInterrupt:
+            if work.done:
+                click.echo(f"\ninterrupted: {work.kept}", err=True)
+            raise
+        work.finish()
+    record = summary(drawn)
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **record}, indent=2))
+    else:
+        click.echo(summary_text(str(output), record))

@@ -1,0 +1,75 @@
+"""prompts: care for the prompt bank of an atlas."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ..store.errors import OutputError
+from ..store.registry import BUNDLES
+from .base import Group
+from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
+from .sources import encoder_loader, open_atlas
+
+
+@click.group(cls=Group)
+def prompts() -> None:
+    """Care for an atlas's prompt bank."""
+
+
+@prompts.command(
+    "add",
+    epilog="""
+    styleatlas prompts add ffhq.h5 pirates.txt --clip ViT-B-32.pt
+    styleatlas prompts add avatars more.txt -o my.h5
+    """,
+)
+@click.argument("atlas")
+@click.argument("file")
+@clip_option(OF_ATLAS)
+@output_option("OUT", "The atlas file to write; ATLAS itself if not given.", required=False)
+@device_option
+@json_option
+def prompts_add(
+    atlas: str, file: str, clip: str | None, output: Path | None, device: str | None, as_json: bool
+) -> None:
+    """Add the phrases of FILE to an atlas's prompt bank.
+
+    FILE is text in UTF-8 with a phrase a line; empty lines and lines that begin with # are passed
+    over, and - is standard input. Phrases of the bank are skipped. The others are embedded by
+    CLIP in the atlas's own templates; all else in the atlas stays as it is.
+    """
+    from ..engine.steering.texts import TextEmbedder, encode_with
+    from ..prompts.embed import extended
+    from ..prompts.sets import read_phrases, unknown
+    from ..store.atlas import atlas_path
+    from ..store.output import require_writable
+
+    target = Path(atlas_path(atlas)) if output is None else output
+    if target.resolve() in {bundle.atlas.resolve() for bundle in BUNDLES.values()}:
+        raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
+    require_writable(target)
+    phrases = read_phrases(file)
+    opened = open_atlas(atlas)
+    added = unknown(phrases, opened.prompts)
+    bank = opened.prompts
+    if added:
+        texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
+        encode = encode_with(texts.encoder)
+        hidden = not sys.stderr.isatty()
+        with click.progressbar(length=len(added), file=sys.stderr, hidden=hidden) as bar:
+            bank = extended(bank, added, texts.templates, encode, bar.update)
+    if added or output is not None:
+        replace(opened, prompts=bank).write(target)
+    skipped = len(phrases) - len(added)
+    if as_json:
+        answer = {"added": len(added), "skipped": skipped, "prompts": len(bank)}
+        click.echo(json.dumps({"output": str(target), **answer}, indent=2))
+    else:
+        click.echo(
+            f"{target}: {len(added)} prompts added, {skipped} skipped as known; {len(bank)} in all"
+        )

@@ -1,0 +1,169 @@
+"""query: what an atlas knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from .base import Group
+from .options import (
+    BEYOND_THE_BANK,
+    Decorator,
+    clip_option,
+    form_options,
+    neutral_option,
+    target_option,
+)
+from .sink import Form, answer
+from .sources import open_atlas, open_texts
+
+
+@click.group(cls=Group)
+def query() -> None:
+    """Ask an atlas questions."""
+
+
+def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--neutral, --target, and --clip for those that the bank lacks."""
+    for option in (
+        clip_option(BEYOND_THE_BANK),
+        target_option(required=True),
+        neutral_option(required=True),
+    ):
+        command = option(command)
+    return command
+
+
+def top_option(text: str = "How many.") -> Decorator:
+    return click.option("--top", default=20, show_default=True, help=text)
+
+
+@query.command(
+    "channels",
+    epilog="""
+    styleatlas query channels avatars --neutral "a face" --target "a face with a beard" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@top_option()
+@form_options
+def query_channels(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
+) -> None:
+    """Which channels a pair of prompts moves.
+
+    The score is the cosine of a channel's row with the text direction; consistency says how alike
+    the images are in it, strength how far the channel moves CLIP's embedding; expected is how far
+    it is expected to move along the text direction for each sigma of the channel.
+    """
+    opened, texts = open_texts(atlas, clip)
+    answer(opened.query_channels(texts.direction(neutral, target), top), form)
+
+
+@query.command(
+    "prompts",
+    epilog="""
+    styleatlas query prompts avatars b16.conv1:20 --top 5
+    styleatlas query prompts avatars b16.conv1 --top 5
+    """,
+)
+@click.argument("atlas")
+@click.argument("channel", metavar="CHANNEL|LAYER")
+@top_option("How many, to either side.")
+@form_options
+def query_prompts(atlas: str, channel: str, top: int, form: Form) -> None:
+    """What a channel or a layer means, in phrases.
+
+    Of a CHANNEL, written layer:number: the phrases it moves images towards and away from. The
+    confidence, 0 to 1, is the share of its row that other images would repeat, times the
+    probability that a row by chance scores lower with its best phrase.
+
+    Of a LAYER: the phrases that depend most on it. Share is its part in all that the atlas's
+    channels do along the phrase, movement how far CLIP's embedding moves along it as the layer's
+    channels vary by a sigma; then the channels that move most towards and away, and the confidence
+    of the stronger one.
+    """
+    opened = open_atlas(atlas)
+    records = opened.query_prompts(channel, top)
+    if records and records[0].get("consistency") == 0:
+        click.echo(f"{channel}: is dead: it never moved CLIP's embedding", err=True)
+    answer(records, form)
+
+
+@query.command(
+    "similar",
+    epilog="""
+    styleatlas query similar avatars --neutral "a face" --target "a face with glasses" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@top_option()
+@form_options
+def query_similar(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
+) -> None:
+    """Which phrases of the bank edit alike.
+
+    Both cosines compare a phrase with the target, as seen from the neutral prompt: in CLIP's space,
+    and of the edits' steps in style space, each channel counted by its strength. A phrase low in
+    the first and high in the second means something else and yet edits alike.
+    """
+    opened, texts = open_texts(atlas, clip)
+    text = texts.direction(neutral, target)
+    answer(opened.query_similar(texts.embed(neutral), text, top), form)
+
+
+@query.command(
+    "entangled",
+    epilog="""
+    styleatlas query entangled avatars --neutral "a face" --target "a bald face" --top 5
+    """,
+)
+@click.argument("atlas")
+@prompt_options
+@top_option("How many to either side.")
+@form_options
+def query_entangled(
+    atlas: str, neutral: str, target: str, clip: str | None, top: int, form: Form
+) -> None:
+    """What else an edit is expected to move.
+
+    Adds up what the atlas knows of the channels that `edit` would move, and lists the phrases that
+    the image moves towards or away from more than the prompts alone explain. Moves and explained
+    are cosines. Phrases about the target itself are left out.
+    """
+    from ..engine.steering.direction import find_direction
+
+    opened, texts = open_texts(atlas, clip)
+    text = texts.direction(neutral, target)
+    found = find_direction(opened, text, neutral=neutral, target=target)
+    answer(opened.query_entangled(found.delta(1.0), text, top), form)
+
+
+@query.command(
+    "compare",
+    epilog="""
+    styleatlas query compare avatars my.h5
+    """,
+)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@form_options
+def query_compare(a: str, b: str, form: Form) -> None:
+    """How alike two atlases of one generator are.
+
+    As a whole and layer by layer, of the channels in both: the median cosine of their rows, plain
+    and weighted by strength (with one CLIP only), the median correlation of their scores with the
+    phrases in both banks, the rank correlation of their strengths, the median consistencies, and
+    which share of the 30 channels that answer most to a phrase both name.
+    """
+    from ..store.describe import origin
+
+    one, other = open_atlas(a), open_atlas(b)
+    records = one.compare(other)
+    if form == "text":
+        click.echo(f"A  {origin(one)}\nB  {origin(other)}\n")
+    answer(records, form)

@@ -1,0 +1,160 @@
+"""sheet and report: channels and atlases in pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..store.registry import NAMES, bundle_of
+from .base import Command
+from .options import (
+    BEYOND_THE_BANK,
+    Numbers,
+    class_option,
+    clip_option,
+    device_option,
+    generator_option,
+    json_option,
+    neutral_option,
+    output_option,
+    seeds_option,
+    target_option,
+    truncation_option,
+)
+from .sources import encoder_loader, open_atlas, open_generator
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+    styleatlas sheet avatars b16.conv1:20 b32.torgb:45 --seed 1-4 -o sheet.png
+    styleatlas sheet avatars --top 5 --neutral "a face" --target "a face with a beard" -o beard.png
+    """,
+)
+@click.argument("atlas")
+@click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
+@click.option("--top", type=int, metavar="K", help="The K channels that the prompts move most.")
+@neutral_option()
+@target_option()
+@clip_option(BEYOND_THE_BANK)
+@generator_option()
+@seeds_option("1-4")
+@click.option(
+    "--steps",
+    type=Numbers(),
+    default="-10,-5,0,5,10",
+    show_default=True,
+    help="The columns, in sigma of the channel.",
+)
+@truncation_option()
+@class_option
+@output_option("PATH", "The PNG file to write.")
+@device_option
+@json_option
+def sheet(
+    atlas: str,
+    channels: tuple[str, ...],
+    top: int | None,
+    neutral: str | None,
+    target: str | None,
+    clip: str | None,
+    generator: str | None,
+    seeds: tuple[int, ...],
+    steps: tuple[float, ...],
+    truncation: float,
+    label: int | None,
+    output: Path,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Show what style channels do, as one PNG with their phrases beside them.
+
+    A row a seed, a column a step from the image's own style, as an edit steps. CHANNEL is written
+    layer:number; instead of channels, --top K with a pair of prompts shows those the pair moves
+    most. Large images are scaled down as the sheet grows.
+    """
+    from ..engine.models.sampling import styles_from_seeds
+    from ..engine.pages.channel_sheet import draw_sheet, require_sheet, sheet_records
+    from ..engine.pictures.sheet import require_png, save_png
+    from ..engine.steering.texts import TextEmbedder
+
+    asked = (top, neutral, target)
+    if bool(channels) == (None not in asked) or (channels and asked != (None, None, None)):
+        raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
+    require_png(output)
+    table = open_atlas(atlas)
+    scores = None
+    if top is None or neutral is None or target is None:
+        flats = [table.layout.parse(channel) for channel in channels]
+    else:
+        text = TextEmbedder(table, encoder_loader(table, clip, device)).direction(neutral, target)
+        found = table.query_channels(text, top)
+        flats = [table.layout.parse(record["channel"]) for record in found]
+        scores = [record["score"] for record in found]
+    require_sheet(table, len(flats) * len(seeds), steps)
+    model = open_generator(table, generator, device)
+    table.fingerprint.require_generator(model.identity)
+    styles = styles_from_seeds(model, seeds, truncation, label)
+    records = sheet_records(table, flats, scores)
+    save_png(draw_sheet(model, table, styles, seeds, records, steps), output)
+    if as_json:
+        answer = {"output": str(output), "seeds": seeds, "steps": steps, "channels": records}
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        counts = f"{len(flats)} x {len(seeds)} x {len(steps)}"
+        click.echo(f"{output}: {counts} images (channels, seeds, steps)")
+
+
+@click.command(
+    cls=Command,
+    epilog="""
+    styleatlas report avatars -o report.html
+    styleatlas report avatars -o report.html --neutral "a face" --target "a bald face"
+    """,
+)
+@click.argument("atlas")
+@output_option("PATH", "The HTML file to write.")
+@neutral_option("neutrals", multiple=True)
+@target_option("targets", multiple=True)
+@clip_option(BEYOND_THE_BANK)
+@generator_option(f"The atlas's generator, for pictures; known for {NAMES}.")
+@class_option
+@device_option
+def report(
+    atlas: str,
+    output: Path,
+    neutrals: tuple[str, ...],
+    targets: tuple[str, ...],
+    clip: str | None,
+    generator: str | None,
+    label: int | None,
+    device: str | None,
+) -> None:
+    """Write an atlas as one HTML page that opens anywhere and loads nothing.
+
+    Its origin, its layers, its strongest channels with their phrases, which layers answer to
+    which phrases, and, where the generator is at hand, what channels do in pictures. --neutral and
+    --target, given together and as often as wanted, add what each layer answers to that pair.
+    """
+    from ..engine.pages.atlas_report import PromptPair, report_html, require_html, write_report
+    from ..engine.steering.texts import TextEmbedder
+
+    if len(neutrals) != len(targets):
+        raise click.UsageError("give --neutral and --target equally often; they make up pairs")
+    require_html(output)
+    table = open_atlas(atlas)
+    texts = TextEmbedder(table, encoder_loader(table, clip, device))
+    both = zip(neutrals, targets, strict=True)
+    pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
+    figures = []
+    if generator or bundle_of(table.fingerprint.generator):
+        from ..engine.pages.channel_sheet import report_figures
+
+        figures = report_figures(open_generator(table, generator, device), table, label)
+    page = report_html(table, pairs, figures)
+    write_report(page, output)
+    click.echo(
+        f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures"
+    )

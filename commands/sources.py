@@ -1,0 +1,73 @@
+"""What commands work with, opened as their options name it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..store.errors import OptionError
+from ..store.registry import find_bundle
+
+if TYPE_CHECKING:
+    from ..engine.jobs.images import Images
+    from ..engine.models.protocols import Generator, JointEncoder
+    from ..engine.steering.texts import TextEmbedder
+    from ..store.atlas import Atlas
+
+
+def open_atlas(source: str) -> Atlas:
+    from ..store.atlas import Atlas
+
+    return Atlas.open(source)
+
+
+def open_texts(source: str, clip: str | None) -> tuple[Atlas, TextEmbedder]:
+    """An atlas, and what embeds prompts as it does."""
+    from ..engine.steering.texts import TextEmbedder
+
+    atlas = open_atlas(source)
+    return atlas, TextEmbedder(atlas, encoder_loader(atlas, clip, None))
+
+
+def encoder_loader(
+    atlas: Atlas, clip: str | None, device: str | None
+) -> Callable[[], JointEncoder]:
+    """Loads the CLIP named, or else the one whose name the atlas knows, when it is called."""
+
+    def load() -> JointEncoder:
+        from ..engine.models.load import load_encoder
+
+        return load_encoder(clip or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
+
+    return load
+
+
+def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
+    """The generator named, or else the one whose name the atlas knows."""
+    from ..engine.models.load import load_generator
+
+    known = generator or _known("generator", "--generator", atlas.fingerprint.generator.name)
+    return load_generator(known, device)
+
+
+def _known(what: str, option: str, name: str) -> str:
+    # A file is remembered by its stem; only names of open_clip's hold a slash.
+    if find_bundle(name) is None and "/" not in name:
+        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
+    return name
+
+
+def starting_images(
+    model: Generator,
+    seeds: tuple[int, ...],
+    latent: Path | None,
+    truncation: float,
+    label: int | None,
+) -> Images:
+    """What edits start from: the latents of a file or folder if one is named, else of seeds."""
+    from ..engine.jobs.images import Images
+
+    if latent is None:
+        return Images.of_seeds(model, seeds, truncation, label)
+    return Images.of_file(model, latent, truncation, label)
