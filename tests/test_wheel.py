@@ -35,6 +35,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_runs_the_first_steps_of_the_demo(environment: Path, tmp_path: Path) -> None:
     styleatlas = environment / "styleatlas"
     assert "avatars" in run(styleatlas, "--help", cwd=tmp_path)
+    assert run(environment / "python", "-m", "styleatlas", "--version", cwd=tmp_path) == run(
+        styleatlas, "--version", cwd=tmp_path
+    )
     assert "FAIL" not in run(styleatlas, "verify", "avatars", cwd=tmp_path)
     prompts = ["--neutral", "a face", "--target", "a face with glasses"]
     assert "conv" in run(styleatlas, "query", "channels", "avatars", *prompts, cwd=tmp_path)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,6 +15,8 @@ from styleatlas.cli import main
 from styleatlas.prompts import sets
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
+
+from .edit_calls import ALPHA, EASY, PAIR, pixels
 
 # Run as a user's shell would, then say which heavy libraries were imported.
 WATCHED = """
@@ -69,6 +73,19 @@ def process() -> Process:
 
 
 @pytest.fixture
+def answer(run: Run) -> Callable[..., str]:
+    """Call the command line, which must succeed without a word on stderr; returns stdout."""
+
+    def answer(*arguments: object) -> str:
+        result = run(*arguments)
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        return result.stdout
+
+    return answer
+
+
+@pytest.fixture
 def refused(run: Run, tmp_path: Path) -> Callable[..., str]:
     """Run a command that must fail: exit code 1, one line on stderr that begins with the command,
     nothing on stdout, no file made or changed. Returns the message behind the command."""
@@ -102,3 +119,63 @@ def tiny_path(tiny_atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Pa
     path = tmp_path_factory.mktemp("atlas") / "tiny.h5"
     tiny_atlas.write(path)
     return path
+
+
+@pytest.fixture
+def draw_to(answer, tiny_path, checkpoint):
+    """Edit into a path, with no prompts of its own; returns stdout."""
+
+    def draw_to(path: Path, *options: object) -> str:
+        return answer("edit", tiny_path, "--generator", checkpoint, *options, "-o", path)
+
+    return draw_to
+
+
+@pytest.fixture
+def edit(draw_to, tmp_path):
+    """Edit and return the picture's pixels."""
+
+    def edit(*options: object) -> np.ndarray:
+        path = tmp_path / "out.png"
+        draw_to(path, *PAIR, *EASY, *ALPHA, *options)
+        return pixels(path)
+
+    return edit
+
+
+@pytest.fixture
+def refused_edit(refused, tiny_path, checkpoint, tmp_path):
+    """Edit in vain and return the message; a later option replaces an earlier one."""
+
+    def refused_edit(*options: object, atlas=tiny_path) -> str:
+        fixed = (*PAIR, "--generator", checkpoint, *EASY, *ALPHA, "-o", tmp_path / "out.png")
+        return refused("edit", atlas, *fixed, *options)
+
+    return refused_edit
+
+
+@pytest.fixture
+def usage_error(run, tiny_path, checkpoint, tmp_path):
+    """Call edit in a wrong way and return what it says."""
+
+    def usage_error(*options: object) -> str:
+        path = tmp_path / "out.png"
+        result = run("edit", tiny_path, "--generator", checkpoint, *options, "-o", path)
+        assert result.exit_code == 2, result.output
+        assert not path.exists() and result.stdout == ""
+        return result.stderr.partition("Error: ")[2]
+
+    return usage_error
+
+
+@pytest.fixture
+def avatars(run, tmp_path):
+    """Edit the embedded avatars and return the record and the notes."""
+
+    def avatars(*options: object) -> tuple[dict, str]:
+        path = tmp_path / "avatars.png"
+        told = run("edit", "avatars", *options, "--json", "-o", path)
+        assert told.exit_code == 0, told.output
+        return json.loads(told.stdout), told.stderr
+
+    return avatars

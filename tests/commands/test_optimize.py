@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleatlas.engine.fallbacks.optimise import Optimisation
 from styleatlas.engine.jobs import optimise as optimise_job
 from styleatlas.engine.jobs import optimise_state as optimise_file
 from styleatlas.engine.jobs.optimise_state import StateFile
@@ -30,14 +29,15 @@ def optimize(run):
 
 @pytest.fixture
 def interrupted(optimize, monkeypatch):
-    """An optimisation to `path` that ends by Ctrl-C after three steps, its state kept."""
+    """An optimisation to `path` that ends by Ctrl-C after three steps, its state kept, all of it
+    or the tensors named."""
 
-    def interrupted(path: Path) -> Path:
+    def interrupted(path: Path, *names: str) -> Path:
         monkeypatch.setattr(optimise_file, "_EVERY", 0.0)
         save, steps = StateFile.save, []
 
         def stopping(place, state):
-            save(place, state)
+            save(place, {name: state[name] for name in names or state})
             steps.append(state)
             if len(steps) == 3:
                 raise KeyboardInterrupt
@@ -159,9 +159,8 @@ def test_damaged_state_is_refused_in_one_line(optimize, interrupted, tmp_path, a
     assert "delete" in last and ".work" in last
 
 
-def test_state_of_another_shape_is_refused(optimize, interrupted, tmp_path, monkeypatch):
-    interrupted(tmp_path / "o.png")
-    monkeypatch.setattr(Optimisation, "_fresh", lambda self, n: {})
+def test_state_of_another_shape_is_refused(optimize, interrupted, tmp_path):
+    interrupted(tmp_path / "o.png", "step")
     result = optimize("-o", tmp_path / "o.png")
     assert result.exit_code == 1 and "cannot be resumed" in result.stderr
 
@@ -194,13 +193,13 @@ def test_bad_input_is_explained_in_one_line(optimize, tmp_path, monkeypatch, opt
 
 
 def test_diverged_image_is_told(optimize, tmp_path, monkeypatch):
-    seen = optimise_job._record
+    optimise = optimise_job.optimise
 
-    def diverged(images, job, made, warm, chances):
-        record = seen(images, job, made, warm, chances)
+    def diverged(*arguments, **options):
+        record, styles = optimise(*arguments, **options)
         record["images"][0]["stopped"] = "diverged"
-        return record
+        return record, styles
 
-    monkeypatch.setattr(optimise_job, "_record", diverged)
+    monkeypatch.setattr(optimise_job, "optimise", diverged)
     result = optimize("-o", tmp_path / "o.png")
     assert 'seed 2, "a bald face": diverged at step 4' in result.stdout

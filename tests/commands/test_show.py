@@ -16,13 +16,6 @@ from styleatlas.store.registry import EMBEDDED
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
 
-def made(run, *arguments) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    return result.stdout
-
-
 @pytest.fixture
 def png(tmp_path):
     return tmp_path / "sheet.png"
@@ -36,11 +29,11 @@ def page(tmp_path):
 # sheet
 
 
-def test_sheet_shows_the_channels_named(run, tiny_path, tiny_atlas, checkpoint, png):
+def test_sheet_shows_the_channels_named(answer, tiny_path, tiny_atlas, checkpoint, png):
     labels = [tiny_atlas.layout.label(flat) for flat in (2, 9)]
     options = ("--generator", checkpoint, "--seed", "3,5", "--truncation", "0.5")
-    answer = made(run, "sheet", tiny_path, *labels, *options, "-o", png, "--steps", "-4,0")
-    assert answer == f"{png}: 2 x 2 x 2 images (channels, seeds, steps)\n"
+    told = answer("sheet", tiny_path, *labels, *options, "-o", png, "--steps", "-4,0")
+    assert told == f"{png}: 2 x 2 x 2 images (channels, seeds, steps)\n"
     generator = load_generator(checkpoint, "cpu")
     styles = styles_from_seeds(generator, [3, 5], 0.5)
     records = sheet_records(tiny_atlas, [2, 9])
@@ -49,9 +42,11 @@ def test_sheet_shows_the_channels_named(run, tiny_path, tiny_atlas, checkpoint, 
         assert np.array_equal(np.asarray(picture), np.asarray(known))
 
 
-def test_sheet_shows_the_channels_a_prompt_moves_most(run, tiny_path, tiny_atlas, checkpoint, png):
+def test_sheet_shows_the_channels_a_prompt_moves_most(
+    answer, tiny_path, tiny_atlas, checkpoint, png
+):
     options = ("--generator", checkpoint, "--top", 3, "--seed", "1", "-o", png, "--json")
-    record = json.loads(made(run, "sheet", tiny_path, *PAIR, *options))
+    record = json.loads(answer("sheet", tiny_path, *PAIR, *options))
     found = tiny_atlas.query_channels(tiny_atlas.direction(PAIR[1], PAIR[3]), 3)
     assert [c["channel"] for c in record["channels"]] == [c["channel"] for c in found]
     scores = [c["score"] for c in record["channels"]]
@@ -128,22 +123,22 @@ def test_report_without_a_generator_is_written_without_torch(process, countable_
     assert "a picture channel7" in text and "<img" not in text
 
 
-def test_report_with_a_generator_shows_its_channels(run, tiny_path, checkpoint, page):
-    answer = made(run, "report", tiny_path, "--generator", checkpoint, "-o", page)
-    assert answer.endswith(" 5 channels in pictures\n")
+def test_report_with_a_generator_shows_its_channels(answer, tiny_path, checkpoint, page):
+    told = answer("report", tiny_path, "--generator", checkpoint, "-o", page)
+    assert told.endswith(" 5 channels in pictures\n")
     assert page.read_text("utf-8").count('<img src="data:image/png;base64,') == 5
 
 
-def test_report_of_the_embedded_atlas_needs_no_generator_named(run, page):
-    made(run, "report", EMBEDDED.name, "-o", page)
+def test_report_of_the_embedded_atlas_needs_no_generator_named(answer, page):
+    answer("report", EMBEDDED.name, "-o", page)
     text = page.read_text("utf-8")
     assert text.count("<img ") == 8
     assert Atlas.open(EMBEDDED.atlas).fingerprint.generator.sha256 in text
 
 
-def test_report_draws_every_pair_of_prompts(run, countable_path, page):
+def test_report_draws_every_pair_of_prompts(answer, countable_path, page):
     other = ("--neutral", "something else", "--target", "a picture")
-    made(run, "report", countable_path, *PAIR, *other, "-o", page)
+    answer("report", countable_path, *PAIR, *other, "-o", page)
     text = page.read_text("utf-8")
     assert "“a picture” → “a picture channel7”" in text
     assert "“something else” → “a picture”" in text

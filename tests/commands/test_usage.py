@@ -1,4 +1,4 @@
-"""Help, wrong usage, and which libraries a command imports."""
+"""Help, wrong usage, and what a command imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from styleatlas import __version__
 from styleatlas.cli import main
-from styleatlas.commands.options import Numbers, Seeds
 from styleatlas.commands.query import query
 
 COMMANDS = [
@@ -48,6 +47,57 @@ def leaves(group: click.Group, path: str = "") -> list[str]:
 
 def test_every_command_is_known_here():
     assert sorted(leaves(main)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_of_all_says_of_a_command_what_its_own_help_does(name):
+    command = main.get_command(click.Context(main), name)
+    for width in (20, 45, 70, 500):
+        told = main.commands[name].get_short_help_str(width)
+        assert told == command.get_short_help_str(width)
+
+
+def test_help_of_all_imports_no_command_and_that_of_one_no_other():
+    code = """
+import sys
+from styleatlas.cli import main
+def imported():
+    return sorted(name for name in sys.modules if name.startswith("styleatlas.commands."))
+for arguments in (["--help"], ["verify", "--help"]):
+    main(arguments, standalone_mode=False)
+    print(imported(), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    of_all, of_one = done.stderr.splitlines()
+    assert of_all == "['styleatlas.commands.base']"
+    parts = ("base", "files", "options", "sources")
+    assert of_one == str([f"styleatlas.commands.{part}" for part in parts])
+
+
+def test_no_help_imports_a_heavy_library():
+    code = f"""
+import sys
+from styleatlas.cli import main
+for command in {COMMANDS}:
+    main([*command.split(), "--help"], standalone_mode=False)
+heavy = {{"torch", "open_clip", "numpy", "h5py", "faiss", "PIL", "scipy"}}
+print(sorted(heavy & sys.modules.keys()), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["styleatlas", "styleatlas.cli"])
+def test_module_is_the_same_program(run, module):
+    def called(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    for arguments in (("--version",), ("info", "none.h5"), ("edit",)):
+        done, known = called(*arguments), run(*arguments)
+        assert done.returncode == known.exit_code
+        assert done.stdout == known.stdout
+        assert done.stderr.replace(f"python -m {module}", "styleatlas") == known.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -113,47 +163,6 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(run, arguments):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Usage: styleatlas" in result.stderr and "Error: " in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [
-        ("3", (3,)),
-        ("1-4", (1, 2, 3, 4)),
-        ("7-7", (7,)),
-        ("1-3, 17,2", (1, 2, 3, 17, 2)),
-        ("0", (0,)),
-        ("4294967296", (4294967296,)),  # left to the check of the seed's range
-    ],
-)
-def test_seeds_and_ranges_are_read_in_order(text, seeds):
-    assert Seeds().convert(text, None, None) == seeds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "x", "1,", "-1", "1-", "1--2", "1-2-3", "1.5", "²", "٣", "9" * 5000]
-)
-def test_what_is_no_seed_is_refused(text):
-    with pytest.raises(click.BadParameter, match="is not a seed or a range such as 1-8 or 1-4,17"):
-        Seeds().convert(text, None, None)
-
-
-@pytest.mark.parametrize("text", ["8-1", "1-10001", "0-99999999999"])
-def test_range_backwards_or_without_end_is_refused(text):
-    with pytest.raises(click.BadParameter, match="is not a range of up to 10,000 seeds"):
-        Seeds().convert(text, None, None)
-
-
-def test_seeds_without_end_are_refused():
-    with pytest.raises(click.BadParameter, match="it holds more than 100,000 seeds"):
-        Seeds().convert(",".join(["0-9999"] * 11), None, None)
-
-
-def test_numbers_are_separated_by_commas():
-    assert Numbers().convert("-2,0, 4.5,1e1", None, None) == (-2.0, 0.0, 4.5, 10.0)
-    for text in ("", "1,", "one", "1 2"):
-        with pytest.raises(click.BadParameter, match="is not a number, or numbers separated by"):
-            Numbers().convert(text, None, None)
 
 
 @pytest.mark.parametrize(

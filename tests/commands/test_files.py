@@ -1,9 +1,10 @@
-"""Real checkpoints on the command line: info, convert, and the trip from a pickle to a picture."""
+"""info, convert and verify, and the trip from a pickle to a picture."""
 
 from __future__ import annotations
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -133,3 +134,53 @@ def test_class_that_the_generator_does_not_have_is_refused(
     assert message == "class 3: this generator has classes 0 to 2"
     message = refused("precompute", checkpoint, *options, "--class", 0)
     assert message == "class 0: this generator is not conditional"
+
+
+def test_info_shows_models_settings_and_layers(answer, countable_path, countable_atlas):
+    text = answer("info", countable_path)
+    for part in ("countable 0", "countable clip 0", "b8.torgb", '"method": "sweep"'):
+        assert part in text
+    record = json.loads(answer("info", countable_path, "--json"))
+    assert record["swept_channels"] == 12
+    assert record["clip"]["sha256"] == countable_atlas.fingerprint.clip.sha256
+
+
+def test_verify_shows_every_check(answer, countable_path):
+    lines = answer("verify", countable_path).splitlines()
+    assert len(lines) == 15 and all(line.startswith("ok  ") for line in lines)
+    checks = json.loads(answer("verify", countable_path, "--json"))
+    assert all(check["ok"] for check in checks)
+    assert checks[8]["name"] == "/relevance/rows"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_verify_names_a_flipped_byte_in_one_line_and_exits_with_1(run, countable_path, as_json):
+    with h5py.File(countable_path) as file:
+        offset = file["/relevance/rows"].id.get_offset()
+    damaged = bytearray(countable_path.read_bytes())
+    damaged[offset + 100] ^= 1
+    countable_path.write_bytes(damaged)
+    result = run("verify", countable_path, *["--json"] * as_json)
+    assert result.exit_code == 1
+    start = f"styleatlas verify: {countable_path}: /relevance/rows: does not match its sha256"
+    assert result.stderr.startswith(start) and result.stderr.count("\n") == 1
+    if as_json:
+        failed = [check["name"] for check in json.loads(result.stdout) if not check["ok"]]
+        assert failed == ["/relevance/rows", "contents"]
+    else:
+        assert "FAIL  /relevance/rows" in result.stdout
+
+
+def test_verify_of_what_is_no_atlas_names_the_file_once(run, tmp_path):
+    path = tmp_path / "none.h5"
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"styleatlas verify: {path}: no such file; check the path")
+    assert result.stderr.count(str(path)) == 1 and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["style/std", "relevance/rows", "prompts/embedding"])
+def test_nan_in_a_table_is_refused(refused, countable_path, name):
+    with h5py.File(countable_path, "r+") as file:
+        file[name][0] = np.nan
+    assert f"/{name}: does not match its sha256" in refused("info", countable_path)
