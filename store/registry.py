@@ -9,8 +9,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .fingerprint import ModelIdentity
+if TYPE_CHECKING:
+    from .fingerprint import ModelIdentity
 
 _ZOO = Path(__file__).parents[1] / "zoo"
 

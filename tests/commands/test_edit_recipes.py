@@ -152,9 +152,10 @@ def spoiled(draw_to, tmp_path):
     def spoiled(**changes: object) -> Path:
         parts = {name: value for name, value in changes.items() if name in Recipe.__annotations__}
         options = {name: value for name, value in changes.items() if name not in parts}
-        if options:
+        seeds = {"seeds": options.pop("seeds")} if "seeds" in options else {}
+        if options or seeds:
             parts["options"] = {**recipe.options, **options}
-            parts["inputs"] = {k: v for k, v in recipe.inputs.items() if k not in options}
+            parts["inputs"] = {**recipe.inputs, **seeds}
         path = tmp_path / "spoiled.png"
         save_png(Image.new("RGB", (4, 4)), path, replace(recipe, **parts))
         return path
