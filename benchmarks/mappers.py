@@ -27,8 +27,9 @@ from styleatlas.engine.jobs.mapper import applied_sheet, apply_mapper
 from styleatlas.engine.models.identity import load_identity
 from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
 from styleatlas.engine.pictures.sheet import save_png
+from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
-from styleatlas.precompute.mappers import Trainer, TrainSettings, train
+from styleatlas.precompute.mappers import Trainer, train
 from styleatlas.store.records import text_table
 from styleatlas.store.registry import EMBEDDED
 

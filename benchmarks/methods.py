@@ -34,7 +34,9 @@ from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.evaluation.scores import EditCounts, Predictions, rounded, share
 from styleatlas.engine.evaluation.summary import plain
 from styleatlas.engine.fallbacks.mapper import summarise_mapper, write_mapper
-from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation, OptimiseSettings, Start
+from styleatlas.engine.fallbacks.moves import Start
+from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation
+from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
 from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
 from styleatlas.engine.models.identity import Identity
 from styleatlas.engine.models.sampling import render_batches, w_from_seeds
@@ -42,8 +44,9 @@ from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import EditMethod
 from styleatlas.precompute.mapper_reports import TrainingReport
+from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
-from styleatlas.precompute.mappers import Trainer, TrainSettings, train
+from styleatlas.precompute.mappers import Trainer, train
 from styleatlas.store.records import text_table
 from styleatlas.store.registry import EMBEDDED
 

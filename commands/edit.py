@@ -203,11 +203,11 @@ def edit(
             raise InputError(f"{from_picture}: {error}") from error
     if styles is not None:
         require_styles_file(styles)
-    table = open_atlas(atlas)
+    opened = open_atlas(atlas)
     if recipe:
-        recipe.require_atlas(table)
-    model = open_generator(table, generator, device)
-    editor = Editor(table, model, encoder_loader(table, clip, device))
+        recipe.require_atlas(opened)
+    model = open_generator(opened, generator, device)
+    editor = Editor(opened, model, encoder_loader(opened, clip, device))
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:
         raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")

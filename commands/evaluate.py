@@ -77,8 +77,8 @@ def evaluate(
     from ..engine.evaluation.suite import read_suite
     from ..engine.evaluation.summary import evaluation_record, summary_text
 
-    table = open_atlas(atlas)
-    bundle = bundle_of(table.fingerprint.generator)
+    opened = open_atlas(atlas)
+    bundle = bundle_of(opened.fingerprint.generator)
     tried = edits or (bundle.suite if bundle else None)
     judge = judge or (bundle.name if bundle and bundle.judge else None)
     if tried is None or judge is None:
@@ -86,9 +86,9 @@ def evaluate(
         raise OptionError(f"{missing}: none is known for this atlas; name one by --{missing}")
     suite = read_suite(tried)
     compared = open_atlas(reference) if reference else None
-    model = open_generator(table, generator, device)
-    editor = Editor(table, model, encoder_loader(table, clip, device)())
-    seeing = judge_for(judge, table, suite, device)
+    model = open_generator(opened, generator, device)
+    editor = Editor(opened, model, encoder_loader(opened, clip, device)())
+    seeing = judge_for(judge, opened, suite, device)
     require_folder(output)
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=1, file=sys.stderr, hidden=hidden) as bar:

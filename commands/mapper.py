@@ -126,8 +126,9 @@ def mapper_train(
     from ..engine.models.load import load_encoder, load_generator, pick_device
     from ..engine.models.precision import pick_precision
     from ..precompute.mapper_reports import TrainingReport, training_record, training_text
+    from ..precompute.mapper_settings import TrainSettings
     from ..precompute.mapper_state import TrainingFile
-    from ..precompute.mappers import Trainer, TrainSettings, train
+    from ..precompute.mappers import Trainer, train
     from ..store.output import require_writable
 
     settings = TrainSettings(**options)

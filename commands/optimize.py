@@ -136,7 +136,7 @@ def optimize(
     when the same command is started again.
     """
     from ..engine.editor import Editor
-    from ..engine.fallbacks.optimise import OptimiseSettings
+    from ..engine.fallbacks.optimise_settings import OptimiseSettings
     from ..engine.jobs.optimise import OptimiseJob, optimise, optimise_summary
     from ..engine.models.identity import load_identity, usual_identity
     from ..engine.models.latents import require_styles_file, write_styles

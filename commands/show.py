@@ -84,21 +84,21 @@ def sheet(
     if bool(channels) == (None not in asked) or (channels and asked != (None, None, None)):
         raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
     require_png(output)
-    table = open_atlas(atlas)
+    opened = open_atlas(atlas)
     scores = None
     if top is None or neutral is None or target is None:
-        flats = [table.layout.parse(channel) for channel in channels]
+        flats = [opened.layout.parse(channel) for channel in channels]
     else:
-        text = TextEmbedder(table, encoder_loader(table, clip, device)).direction(neutral, target)
-        found = table.query_channels(text, top)
-        flats = [table.layout.parse(record["channel"]) for record in found]
+        text = TextEmbedder(opened, encoder_loader(opened, clip, device)).direction(neutral, target)
+        found = opened.query_channels(text, top)
+        flats = [opened.layout.parse(record["channel"]) for record in found]
         scores = [record["score"] for record in found]
-    require_sheet(table, len(flats) * len(seeds), steps)
-    model = open_generator(table, generator, device)
-    table.fingerprint.require_generator(model.identity)
+    require_sheet(opened, len(flats) * len(seeds), steps)
+    model = open_generator(opened, generator, device)
+    opened.fingerprint.require_generator(model.identity)
     styles = styles_from_seeds(model, seeds, truncation, label)
-    records = sheet_records(table, flats, scores)
-    save_png(draw_sheet(model, table, styles, seeds, records, steps), output)
+    records = sheet_records(opened, flats, scores)
+    save_png(draw_sheet(model, opened, styles, seeds, records, steps), output)
     if as_json:
         answer = {"output": str(output), "seeds": seeds, "steps": steps, "channels": records}
         click.echo(json.dumps(answer, indent=2))
@@ -144,16 +144,16 @@ def report(
     if len(neutrals) != len(targets):
         raise click.UsageError("give --neutral and --target equally often; they make up pairs")
     require_html(output)
-    table = open_atlas(atlas)
-    texts = TextEmbedder(table, encoder_loader(table, clip, device))
+    opened = open_atlas(atlas)
+    texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
     both = zip(neutrals, targets, strict=True)
     pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
     figures = []
-    if generator or bundle_of(table.fingerprint.generator):
+    if generator or bundle_of(opened.fingerprint.generator):
         from ..engine.pages.channel_sheet import report_figures
 
-        figures = report_figures(open_generator(table, generator, device), table, label)
-    page = report_html(table, pairs, figures)
+        figures = report_figures(open_generator(opened, generator, device), opened, label)
+    page = report_html(opened, pairs, figures)
     write_report(page, output)
     click.echo(
         f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures"

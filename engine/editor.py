@@ -19,7 +19,7 @@ from .models.protocols import Generator, JointEncoder
 from .models.sampling import batch_size
 from .models.subject import Subject
 from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
-from .steering.decompose import spell
+from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
 from .steering.texts import TextEmbedder
@@ -133,7 +133,7 @@ class Editor:
         if edit.weight < 0 or bank.find(edit.target) is not None:
             return (edit,)
         neutral, target = (self.texts.embed(text) for text in (edit.neutral, edit.target))
-        said = spell(bank, neutral, target, _product)
+        said = decompose(bank, neutral, target, _product)
         if len(said.phrases) < 2 or said.left > UNSAID:
             return (edit,)
         return tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...store.records import Record
 from ..pages.charts import Markup, element, join
-from ..pages.html import figure, note, page, said, table
+from ..pages.html import figure, html_table, note, page, said
 from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread
@@ -92,7 +92,9 @@ def _ways(record: Record) -> Markup:
         "preservation add up to most. Similarity is that of the movement in the space of the "
         "atlas's own CLIP with the text direction."
     )
-    return join(note(remark), figure(trade_off(record["ways"]), None), table(heads, rows, words=1))
+    return join(
+        note(remark), figure(trade_off(record["ways"]), None), html_table(heads, rows, words=1)
+    )
 
 
 def _against(record: Record) -> Markup:
@@ -119,7 +121,7 @@ def _against(record: Record) -> Markup:
         "Points of percent, with 95 % intervals of the difference on the same images. A dash: the "
         "way never reaches the default's success, or in too few resamples for an interval."
     )
-    return join(note(remark), table(heads, rows, words=1))
+    return join(note(remark), html_table(heads, rows, words=1))
 
 
 def _edits(record: Record) -> Markup:
@@ -167,7 +169,7 @@ def _edits(record: Record) -> Markup:
         f"{LEAST_PRESERVATION:g} %. To the right the paper's rule at alpha {alpha:g}, which suits "
         "it best over all edits."
     )
-    return join(note(remark), table(heads, rows, words=1))
+    return join(note(remark), html_table(heads, rows, words=1))
 
 
 def _measured(row: Record) -> list[str]:
@@ -201,7 +203,7 @@ def _keep(keep: Record) -> Markup:
         f"movement: {spread(keep['clip_drift_left'])} %, together "
         f"{spread(keep['clip_shift_left'])} %, of the changes {spread(keep['judge_drift_left'])} %."
     )
-    return join(note(remark), table(heads, rows, words=2))
+    return join(note(remark), html_table(heads, rows, words=2))
 
 
 def _images(record: Record, strips: Sequence[Strip]) -> Markup:

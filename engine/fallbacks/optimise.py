@@ -20,107 +20,18 @@ from ..models.identity import Identity
 from ..models.memory import give_back, is_out_of_memory, too_small
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import batch_size
-from ..networks.style import Space
 from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
+from .moves import Moves, Start
+from .optimise_settings import OptimiseSettings
 
-SPACES: tuple[Space, ...] = ("s", "w", "w+")
-L2 = {"s": 0.001, "w": 0.008, "w+": 0.008}
-"""The weight of the squared length, whose unit is a sigma of each channel in style space."""
 LOSSES = ("loss", "clip", "directional", "l2", "identity", "probability")
 """What is told of every step; the last is CLIP's probability of the target, and no loss."""
 
-_RISE, _FALL = 0.05, 0.25  # shares of the steps: the learning rate's ramp up and down
 _GAIN = 2e-3  # of the loss: patience is for steps that gain less, all together
 _GRADIENTS = 4  # a gradient holds about as much as this many renders
-_MAX_STEPS = 10_000
 
 RUNNING, STEPS, PLATEAU, DIVERGED = range(4)
 STOPPED = ("running", "steps", "plateau", "diverged")
-
-
-@dataclass(frozen=True)
-class OptimiseSettings:
-    """How to optimise.
-
-    Args:
-        space: what is optimised: w, one row for all layers; w+, a row a layer; s, style space in
-            units of each channel's sigma.
-        steps: at most.
-        learning_rate: of Adam, at its highest; it rises over the first twentieth and falls by a
-            cosine over the last quarter of the steps (StyleCLIP's ramp).
-        l2: weight of the sum of the squares of the step; by the space if not given.
-        identity: weight of the identity loss.
-        directional: weight of the directional loss; 0 leaves StyleCLIP's own losses.
-        crops: random crops of each image that CLIP sees besides it.
-        freeze: layers that keep their styles: names, patterns such as `b32.*`, kinds.
-        patience: steps without a gain after which an image stops.
-        seed: of the crops.
-
-    Raises:
-        OptionError: a number out of its range, or an unknown space.
-    """
-
-    space: Space = "s"
-    steps: int = 60
-    learning_rate: float = 0.1
-    l2: float | None = None
-    identity: float = 0.005
-    directional: float = 1.0
-    crops: int = 0
-    freeze: tuple[str, ...] = ()
-    patience: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise OptionError(f"space {self.space!r}: is unknown; use one of {', '.join(SPACES)}")
-        if isinstance(self.freeze, str):
-            raise OptionError("freeze: is one text; give a tuple of them")
-        for name, low, high in (
-            ("steps", 1, _MAX_STEPS),
-            ("crops", 0, 64),
-            ("patience", 1, _MAX_STEPS),
-            ("seed", 0, 2**32 - 1),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise OptionError(f"{name} {value}: must be a whole number from {low} to {high}")
-        for name in ("learning_rate", "l2", "identity", "directional"):
-            value = getattr(self, name)
-            least = 1e-6 if name == "learning_rate" else 0
-            if value is not None and not least <= value <= 1000:
-                raise OptionError(
-                    f"{name.replace('_', ' ')} {value:g}: must lie between {least:g} and 1000"
-                )
-
-    @property
-    def l2_weight(self) -> float:
-        """Given, or that of the space."""
-        return L2[self.space] if self.l2 is None else self.l2
-
-    def learning_rate_at(self, step: int) -> float:
-        """Of a step, counted from 0 (StyleCLIP, `optimization/`)."""
-        done = (step + 1) / (self.steps + 1)
-        fall = min(1.0, (1 - done) / _FALL)
-        return self.learning_rate * (0.5 - 0.5 * math.cos(math.pi * fall)) * min(1, done / _RISE)
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """What n rows start from.
-
-    Args:
-        styles: of the images as they are, (n, C).
-        target, neutral: unit embeddings of each row's prompts, (n, D).
-        w: of the same images (n, num_ws, w_dim), for optimisation in w and w+.
-        warm: styles (n, C) to begin at, such as a direction's result; `styles` if not given.
-    """
-
-    styles: Tensor
-    target: Tensor
-    neutral: Tensor
-    w: Tensor | None = None
-    warm: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +85,7 @@ class Optimisation:
     ) -> None:
         self._generator, self._encoder, self._identity = generator, encoder, identity
         self._settings = settings
-        self._moves = _Moves(generator, start, sigma, settings)
+        self._moves = Moves(generator, start, sigma, settings)
         # Out of inference mode, whose tensors no gradient can be taken through.
         self._target, self._neutral = (
             x.to(generator.device).float().clone() for x in (start.target, start.neutral)
@@ -387,53 +298,6 @@ class Optimisation:
         past = torch.tensor(self._kept)[None] > self._state["best"][:, None]  # (n, k)
         past = past.view(*past.shape, *[1] * (path.ndim - 2))
         return torch.where(past, best[:, None], path)
-
-
-class _Moves:
-    """How steps in a space move the styles of rows."""
-
-    def __init__(
-        self, generator: Generator, start: Start, sigma: Tensor, settings: OptimiseSettings
-    ) -> None:
-        self._generator, self._space = generator, settings.space
-        device = generator.device
-        self.before = start.styles.to(device).float().clone()
-        warm = start.styles if start.warm is None else start.warm
-        self._offset = warm.to(device).float().clone() - self.before
-        frozen = generator.layout.matching(settings.freeze) if settings.freeze else None
-        free = torch.ones(self.before.shape[1], device=device)
-        if frozen is not None:
-            free = 1 - torch.from_numpy(frozen).to(free)
-            if not free.any():
-                raise OptionError("freeze: leaves no layer to move; name fewer")
-        self._free = free
-        self._sigma = sigma.to(device).float().clone() * free
-        if settings.space == "s":
-            return
-        if start.w is None:
-            raise OptionError(
-                f"space {settings.space}: needs w, and these images are of styles alone; choose "
-                "space s, or give seeds, z or w"
-            )
-        self._w = start.w.to(device).float().clone()  # (n, num_ws, w_dim)
-        with torch.no_grad():
-            self._mapped = generator.styles(self._w)
-
-    def first(self) -> Tensor:
-        """The step to begin at: (n, C) in style space, (n, 1 or num_ws, w_dim) in w or w+."""
-        if self._space != "s":
-            rows = self._w[:, :1] if self._space == "w" else self._w
-            return torch.zeros_like(rows)
-        moving = self._sigma > 0
-        return torch.where(moving, self._offset / torch.where(moving, self._sigma, 1), 0)
-
-    def styles(self, step: Tensor, rows: Tensor) -> Tensor:
-        """The styles (r, C) of rows (r,) after a step; differentiable."""
-        at = rows.to(self.before.device)
-        if self._space == "s":
-            return self.before[at] + step * self._sigma
-        moved = self._generator.styles(self._w[at] + step) - self._mapped[at]
-        return self.before[at] + self._free * (self._offset[at] + moved)
 
 
 def _gradient(step: Tensor) -> Tensor:

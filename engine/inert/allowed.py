@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .machine import Allowed, Global, Machine, Symbol, Unbuilt
+from .machine import (
+    Allowed,
+    Global,
+    Machine,
+    Symbol,
+    Unbuilt,
+)
 from .objects import InertObject, InertTensor, Storage, checked_lengths
 from .stream import read_stream
 

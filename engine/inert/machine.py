@@ -19,19 +19,15 @@ from typing import Any
 import torch
 
 from ...store.errors import CheckpointError
+from .budget import MAX_DESCRIBED, MAX_OPCODES, MEND, Budget
 from .objects import InertObject, escaped
 
-# A snapshot with two StyleGAN2 of 1024 pixels takes 24,000.
-MAX_OPCODES = 1_000_000
 MAX_MARKS = 500
 MAX_NAME_BYTES = 256
 MAX_INT_BYTES = 64
 # Python hashes larger integers modulo 2^61 - 1: keys could be made to collide by the thousand.
 MAX_INT_KEY = 2**60
-# Tensors may share memory (tied weights), but a file may not describe itself over and over.
-MAX_DESCRIBED = 16
 
-MEND = "the file is damaged or made to mislead, get it again from its source"
 
 Handler = Callable[["Machine", "Symbol", tuple[Any, ...]], object]
 
@@ -64,20 +60,6 @@ class Unbuilt:
 
     def build(self, machine: Machine, state: object) -> object:
         raise NotImplementedError
-
-
-@dataclass
-class Budget:
-    """What one file may still cost; all pickles inside it share it."""
-
-    opcodes: int
-    copied_bytes: int
-    described_bytes: int
-
-    @classmethod
-    def of(cls, size: int) -> Budget:
-        """The budget of a file of `size` bytes."""
-        return cls(MAX_OPCODES, 2 * size, MAX_DESCRIBED * size)
 
 
 class Machine:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import CheckpointError
-from .machine import MEND, Allowed, Budget, Symbol
+from .budget import MEND, Budget
+from .machine import Allowed, Symbol
 from .objects import Storage
 from .unpickle import unpickle
 

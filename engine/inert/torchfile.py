@@ -14,7 +14,8 @@ from typing import Any
 
 from ...store.errors import CheckpointError
 from .allowed import TORCH_GLOBALS
-from .machine import MEND, Allowed, Budget
+from .budget import MEND, Budget
+from .machine import Allowed
 from .objects import Storage, escaped
 from .stream import Storages, read_stream
 from .unpickle import map_file, unpickle

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import CheckpointError
-from .machine import MEND, Allowed, Budget, Machine, Unbuilt
+from .budget import MEND, Budget
+from .machine import Allowed, Machine, Unbuilt
 from .objects import InertObject, InertTensor
 
 MAX_FILE_BYTES = 4 * 2**30

@@ -15,7 +15,9 @@ from ...store.errors import DirectionError, OptionError
 from ...store.records import duration
 from ..editor import Editor, EditResult, Way
 from ..fallbacks.mapper import find_mapper, read_mapper
-from ..fallbacks.optimise import OnProgress, Optimisation, OptimiseSettings, Start
+from ..fallbacks.moves import Start
+from ..fallbacks.optimise import OnProgress, Optimisation
+from ..fallbacks.optimise_settings import OptimiseSettings
 from ..models.identity import Identity, load_identity, usual_identity
 from ..models.sampling import render_batches
 from ..models.subject import Subject

@@ -17,7 +17,9 @@ from ...store.errors import DirectionError, OptionError
 from ...store.records import Record, duration
 from ...store.version import LIBRARY
 from ..editor import Editor
-from ..fallbacks.optimise import LOSSES, Optimisation, Optimised, OptimiseSettings, Start
+from ..fallbacks.moves import Start
+from ..fallbacks.optimise import LOSSES, Optimisation, Optimised
+from ..fallbacks.optimise_settings import OptimiseSettings
 from ..models.identity import Identity
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import render_batches, styles_from_seeds

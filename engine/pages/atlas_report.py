@@ -27,7 +27,7 @@ from .highlights import (
     spread_phrases,
     strongest_channels,
 )
-from .html import figure, note, page, said, table
+from .html import figure, html_table, note, page, said
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_LAYERS = 200
@@ -185,7 +185,7 @@ def _layers(record: Record) -> Markup:
         )
     heads = ("layer", "kind", "resolution", "channels", "in the table", "consistency", "strength")
     remark = "In the order in which they run. Consistency and strength are medians over channels."
-    return join(note(remark), table(heads, rows, words=2))
+    return join(note(remark), html_table(heads, rows, words=2))
 
 
 def _spreads(atlas: Atlas) -> Markup:
@@ -230,7 +230,7 @@ def _strongest(atlas: Atlas, book: Phrasebook) -> Markup:
         "those of the bank that a step up moves an image towards, and away from, most."
     )
     heads = ("channel", "movement", "towards", "away from", "consistency", "strength")
-    return join(note(remark), table(heads, rows, words=1))
+    return join(note(remark), html_table(heads, rows, words=1))
 
 
 def _pictures(atlas: Atlas, figures: Sequence[ChannelFigure], book: Phrasebook) -> Markup:

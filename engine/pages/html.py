@@ -32,7 +32,7 @@ def page(
     return f"<!doctype html>\n{html}\n"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, words: int) -> Markup:
+def html_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, words: int) -> Markup:
     """A table; its numbers and what follows the first `words` columns stand to the right."""
 
     def kind(column: int) -> str | None:

@@ -20,7 +20,7 @@ _SHORTEST = 0.3  # a phrase this near to the neutral prompt says nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Spelling:
+class Decomposition:
     """A text difference, target minus neutral, as a sum of those of phrases.
 
     Args:
@@ -34,12 +34,12 @@ class Spelling:
     left: float
 
 
-def spell(
+def decompose(
     bank: PromptBank,
     neutral: NDArray[np.float32],
     target: NDArray[np.float32],
     product: Product = np.matmul,
-) -> Spelling:
+) -> Decomposition:
     """The few phrases of a bank that add up to a prompt, by orthogonal matching pursuit (Pati et
     al. 1993) with weights above 0.
 
@@ -50,7 +50,7 @@ def spell(
     whole = target.astype(np.float64) - neutral
     length = float(np.linalg.norm(whole))
     if length < SAME:  # there is nothing to say
-        return Spelling((), np.zeros(0), 0.0)
+        return Decomposition((), np.zeros(0), 0.0)
     towards = product(bank.embeddings, neutral)
     # Of b - n for unit b and n: the squared length is 2 - 2 <b, n>.
     lengths = np.sqrt((2 - 2 * towards).clip(_SHORTEST**2))
@@ -70,4 +70,4 @@ def spell(
         chosen, weights = [*chosen, best], solved
         left = whole - solved @ differences
     phrases = tuple(bank.texts[i] for i in chosen)
-    return Spelling(phrases, weights, float(np.linalg.norm(left)) / length)
+    return Decomposition(phrases, weights, float(np.linalg.norm(left)) / length)

@@ -12,7 +12,7 @@ import torch
 
 from styleatlas import load_generator
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
-from styleatlas.engine.fallbacks.optimise import OptimiseSettings
+from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
 from styleatlas.engine.jobs import methods
 from styleatlas.engine.models.latents import write_styles
 from styleatlas.engine.models.sampling import styles_from_seeds

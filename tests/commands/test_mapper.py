@@ -15,7 +15,8 @@ from styleatlas.engine.fallbacks.mapper import LIBRARY, find_mapper, library_fol
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.steering import texts
-from styleatlas.precompute.mappers import Trainer, TrainSettings
+from styleatlas.precompute.mapper_settings import TrainSettings
+from styleatlas.precompute.mappers import Trainer
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.registry import EMBEDDED
 

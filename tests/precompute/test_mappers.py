@@ -23,8 +23,9 @@ from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.steering import texts
 from styleatlas.precompute import mappers
 from styleatlas.precompute.mapper_reports import TrainingReport, training_record, training_text
+from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import Row, TrainingFile
-from styleatlas.precompute.mappers import Trainer, TrainSettings, train
+from styleatlas.precompute.mappers import Trainer, train
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.errors import OptionError, OutputError, PromptError, ResumeError
 from styleatlas.store.registry import EMBEDDED

@@ -12,13 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from styleatlas.engine.fallbacks import optimise
-from styleatlas.engine.fallbacks.optimise import (
-    LOSSES,
-    Optimisation,
-    Optimised,
-    OptimiseSettings,
-    Start,
-)
+from styleatlas.engine.fallbacks.moves import Start
+from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation, Optimised
+from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.store.errors import DeviceMemoryError, LayoutError, OptionError
 

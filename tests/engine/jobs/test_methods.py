@@ -15,7 +15,7 @@ from torch import Tensor
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor, EditResult
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
-from styleatlas.engine.fallbacks.optimise import OptimiseSettings
+from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
 from styleatlas.engine.jobs import methods
 from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
 from styleatlas.engine.models.sampling import w_from_seeds

@@ -10,7 +10,7 @@ from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.models.sampling import styles_from_seeds
-from styleatlas.engine.steering.decompose import MOST_PHRASES, spell
+from styleatlas.engine.steering.decompose import MOST_PHRASES, decompose
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import PromptError
@@ -47,14 +47,14 @@ def bank() -> PromptBank:
 
 
 def test_prompt_in_the_bank_is_itself(bank):
-    said = spell(bank, NEUTRAL, bank.find("phrase 3"))
+    said = decompose(bank, NEUTRAL, bank.find("phrase 3"))
     assert said.phrases == ("phrase 3",)
     assert said.weights == pytest.approx([1.0]) and said.left == pytest.approx(0, abs=1e-6)
 
 
 def test_sum_of_phrases_is_found_with_its_weights_the_one_that_says_most_first(bank):
     weights = {"phrase 7": 0.9, "phrase 2": 0.6, "phrase 4": 0.4}
-    said = spell(bank, NEUTRAL, summed(weights, bank))
+    said = decompose(bank, NEUTRAL, summed(weights, bank))
     assert said.phrases == tuple(weights)
     assert said.weights == pytest.approx(list(weights.values()), abs=1e-5)
     assert said.left == pytest.approx(0, abs=1e-5)
@@ -62,48 +62,48 @@ def test_sum_of_phrases_is_found_with_its_weights_the_one_that_says_most_first(b
 
 def test_what_no_phrase_says_is_left(bank):
     whole = summed({"phrase 7": 0.8}, bank)
-    said = spell(bank, NEUTRAL, whole + 0.6 * np.eye(WIDTH)[30])
+    said = decompose(bank, NEUTRAL, whole + 0.6 * np.eye(WIDTH)[30])
     assert said.phrases == ("phrase 7",)
     length = np.linalg.norm(whole + 0.6 * np.eye(WIDTH)[30] - NEUTRAL)
     assert said.left == pytest.approx(0.6 / length, abs=1e-4)
 
 
 def test_unrelated_prompt_leaves_all_of_it(bank):
-    said = spell(bank, NEUTRAL, turned(30, cosine=0.9))
+    said = decompose(bank, NEUTRAL, turned(30, cosine=0.9))
     assert said.phrases == () and said.left == pytest.approx(1)
 
 
 def test_phrase_that_would_count_below_nothing_ends_the_search(bank):
     # The third phrase would take back all of the first, and more.
     weights = {"phrase 8": 1.0, "phrase 9": 0.95, "phrase 10": -0.05}
-    said = spell(bank, NEUTRAL, summed(weights, bank))
+    said = decompose(bank, NEUTRAL, summed(weights, bank))
     assert said.phrases == ("phrases 8 to 10", "phrase 8")
     assert (said.weights > 0).all() and said.left > 0.2
 
 
 def test_opposite_of_a_phrase_is_not_said_by_it(bank):
-    said = spell(bank, NEUTRAL, summed({"phrase 3": -1.0}, bank))
+    said = decompose(bank, NEUTRAL, summed({"phrase 3": -1.0}, bank))
     assert "phrase 3" not in said.phrases
 
 
 def test_phrase_next_to_the_neutral_prompt_says_nothing(bank):
-    said = spell(bank, NEUTRAL, turned(20, cosine=0.9))
+    said = decompose(bank, NEUTRAL, turned(20, cosine=0.9))
     assert said.phrases == ()
 
 
 def test_no_more_phrases_are_taken_than_a_sentence_has(bank):
-    said = spell(bank, NEUTRAL, summed(dict.fromkeys(bank.texts[:7], 0.5), bank))
+    said = decompose(bank, NEUTRAL, summed(dict.fromkeys(bank.texts[:7], 0.5), bank))
     assert len(said.phrases) == MOST_PHRASES and said.left > 0.3
 
 
 def test_bank_without_phrases_says_nothing():
     empty = PromptBank((), np.zeros((0, WIDTH), np.float32))
-    said = spell(empty, NEUTRAL, turned(1))
+    said = decompose(empty, NEUTRAL, turned(1))
     assert said.phrases == () and len(said.weights) == 0 and said.left == pytest.approx(1)
 
 
 def test_prompt_that_says_what_the_neutral_one_does_has_nothing_to_spell(bank):
-    said = spell(bank, NEUTRAL, NEUTRAL)
+    said = decompose(bank, NEUTRAL, NEUTRAL)
     assert said.phrases == () and said.left == 0
 
 
