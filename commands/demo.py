@@ -15,7 +15,7 @@ from .base import Command
 from .options import PATH, device_option
 
 if TYPE_CHECKING:
-    from ..precompute.crew import Progress
+    from ..precompute.scheduler import Progress
 
 NEUTRAL = "a face"
 # Prompts, each with the seed of an avatar that lacks what the prompt asks for.
@@ -52,8 +52,9 @@ def demo(out: Path, device: str | None) -> None:
     from ..engine.models.sampling import styles_from_seeds
     from ..engine.models.subject import Subject
     from ..engine.pictures.sheet import save_png, sheet
-    from ..precompute.build import Settings, precompute
+    from ..precompute.build import precompute
     from ..precompute.reports import ProgressReport
+    from ..precompute.settings import PrecomputeSettings
     from ..prompts.sets import prompt_set
     from ..store.atlas import Atlas
     from ..store.records import text_sides, text_table
@@ -67,7 +68,7 @@ def demo(out: Path, device: str | None) -> None:
 
     click.echo(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
-    settings = Settings(images=IMAGES)
+    settings = PrecomputeSettings(images=IMAGES)
     report = ProgressReport(sys.stderr, generator.layout) if sys.stderr.isatty() else _silent
     precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
     click.echo(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")

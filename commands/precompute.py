@@ -23,7 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
-    from ..precompute.build import Method
+    from ..precompute.methods import MethodName
 
 
 @click.command(
@@ -80,7 +80,7 @@ def precompute(
     clip: str,
     output: Path,
     images: int,
-    method: Method,
+    method: MethodName,
     probes: int | None,
     reference_compat: bool,
     refit: int | None,
@@ -116,11 +116,12 @@ def precompute(
     """
     from ..engine.models.load import load_encoder, load_generator, pick_device
     from ..engine.models.precision import pick_precision
-    from ..precompute.bench import Sources
-    from ..precompute.build import Settings, open_work
+    from ..precompute.build import open_work
     from ..precompute.build import precompute as build
     from ..precompute.executors import open_executor
     from ..precompute.reports import ProgressReport, estimate_text, summary, summary_text
+    from ..precompute.settings import PrecomputeSettings
+    from ..precompute.worker import Sources
     from ..prompts.sets import prompt_set, read_phrases
     from ..store.output import require_writable
 
@@ -129,7 +130,9 @@ def precompute(
         if given is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError("--reference-compat is a method of its own; leave out --method")
         method = "reference"
-    settings = Settings(images, method, probes, strength, truncation, samples, seed, label, refit)
+    settings = PrecomputeSettings(
+        images, method, probes, strength, truncation, samples, seed, label, refit
+    )
     require_writable(output)
     precision = pick_precision(precision, pick_device(device))
     phrases = read_phrases(prompts_file) if prompts_file else ()

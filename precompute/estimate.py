@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,22 +16,26 @@ from ..engine.steering.texts import encode_with
 from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
 from ..store.layout import Layer
-from .bench import Bench, Setup
-from .build import Plan, Settings, settled
-from .plan import COMPOSITE_IMAGES, WorkBlock
-from .slopes import Probes
+from .blocks import Models, Setup, WorkBlock
+from .plan import Plan
+from .probes import Probes
+from .settings import PrecomputeSettings, settled
 from .statistics import image_styles
+from .sweep import SweepBlock
 
 _PHRASES = 8  # that are embedded on trial
 _PRODUCTS = 2
 _COMPOSITES = 8
+
+Trial = Callable[[WorkBlock], float]
+"""The seconds that a block takes."""
 
 
 def estimate(
     generator: Generator,
     encoder: JointEncoder,
     prompts: PromptSet,
-    settings: Settings,
+    settings: PrecomputeSettings,
     workers: int,
 ) -> dict[str, Any]:
     """The plan of a run and what it takes on this device.
@@ -44,17 +48,15 @@ def estimate(
         OptionError: settings that the generator cannot satisfy.
     """
     settings = settled(generator, encoder, prompts, settings)
-    plan = Plan.of(generator, encoder.width, settings)
+    plan = settings.plan(generator.layout, encoder.width)
     shapes = plan.shapes(len(prompts.phrases), encoder.width)
+    trial = _trial(Models(generator, encoder), plan, settings)
     seconds = {
         "prompts": _prompt_seconds(encoder, prompts),
-        "slopes": _slope_seconds(generator, encoder, plan, settings) / workers,
-        "sweep": _sweep_seconds(generator, encoder, plan, settings) / workers,
-        "composites": _composite_seconds(generator, encoder, plan, settings) / workers,
+        "slopes": _slope_seconds(plan, trial) / workers,
+        "sweep": _sweep_seconds(plan, trial) / workers,
+        "composites": _composite_seconds(plan, trial) / workers,
     }
-    pairs = sum(block.renders for block in plan.sweep) // 2
-    composites = sum(block.renders for block in plan.composites)
-    products = sum(block.renders for block in plan.slopes)
     kept = sum(8 * int(np.prod(shape)) for block in shapes for shape in block.values())
     rows = 4 * encoder.width * (len(plan.channels) + len(prompts.phrases))
     return {
@@ -62,8 +64,8 @@ def estimate(
         "channels": len(plan.channels),
         "images": settings.images,
         "blocks": len(shapes),
-        "renders": 2 * pairs + composites,
-        "vector_jacobian_products": products,
+        "renders": _renders(plan.sweep) + _renders(plan.composites),
+        "vector_jacobian_products": _renders(plan.slopes),
         "seconds": {name: round(value, 1) for name, value in seconds.items() if value},
         "seconds_in_all": round(sum(seconds.values()), 1),
         "device": str(generator.device),
@@ -83,84 +85,69 @@ def _prompt_seconds(encoder: JointEncoder, prompts: PromptSet) -> float:
     return taken * len(prompts.phrases) / len(some)
 
 
-def _slope_seconds(
-    generator: Generator, encoder: JointEncoder, plan: Plan, settings: Settings
-) -> float:
+def _slope_seconds(plan: Plan, trial: Trial) -> float:
     if not plan.slopes:
         return 0.0
-    block = plan.slopes[0]
-    eye = np.eye(encoder.width, dtype=np.float32)
-    trial = Probes(eye[:_PRODUCTS], eye[_PRODUCTS:], 0, settings.seed)
-    run = _runner(generator, encoder, settings, block.images, trial)
-    taken = _seconds(lambda: run(block), generator.device)
-    return taken / (_PRODUCTS * block.images) * sum(block.renders for block in plan.slopes)
+    block = replace(plan.slopes[0], products=_PRODUCTS)
+    return trial(block) / block.renders * _renders(plan.slopes)
 
 
-def _sweep_seconds(
-    generator: Generator, encoder: JointEncoder, plan: Plan, settings: Settings
-) -> float:
+def _sweep_seconds(plan: Plan, trial: Trial) -> float:
     """By one channel of the first, the middle and the last layer of each kind, and a line through
     them: the later a layer, the less is rendered after it."""
     if not plan.sweep:
         return 0.0
-    first = plan.sweep[0]
-    run = _runner(generator, encoder, settings, first.images, None)
     total, channels = 0.0, 0
     for kind in ("conv", "rgb"):
-        layers = [layer for layer in generator.layout if layer.kind == kind]
+        layers = [layer for layer in plan.layout if layer.kind == kind]
         layers = [layer for layer in layers if layer.start in plan.channels]
         if not layers:
             continue
         tried = sorted({0, len(layers) // 2, len(layers) - 1})
-        taken = [_pair_seconds(run, layers[i], first, generator.device) for i in tried]
+        taken = [_pair_seconds(layers[i], plan.sweep[0], trial) for i in tried]
         sizes = np.array([layer.size for layer in layers])
         total += float(sizes @ np.interp(np.arange(len(layers)), tried, taken))
         channels += int(sizes.sum())
-    return total / channels * sum(block.renders for block in plan.sweep) / 2
+    return total / channels * _renders(plan.sweep) / 2
 
 
-def _composite_seconds(
-    generator: Generator, encoder: JointEncoder, plan: Plan, settings: Settings
-) -> float:
+def _composite_seconds(plan: Plan, trial: Trial) -> float:
     if not plan.composites:
         return 0.0
     whole = plan.composites[0]
-    tried = min(_COMPOSITES, whole.images)
+    tried = min(_COMPOSITES, whole.count)
     steps = np.zeros((tried, len(plan.channels)), np.float32)  # which take as long as any others
-    block = replace(whole, last=tried, renders=2 * COMPOSITE_IMAGES * tried, steps=steps)
-    run = _runner(generator, encoder, settings, COMPOSITE_IMAGES * tried, None)
-    taken = _seconds(lambda: run(block), generator.device)
-    return taken / block.renders * sum(block.renders for block in plan.composites)
+    block = replace(whole, last=tried, steps=steps)
+    return trial(block) / block.renders * _renders(plan.composites)
 
 
-def _pair_seconds(
-    run: Callable[[WorkBlock], object], layer: Layer, like: WorkBlock, device: torch.device
-) -> float:
+def _pair_seconds(layer: Layer, like: SweepBlock, trial: Trial) -> float:
     """Seconds of a pair in a block of as many images: two channels against one, so that what they
     share does not count."""
 
-    def block(channels: int) -> WorkBlock:
-        flat = np.arange(layer.start, layer.start + channels)
-        return WorkBlock(like.kind, flat, like.first, like.last, 2 * channels * like.images)
+    def taken(channels: int) -> float:
+        return trial(replace(like, channels=np.arange(layer.start, layer.start + channels)))
 
     if layer.size == 1:
-        return _seconds(lambda: run(block(1)), device) / like.images
-    one, two = (_seconds(lambda n=n: run(block(n)), device) for n in (1, 2))  # type: ignore[misc]
-    return max(two - one, two / 4) / like.images
+        return taken(1) / like.count
+    one, two = taken(1), taken(2)
+    return max(two - one, two / 4) / like.count
 
 
-def _runner(
-    generator: Generator,
-    encoder: JointEncoder,
-    settings: Settings,
-    images: int,
-    probes: Probes | None,
-) -> Callable[[WorkBlock], object]:
-    styles = image_styles(generator, images, settings.truncation, settings.seed, settings.label)
-    flat = styles.cpu().numpy()
-    setup = Setup(flat, flat.mean(0), flat.std(0), probes, pool=flat)
-    bench = Bench(generator, encoder)
-    return lambda block: bench(setup, block)
+def _trial(models: Models, plan: Plan, settings: PrecomputeSettings) -> Trial:
+    """Blocks as large as those of the plan, on the first images, with few probes."""
+    images = max(block.count for block in plan.blocks)
+    drawn = (settings.truncation, settings.seed, settings.label)
+    styles = image_styles(models.generator, images, *drawn).cpu().numpy()
+    eye = np.eye(models.encoder.width, dtype=np.float32)
+    probes = Probes(eye[:_PRODUCTS], eye[_PRODUCTS:], 0, settings.seed)
+    setup = Setup(styles, styles.mean(0), styles.std(0), probes, pool=styles)
+    device = models.generator.device
+    return lambda block: _seconds(lambda: block.run(models, setup), device)
+
+
+def _renders(blocks: Sequence[WorkBlock]) -> int:
+    return sum(block.renders for block in blocks)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

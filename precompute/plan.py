@@ -1,19 +1,19 @@
-"""What a table is made of, cut into blocks of work. This is the one place that decides it."""
+"""What a table is made of, cut into blocks of work. This is the one place that cuts it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..store.layout import StyleLayout
-
-BlockKind = Literal["sweep", "slopes", "reference", "composites"]
-
-COMPOSITE_IMAGES = 4
-"""That a composite direction is measured on."""
+from ..store.shards import Shapes
+from .blocks import WorkBlock
+from .composites import COMPOSITE_IMAGES, CompositesBlock
+from .slopes import SlopesBlock
+from .sweep import SweepBlock
 
 # A block is some seconds to minutes of work at any resolution: that much is lost with it.
 _MAX_PAIRS = 512
@@ -23,42 +23,62 @@ _MAX_SLOPE_IMAGES = 8
 
 
 @dataclass(frozen=True, eq=False)
-class WorkBlock:
-    """Some channels over some of the images.
+class Plan:
+    """The blocks of a run, after the prompt bank, which is block 0.
 
     Args:
-        kind: `sweep`, every channel moved to both sides of its mean; `slopes`, the derivatives of
-            all of them; `reference`, the sweep as StyleCLIP's public builders do it;
-            `composites`, many channels moved together to both sides of each image.
-        channels: flat indices, ascending (k,).
-        first, last: the images, a half-open range; of composites, their numbers.
-        renders: what it costs, in renders; a vector-Jacobian product costs about one.
-        steps: of composites, how far each moves the channels, in units of the style, float32
-            (last - first, k); None where they are not known yet.
+        layout: of the generator.
+        channels: the flat indices of all rows, ascending (R,).
+        slopes: blocks of derivatives, numbered from 1.
+        sweep: blocks of the sweep, numbered after them. Those of the screened method have the
+            right sizes, but their channels are known once the slopes are.
+        composites: blocks of composites, numbered last. Their steps are zeros until they are known,
+            once the table is.
     """
 
-    kind: BlockKind
+    layout: StyleLayout
     channels: NDArray[np.int64]
-    first: int
-    last: int
-    renders: int
-    steps: NDArray[np.float32] | None = None
+    slopes: Sequence[SlopesBlock] = ()
+    sweep: Sequence[SweepBlock] = ()
+    composites: Sequence[CompositesBlock] = ()
 
     @property
-    def images(self) -> int:
-        """How many images, or composites."""
-        return self.last - self.first
+    def blocks(self) -> list[WorkBlock]:
+        """All of them, the first numbered 1."""
+        return [*self.slopes, *self.sweep, *self.composites]
+
+    @property
+    def first_sweep(self) -> int:
+        """The number of the first block of the sweep."""
+        return 1 + len(self.slopes)
+
+    @property
+    def first_composites(self) -> int:
+        """The number of the first block of composites."""
+        return self.first_sweep + len(self.sweep)
+
+    @property
+    def renders(self) -> list[int]:
+        """What every block costs, by its number."""
+        return [0, *(block.renders for block in self.blocks)]
+
+    def shapes(self, phrases: int, width: int) -> list[Shapes]:
+        """Of the arrays of every block, by its number."""
+        return [{"embedding": (phrases, width)}, *(block.shapes(width) for block in self.blocks)]
 
 
 def sweep_blocks(
-    layout: StyleLayout, channels: NDArray[np.int64], images: int, kind: BlockKind = "sweep"
-) -> list[WorkBlock]:
+    layout: StyleLayout,
+    channels: NDArray[np.int64],
+    images: int,
+    kind: type[SweepBlock] = SweepBlock,
+) -> list[SweepBlock]:
     """Every one of these channels over all images. A block takes few images and many channels, so
     that what its channels share is rendered rarely."""
     pairs = _pairs(layout)
     span = min(images, 2 ** ((pairs.bit_length() - 1) // 2))
     return [
-        WorkBlock(kind, part, first, last, 2 * len(part) * (last - first))
+        kind(part, first, last)
         for part in _split(channels, pairs // span)
         for first, last in _ranges(images, span)
     ]
@@ -66,41 +86,26 @@ def sweep_blocks(
 
 def slope_blocks(
     layout: StyleLayout, channels: NDArray[np.int64], images: int, products: int
-) -> list[WorkBlock]:
+) -> list[SlopesBlock]:
     """Derivatives of all of these channels at all images, by so many products an image."""
-    span = max(1, min(_MAX_SLOPE_IMAGES, _SLOPE_PIXELS // _resolution(layout) ** 2))
-    return [
-        WorkBlock("slopes", channels, first, last, products * (last - first))
-        for first, last in _ranges(images, span)
-    ]
+    span = max(1, min(_MAX_SLOPE_IMAGES, _SLOPE_PIXELS // layout.resolution**2))
+    return [SlopesBlock(channels, first, last, products) for first, last in _ranges(images, span)]
 
 
 def composite_blocks(
     layout: StyleLayout, channels: NDArray[np.int64], number: int
-) -> list[WorkBlock]:
-    """So many composites of these channels. Their steps are not known before the table is."""
-    return [
-        WorkBlock("composites", channels, first, last, 2 * COMPOSITE_IMAGES * (last - first))
-        for first, last in _ranges(number, _pairs(layout) // COMPOSITE_IMAGES)
-    ]
-
-
-def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
-    """The channels that StyleCLIP's public builders sweep: the convolutions among the first 17
-    layers, 5,376 channels of FFHQ-1024."""
-    among = list(layout)[:17]
-    channels = layout.indices("conv")
-    first: NDArray[np.int64] = channels[channels < among[-1].slice.stop]
-    return first
+) -> list[CompositesBlock]:
+    """So many composites of these channels, with steps of zeros that take no memory."""
+    blocks = []
+    for first, last in _ranges(number, _pairs(layout) // COMPOSITE_IMAGES):
+        steps = np.broadcast_to(np.float32(0), (last - first, len(channels)))
+        blocks.append(CompositesBlock(channels, first, last, steps))
+    return blocks
 
 
 def _pairs(layout: StyleLayout) -> int:
     """How many pairs of renders a block takes at most."""
-    return max(16, min(_MAX_PAIRS, _PAIR_PIXELS // _resolution(layout)))
-
-
-def _resolution(layout: StyleLayout) -> int:
-    return max(layer.resolution for layer in layout)
+    return max(16, min(_MAX_PAIRS, _PAIR_PIXELS // layout.resolution))
 
 
 def _split(channels: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

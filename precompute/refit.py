@@ -8,28 +8,21 @@ et al., ICLR 2023); the regression is our own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.steering.direction import Choice, find_direction
 from ..store.atlas import Atlas
-from ..store.errors import DirectionError, OptionError
-from .batches import Batches
-from .plan import COMPOSITE_IMAGES, WorkBlock
+from ..store.errors import DirectionError
+from .blocks import RunBlocks
+from .plan import Plan
+from .streams import Stream
 
 Array = NDArray[np.float64]
-Run = Callable[[Sequence[WorkBlock]], Iterable[tuple[WorkBlock, Mapping[str, Array]]]]
 
-MAX_COMPOSITES = 20_000
-
-_STREAM = 5  # beside those of `statistics.py`, `slopes.py` and `tables.py`
 _PHRASE_SIZES, _RANDOM_SIZES = (10, 30, 50, 100), (10, 30, 50)  # channels
 _LARGEST = (2.5, 5.0)  # sigma that the channel which moves most is moved to either side
 
@@ -39,25 +32,20 @@ _RIDGE, _LEAST_RIDGE = 1.6, 3000.0
 _WEAK = 0.02  # of the typical length: below, channels are held equally fast
 
 
-def require_composites(number: int) -> None:
-    """Raise OptionError unless 1 <= number <= 20,000."""
-    if not 1 <= number <= MAX_COMPOSITES:
-        raise OptionError(f"refit {number}: must lie between 1 and {MAX_COMPOSITES} composites")
+def refit(atlas: Atlas, plan: Plan, seed: int, run: RunBlocks) -> Atlas:
+    """The atlas with rows and strengths refitted from the composites of the plan it was drawn by.
 
-
-def refit(atlas: Atlas, blocks: Sequence[WorkBlock], seed: int, run: Run) -> Atlas:
-    """The atlas with rows and strengths refitted from the composites of `blocks`.
-
-    The blocks are those of the plan, which knows only their sizes; `run` returns what blocks
-    measure, in their order.
+    The plan knows only how many they are; `run` returns what blocks measure, in their order.
     """
+    blocks = plan.composites
     steps = composite_steps(atlas, blocks[-1].last, seed)  # (n, R)
     sigma = atlas.style_std[atlas.channels]
     filled = [
         replace(block, steps=(steps[block.first : block.last] * sigma).astype(np.float32))
         for block in blocks
     ]
-    moves = np.concatenate([arrays["moves"] for _, arrays in run(filled)])  # (n, D)
+    measured = run(filled, plan.first_composites)
+    moves = np.concatenate([arrays["moves"] for _, arrays in measured])  # (n, D)
     return with_responses(atlas, fitted(atlas.responses.astype(np.float64), steps, moves))
 
 
@@ -68,7 +56,7 @@ def composite_steps(atlas: Atlas, number: int, seed: int) -> Array:
     strength, with random weights; they also stand in for phrases that no channel answers to. A
     channel without a response is not moved.
     """
-    random = np.random.default_rng([seed, _STREAM])
+    random = Stream.COMPOSITES.random(seed)
     live = np.flatnonzero(_lengths(atlas.responses) > 0)
     steps = np.zeros((number, len(atlas.channels)))
     if not len(live):
@@ -85,35 +73,6 @@ def composite_steps(atlas: Atlas, number: int, seed: int) -> Array:
             step[some] = random.uniform(-1, 1, size)
         step *= random.uniform(*_LARGEST) / np.abs(step).max()
     return steps
-
-
-@torch.inference_mode()
-def composite_block(
-    generator: Generator,
-    encoder: JointEncoder,
-    block: WorkBlock,
-    pool: Tensor,
-    batches: Batches,
-) -> dict[str, Array]:
-    """The composites of a block, each on images of its own out of `pool`, the styles of some images
-    (n, C) on the generator's device: `moves` (k, D), half the mean way of the embedding from one
-    side of an image to the other."""
-    assert block.steps is not None
-    steps = torch.from_numpy(block.steps).to(pool.device)
-    channels = torch.from_numpy(block.channels).to(pool.device)
-
-    def part(first: int, last: int) -> Tensor:
-        pairs = torch.arange(first, last, device=pool.device)
-        styles = pool[(COMPOSITE_IMAGES * block.first + pairs) % len(pool)]
-        delta = torch.zeros_like(styles)
-        delta[:, channels] = steps[pairs // COMPOSITE_IMAGES]
-        ends = generator.render(torch.cat([styles + delta, styles - delta]))
-        up, down = encoder.images(ends).float().chunk(2)
-        return (up - down).double().cpu()
-
-    parts = list(batches.over(COMPOSITE_IMAGES * len(steps), part))
-    moves = torch.cat(parts).unflatten(0, (-1, COMPOSITE_IMAGES)).mean(1) / 2
-    return {"moves": moves.numpy()}
 
 
 def ridge(composites: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
 from ..store.records import Record, duration
-from .crew import Progress
+from .scheduler import Progress
 
 _BAR = 24
 
@@ -37,11 +37,10 @@ class ProgressReport:
         elif progress.last is not None:
             block = progress.last
             ends = (self._layout.label(int(block.channels[i])) for i in (0, -1))
-            over = "composites" if block.kind == "composites" else "images"
             record = {
                 "kind": block.kind,
                 "channels": list(ends),
-                over: [block.first, block.last - 1],
+                block.counted: [block.first, block.last - 1],
                 "blocks": progress.blocks,
                 "of_blocks": progress.of_blocks,
                 "resumed": progress.resumed,

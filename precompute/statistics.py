@@ -10,11 +10,10 @@ from torch import Tensor
 from ..engine.models.protocols import Generator
 from ..engine.models.sampling import one_hot_labels, require_truncation
 from ..store.errors import OptionError
+from .streams import Stream
 
 _BATCH = 1000
 _POOL = 128
-# Separate streams of random numbers, so that one count never changes the other's latents.
-_STATISTICS, _IMAGES, _COMPOSITES = 0, 1, 4  # 2, 3 and 5 are other files'
 
 
 def style_statistics(
@@ -33,7 +32,7 @@ def style_statistics(
     mean = torch.zeros(generator.layout.size, dtype=torch.float64)
     squares = torch.zeros_like(mean)
     seen = 0
-    random = np.random.default_rng([seed, _STATISTICS])
+    random = Stream.STATISTICS.random(seed)
     while seen < samples:
         count = min(_BATCH, samples - seen)
         styles = _sample(generator, random, count, truncation, label).cpu().double()
@@ -58,7 +57,7 @@ def image_styles(
     generator: Generator, images: int, truncation: float, seed: int, label: int | None = None
 ) -> Tensor:
     """The styles (images, C) that the sweep perturbs, on the generator's device."""
-    random = np.random.default_rng([seed, _IMAGES])
+    random = Stream.IMAGES.random(seed)
     return _sample(generator, random, images, truncation, label)
 
 
@@ -66,7 +65,7 @@ def composite_styles(
     generator: Generator, truncation: float, seed: int, label: int | None = None
 ) -> Tensor:
     """The styles (128, C) of the images that composites are measured on, other than the sweep's."""
-    random = np.random.default_rng([seed, _COMPOSITES])
+    random = Stream.COMPOSITE_IMAGES.random(seed)
     return _sample(generator, random, _POOL, truncation, label)
 
 

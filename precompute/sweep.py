@@ -8,6 +8,8 @@ styles, so no channel sees another's change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,100 +17,107 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine.models.preprocess import to_bytes
-from ..engine.models.protocols import Generator, JointEncoder
-from .batches import Batches
-from .plan import WorkBlock, reference_channels
-
-# Below this length a delta is rounding error of float32 embeddings, not a direction.
-STILL = 1e-5
+from ..engine.models.protocols import JointEncoder
+from ..store.layout import StyleLayout
+from ..store.shards import Shapes
+from .blocks import STILL, Arrays, Models, Setup, WorkBlock
 
 
-@torch.inference_mode()
-def sweep_block(
-    generator: Generator,
-    encoder: JointEncoder,
-    block: WorkBlock,
-    styles: Tensor,
-    centre: Tensor,
-    step: Tensor,
-    batches: Batches,
-) -> dict[str, NDArray[np.float64]]:
-    """Both sides of every channel of a block on each of its images, the channel at centre +- step.
+@dataclass(frozen=True, eq=False)
+class SweepBlock(WorkBlock):
+    """Both sides of every channel on each of the images, the channel at centre +- step.
 
-    styles (images, C), centre and step (C,), all on the generator's device. Returns sums over the
-    images: `unit` (k, D) of the unit deltas and `length` (k,) of the lengths of the raw ones.
+    Its arrays are sums over the images: `unit` (k, D) of the unit deltas of the embedding and
+    `length` (k,) of the lengths of the raw ones.
     """
-    ends = torch.stack([centre + step, centre - step])  # (2, C)
 
-    def deltas(first: int, last: int) -> Iterator[Tensor]:
-        images = styles[block.first + first : block.first + last]
-        reached, prefix = None, None
-        for flat in block.channels.tolist():
-            layer, channel = generator.layout.locate(flat)
-            if prefix is None or layer is not reached:
-                reached, prefix = layer, generator.prefix(images, layer)
-            yield _delta(encoder, prefix.render(channel, ends[:, flat]))
+    kind: ClassVar[str] = "sweep"
 
-    return _sums(block, encoder.width, batches, deltas)
+    @property
+    def renders(self) -> int:
+        return 2 * len(self.channels) * self.count
+
+    def shapes(self, width: int) -> Shapes:
+        k = len(self.channels)
+        return {"unit": (k, width), "length": (k,)}
+
+    @torch.inference_mode()
+    def run(self, models: Models, setup: Setup) -> Arrays:
+        generator, encoder = models.generator, models.encoder
+        styles, centre, step = map(models.tensor, (setup.styles, setup.centre, setup.step))
+        ends = torch.stack([centre + step, centre - step])  # (2, C)
+
+        def deltas(first: int, last: int) -> Iterator[Tensor]:
+            images = styles[self.first + first : self.first + last]
+            reached, prefix = None, None
+            for flat in self.channels.tolist():
+                layer, channel = generator.layout.locate(flat)
+                if prefix is None or layer is not reached:
+                    reached, prefix = layer, generator.prefix(images, layer)
+                yield _delta(encoder, prefix.render(channel, ends[:, flat]))
+
+        return self._sums(models, deltas)
+
+    def _sums(self, models: Models, deltas: Callable[[int, int], Iterator[Tensor]]) -> Arrays:
+        """Sums over the images of what `deltas` yields for each channel, (n, D)."""
+
+        def part(first: int, last: int) -> tuple[Tensor, Tensor]:
+            units, lengths = [], []
+            for delta in deltas(first, last):
+                delta = delta.double()
+                length = delta.norm(dim=1, keepdim=True)
+                units.append(torch.where(length > STILL, delta / length, 0).sum(0))
+                lengths.append(length.sum())
+            return torch.stack(units).cpu(), torch.stack(lengths).cpu()
+
+        unit = torch.zeros(len(self.channels), models.encoder.width, dtype=torch.float64)
+        length = torch.zeros(len(self.channels), dtype=torch.float64)
+        for more, longer in models.renders.over(self.count, part):
+            unit += more
+            length += longer
+        return {"unit": unit.numpy(), "length": length.numpy()}
 
 
-@torch.inference_mode()
-def reference_block(
-    generator: Generator,
-    encoder: JointEncoder,
-    block: WorkBlock,
-    styles: Tensor,
-    centre: Tensor,
-    step: Tensor,
-    batches: Batches,
-) -> dict[str, NDArray[np.float64]]:
+@dataclass(frozen=True, eq=False)
+class ReferenceBlock(SweepBlock):
     """The same as StyleCLIP's public builders compute it, for tables that compare with theirs.
 
     A channel that was swept is left at its mean for all that follow it, and images are rounded to
     8 bits (facts of `global_directions` and `global_torch`).
     """
-    swept = torch.zeros_like(centre, dtype=torch.bool)
-    swept[torch.from_numpy(reference_channels(generator.layout))] = True
-    order = torch.arange(len(centre), device=centre.device)
 
-    def deltas(first: int, last: int) -> Iterator[Tensor]:
-        images = styles[block.first + first : block.first + last]
-        for flat in block.channels.tolist():
-            up = torch.where(swept & (order < flat), centre, images)
-            down = up.clone()
-            up[:, flat], down[:, flat] = centre[flat] + step[flat], centre[flat] - step[flat]
-            pixels = to_bytes(generator.render(torch.cat([up, down]))).permute(0, 3, 1, 2)
-            yield _delta(encoder, pixels.float() / 127.5 - 1)
+    kind: ClassVar[str] = "reference"
 
-    return _sums(block, encoder.width, batches, deltas)
+    @torch.inference_mode()
+    def run(self, models: Models, setup: Setup) -> Arrays:
+        generator, encoder = models.generator, models.encoder
+        styles, centre, step = map(models.tensor, (setup.styles, setup.centre, setup.step))
+        swept = torch.zeros_like(centre, dtype=torch.bool)
+        swept[torch.from_numpy(reference_channels(generator.layout))] = True
+        order = torch.arange(len(centre), device=centre.device)
+
+        def deltas(first: int, last: int) -> Iterator[Tensor]:
+            images = styles[self.first + first : self.first + last]
+            for flat in self.channels.tolist():
+                up = torch.where(swept & (order < flat), centre, images)
+                down = up.clone()
+                up[:, flat], down[:, flat] = centre[flat] + step[flat], centre[flat] - step[flat]
+                pixels = to_bytes(generator.render(torch.cat([up, down]))).permute(0, 3, 1, 2)
+                yield _delta(encoder, pixels.float() / 127.5 - 1)
+
+        return self._sums(models, deltas)
+
+
+def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
+    """The channels that StyleCLIP's public builders sweep: the convolutions among the first 17
+    layers, 5,376 channels of FFHQ-1024."""
+    among = list(layout)[:17]
+    channels = layout.indices("conv")
+    first: NDArray[np.int64] = channels[channels < among[-1].slice.stop]
+    return first
 
 
 def _delta(encoder: JointEncoder, images: Tensor) -> Tensor:
     """Embeddings of the first half of a batch minus those of the second: (n, D)."""
     up, down = encoder.images(images).float().chunk(2)
     return up - down
-
-
-def _sums(
-    block: WorkBlock,
-    width: int,
-    batches: Batches,
-    deltas: Callable[[int, int], Iterator[Tensor]],
-) -> dict[str, NDArray[np.float64]]:
-    """Sums over the images of a block of what `deltas` yields for each channel, (n, D)."""
-
-    def part(first: int, last: int) -> tuple[Tensor, Tensor]:
-        units, lengths = [], []
-        for delta in deltas(first, last):
-            delta = delta.double()
-            length = delta.norm(dim=1, keepdim=True)
-            units.append(torch.where(length > STILL, delta / length, 0).sum(0))
-            lengths.append(length.sum())
-        return torch.stack(units).cpu(), torch.stack(lengths).cpu()
-
-    unit = torch.zeros(len(block.channels), width, dtype=torch.float64)
-    length = torch.zeros(len(block.channels), dtype=torch.float64)
-    for more, longer in batches.over(block.images, part):
-        unit += more
-        length += longer
-    return {"unit": unit.numpy(), "length": length.numpy()}

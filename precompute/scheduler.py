@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..store.shards import WorkFolder
+from .blocks import Arrays, WorkBlock
 from .executors import InThisProcess, result
-from .plan import WorkBlock
-
-Arrays = Mapping[str, NDArray[np.float64]]
 
 # Blocks given out before the first of them is handed on: what is finished waits in memory if there
 # is no work folder.
@@ -42,12 +37,12 @@ class Progress:
     last: WorkBlock | None
 
 
-class Crew:
+class Scheduler:
     """Runs the blocks of a run and reports on them.
 
     Args:
         executor: where.
-        bench: what turns a block into its arrays.
+        worker: what turns a block into its arrays.
         work: keeps finished blocks; None: they are kept in memory until they are handed on.
         report: told of the progress at the start and after each block.
         renders: of every block of the run, in the order of their numbers.
@@ -57,13 +52,13 @@ class Crew:
     def __init__(
         self,
         executor: Executor,
-        bench: Callable[[WorkBlock], Arrays],
+        worker: Callable[[WorkBlock], Arrays],
         work: WorkFolder | None,
         report: Callable[[Progress], None],
         renders: Sequence[int],
         resumed: Set[int],
     ) -> None:
-        self._executor, self._bench, self._work = executor, bench, work
+        self._executor, self._worker, self._work = executor, worker, work
         self._report, self._renders = report, renders
         self._done, self._resumed = {0, *resumed}, resumed  # block 0, the bank, came before
         self._ahead = 1 if isinstance(executor, InThisProcess) else _AHEAD
@@ -87,11 +82,11 @@ class Crew:
                     ready[number] = kept
                     continue
                 if number < given and number not in at_work.values():  # it was kept, and is lost
-                    at_work[self._executor.submit(self._bench, blocks[number - first])] = number
+                    at_work[self._executor.submit(self._worker, blocks[number - first])] = number
                 while given < last and len(at_work) < self._ahead and given < number + _AHEAD:
                     if given not in self._done:
                         block = blocks[given - first]
-                        at_work[self._executor.submit(self._bench, block)] = given
+                        at_work[self._executor.submit(self._worker, block)] = given
                     given += 1
                 ready |= self._finished(at_work, blocks, first)
             yield blocks[number - first], ready.pop(number)

@@ -1,28 +1,26 @@
-"""From the sums of blocks to the rows of a table."""
+"""The relevance table: rows from the sums of blocks, and what screening decides by them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import WorkBlock
-from .slopes import Probes
-
-Sums = Mapping[str, NDArray[np.float64]]
+from .blocks import Arrays, WorkBlock
+from .probes import Probes
+from .streams import Stream
 
 SWEPT_SHARE = 0.1
 """Of the channels, the strongest, that the screened method sweeps."""
 AUDITED = 32
 """Channels drawn from the rest, swept to see what their slopes missed."""
-_AUDIT_STREAM = 3  # beside those of `statistics.py` and `slopes.py`
 _ALIKE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RelevanceTable:
     """What was measured of R channels.
 
     Args:
@@ -37,12 +35,14 @@ class Table:
     consistency: NDArray[np.float64]
     strength: NDArray[np.float64]
 
-    def at(self, channels: NDArray[np.int64]) -> Table:
+    def at(self, channels: NDArray[np.int64]) -> RelevanceTable:
         """The rows of some of the channels."""
         where = np.searchsorted(self.channels, channels)
-        return Table(channels, self.rows[where], self.consistency[where], self.strength[where])
+        return RelevanceTable(
+            channels, self.rows[where], self.consistency[where], self.strength[where]
+        )
 
-    def replaced(self, other: Table) -> Table:
+    def replaced(self, other: RelevanceTable) -> RelevanceTable:
         """This table with the rows that `other` has taken from there."""
         where = np.searchsorted(self.channels, other.channels)
         columns = []
@@ -50,16 +50,16 @@ class Table:
             column = getattr(self, name).copy()
             column[where] = getattr(other, name)
             columns.append(column)
-        return Table(self.channels, *columns)
+        return RelevanceTable(self.channels, *columns)
 
 
 def swept_table(
-    channels: NDArray[np.int64], images: int, width: int, blocks: Iterable[tuple[WorkBlock, Sums]]
-) -> Table:
+    channels: NDArray[np.int64], images: int, width: int, blocks: Iterable[tuple[WorkBlock, Arrays]]
+) -> RelevanceTable:
     """The table of sweep or reference blocks."""
     sums = _added(channels, width, ("length",), blocks)
     rows, consistency = _unit(sums["unit"] / images)
-    return Table(channels, rows, consistency, sums["length"] / images)
+    return RelevanceTable(channels, rows, consistency, sums["length"] / images)
 
 
 def sloped_table(
@@ -67,8 +67,8 @@ def sloped_table(
     images: int,
     width: int,
     probes: Probes,
-    blocks: Iterable[tuple[WorkBlock, Sums]],
-) -> Table:
+    blocks: Iterable[tuple[WorkBlock, Arrays]],
+) -> RelevanceTable:
     """The table of slopes blocks.
 
     What lies outside of the probes' basis is known as a share of all energy, which is pooled over
@@ -85,16 +85,16 @@ def sloped_table(
     ratio = np.where(consistency > 0, sums["outside"] / energy, 0)  # (R,)
     share = 1 / np.sqrt(1 + ratio)
     rows, _ = _unit(known * share[:, None] + rest * np.sqrt(1 - share**2)[:, None])
-    return Table(channels, rows, consistency, sums["length"] / images / share)
+    return RelevanceTable(channels, rows, consistency, sums["length"] / images / share)
 
 
-def screened(table: Table, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def screened(table: RelevanceTable, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The channels of a table to sweep, ascending: the strongest tenth, and a random few of the
     others."""
     order = table.channels[np.argsort(-table.strength, kind="stable")]
     strongest = _strongest(len(order))
     rest = np.sort(order[strongest:])
-    random = np.random.default_rng([seed, _AUDIT_STREAM])
+    random = Stream.AUDIT.random(seed)
     audited = random.choice(rest, screened_count(len(order)) - strongest, replace=False)
     return np.sort(order[:strongest]), np.sort(audited)
 
@@ -105,7 +105,7 @@ def screened_count(channels: int) -> int:
 
 
 def audit(
-    slopes: Table, swept: Table, strongest: NDArray[np.int64], probes: Probes
+    slopes: RelevanceTable, swept: RelevanceTable, strongest: NDArray[np.int64], probes: Probes
 ) -> dict[str, float]:
     """What the slopes of the audited channels missed, in numbers; cosines are those of the parts
     of rows that the probes' basis sees.
@@ -136,7 +136,7 @@ def _added(
     channels: NDArray[np.int64],
     width: int,
     names: tuple[str, ...],
-    blocks: Iterable[tuple[WorkBlock, Sums]],
+    blocks: Iterable[tuple[WorkBlock, Arrays]],
 ) -> dict[str, NDArray[np.float64]]:
     """The sums of all blocks. Those of floats depend on their order, which is that of the plan."""
     total = {name: np.zeros(len(channels)) for name in names}

@@ -1,0 +1,98 @@
+"""What a block of work is, and what every kind of them starts from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..engine.models.protocols import Generator, JointEncoder
+from ..store.shards import Shapes
+from .batches import Batches
+from .probes import Probes
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+STILL = 1e-5
+"""Below this length a movement is rounding error of float32 embeddings, not a direction."""
+
+
+class Models:
+    """The models of this process, and how many images they take at once."""
+
+    def __init__(self, generator: Generator, encoder: JointEncoder) -> None:
+        self.generator, self.encoder = generator, encoder
+        # Gradients take more memory than renders, so that each has its own size.
+        self.renders, self.gradients = Batches(generator), Batches(generator)
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """An array on the generator's device."""
+        return torch.from_numpy(array).to(self.generator.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What all blocks of a run start from.
+
+    Args:
+        styles: of the images, float32 (images, C).
+        centre, step: where a channel is moved around and how far to either side, float32 (C,).
+        probes: of slopes; none of them where no slopes are taken.
+        pool: styles of the images of composites, float32 (n, C); n is 0 where none are measured.
+    """
+
+    styles: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    step: NDArray[np.float32]
+    probes: Probes
+    pool: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class WorkBlock(ABC):
+    """Some channels over some of the images. It is deterministic, and goes to other processes.
+
+    Args:
+        channels: flat indices, ascending (k,).
+        first, last: the images, or what else is counted, a half-open range.
+
+    Attributes:
+        kind: its name in reports.
+        counted: what `first` and `last` are numbers of.
+    """
+
+    kind: ClassVar[str]
+    counted: ClassVar[Literal["images", "composites"]] = "images"
+
+    channels: NDArray[np.int64]
+    first: int
+    last: int
+
+    @property
+    def count(self) -> int:
+        """How many images, or composites."""
+        return self.last - self.first
+
+    @property
+    @abstractmethod
+    def renders(self) -> int:
+        """What it costs, in renders; a vector-Jacobian product costs about one."""
+
+    @abstractmethod
+    def shapes(self, width: int) -> Shapes:
+        """Of the arrays that `run` returns, for a CLIP of `width` dimensions, in the order in which
+        a work folder keeps them."""
+
+    @abstractmethod
+    def run(self, models: Models, setup: Setup) -> Arrays:
+        """Does the work; the arrays hold sums over the images unless the kind says otherwise."""
+
+
+RunBlocks = Callable[[Sequence[WorkBlock], int], Iterable[tuple[WorkBlock, Arrays]]]
+"""Every block, numbered from a first one on, with what it returned, in order."""

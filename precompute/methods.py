@@ -1,0 +1,132 @@
+"""The methods that channels are measured by: each its blocks, and the table of what they find."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.layout import StyleLayout
+from .blocks import RunBlocks, Setup
+from .plan import Plan, slope_blocks, sweep_blocks
+from .relevance import RelevanceTable, audit, screened, screened_count, sloped_table, swept_table
+from .sweep import ReferenceBlock, reference_channels
+
+MethodName = Literal["screened", "sweep", "jacobian", "reference"]
+Measured = tuple[RelevanceTable, dict[str, Any]]
+"""A table, and what else was found out about it."""
+
+SCREENING_PROBES = 32
+"""Of the screened method, where no other number is given."""
+
+
+class MeasureMethod(ABC):
+    """A way to measure what every channel does.
+
+    Attributes:
+        name: as settings and fingerprints have it.
+        takes_slopes: whether any channel is measured by slopes.
+    """
+
+    name: ClassVar[MethodName]
+    takes_slopes: ClassVar[bool]
+
+    @abstractmethod
+    def products(self, width: int, probes: int | None) -> int:
+        """Vector-Jacobian products an image, for a CLIP of so many dimensions and as many `probes`
+        as were asked for, if any were."""
+
+    @abstractmethod
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        """The blocks of its channels over so many images, without composites."""
+
+    @abstractmethod
+    def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
+        """The table of the channels of its plan, from what `run` returns."""
+
+
+class Sweep(MeasureMethod):
+    """Moves every channel to both sides of its mean."""
+
+    name: ClassVar[MethodName] = "sweep"
+    takes_slopes = False
+
+    def products(self, width: int, probes: int | None) -> int:
+        return 0
+
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        channels = _channels(layout)
+        return Plan(layout, channels, sweep=sweep_blocks(layout, channels, images))
+
+    def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
+        blocks = run(plan.sweep, plan.first_sweep)
+        return swept_table(plan.channels, len(setup.styles), setup.probes.width, blocks), {}
+
+
+class Reference(Sweep):
+    """The sweep of StyleCLIP's public builders, their channels and faults included."""
+
+    name: ClassVar[MethodName] = "reference"
+
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        channels = reference_channels(layout)
+        return Plan(layout, channels, sweep=sweep_blocks(layout, channels, images, ReferenceBlock))
+
+
+class Jacobian(MeasureMethod):
+    """Takes slopes of all channels at once."""
+
+    name: ClassVar[MethodName] = "jacobian"
+    takes_slopes = True
+
+    def products(self, width: int, probes: int | None) -> int:
+        return min(width, probes or width)
+
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        channels = _channels(layout)
+        return Plan(layout, channels, slope_blocks(layout, channels, images, products))
+
+    def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
+        probes, blocks = setup.probes, run(plan.slopes, 1)
+        return sloped_table(plan.channels, len(setup.styles), probes.width, probes, blocks), {}
+
+
+class Screened(Jacobian):
+    """Takes slopes, sweeps the channels that are strongest by them, and audits the rest."""
+
+    name: ClassVar[MethodName] = "screened"
+
+    def products(self, width: int, probes: int | None) -> int:
+        return min(width, probes or SCREENING_PROBES)
+
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        channels = _channels(layout)
+        as_many = channels[: screened_count(len(channels))]
+        return Plan(
+            layout,
+            channels,
+            slope_blocks(layout, channels, images, products),
+            sweep_blocks(layout, as_many, images),
+        )
+
+    def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
+        slopes, _ = super().measure(plan, setup, run)
+        images, probes = len(setup.styles), setup.probes
+        strongest, audited = screened(slopes, probes.seed)
+        chosen = np.union1d(strongest, audited)
+        blocks = run(sweep_blocks(plan.layout, chosen, images), plan.first_sweep)
+        swept = swept_table(chosen, images, probes.width, blocks)
+        found = {"swept": len(chosen), "audit": audit(slopes, swept, strongest, probes)}
+        return slopes.replaced(swept), found
+
+
+def _channels(layout: StyleLayout) -> NDArray[np.int64]:
+    return layout.indices("conv", "rgb")
+
+
+METHODS: Mapping[MethodName, MeasureMethod] = {
+    method.name: method for method in (Screened(), Sweep(), Jacobian(), Reference())
+}

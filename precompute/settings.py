@@ -1,0 +1,119 @@
+"""What decides the content of an atlas, beside its models and prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import MAX_SEED, one_hot_labels, require_truncation
+from ..prompts.sets import PromptSet
+from ..store.errors import OptionError
+from ..store.layout import StyleLayout
+from .composites import require_composites
+from .methods import METHODS, SCREENING_PROBES, MethodName
+from .plan import Plan, composite_blocks
+from .probes import require_probes
+from .statistics import require_samples
+
+MAX_IMAGES = 100_000
+MAX_STRENGTH = 50.0
+
+
+@dataclass(frozen=True)
+class PrecomputeSettings:
+    """What decides the content of an atlas, beside its models and prompts.
+
+    Args:
+        images: images each channel is measured on, 1 to 100,000.
+        method: `sweep` moves every channel to both sides of its mean; `jacobian` takes slopes;
+            `screened` takes slopes, sweeps the strongest tenth of the channels and audits the
+            rest; `reference` is the sweep of StyleCLIP's public builders with its faults.
+        probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
+            (`jacobian`), or 32 (`screened`; all if there are fewer prompts).
+        strength: how many standard deviations a channel moves to either side, above 0 to 50.
+        truncation: psi of the images and of the statistics, 0 to 2.
+        samples: latents behind the style statistics, at least 2.
+        seed: of the latents, 0 to 2^32 - 1.
+        label: the class of all images of a conditional generator; None: classes at random.
+        refit: how many composite directions the rows are refitted from, 1 to 20,000; None: rows
+            stay as the method measured them.
+
+    Raises:
+        OptionError: a value out of its range, or probes for a method that takes no slopes.
+    """
+
+    images: int = 100
+    method: MethodName = "screened"
+    probes: int | None = None
+    strength: float = 5.0
+    truncation: float = 0.7
+    samples: int = 10_000
+    seed: int = 0
+    label: int | None = None
+    refit: int | None = None
+
+    def __post_init__(self) -> None:
+        known = list(METHODS)
+        if self.method not in known:
+            raise OptionError(f"method {self.method!r}: unknown; use one of {', '.join(known)}")
+        if not 1 <= self.images <= MAX_IMAGES:
+            raise OptionError(f"images {self.images}: must lie between 1 and {MAX_IMAGES}")
+        if not 0 < self.strength <= MAX_STRENGTH:
+            raise OptionError(
+                f"strength {self.strength:g}: must lie above 0 and up to {MAX_STRENGTH:g} sigma"
+            )
+        require_truncation(self.truncation)
+        require_samples(self.samples)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
+        if self.probes is not None:
+            if not self.takes_slopes:
+                others = sorted(name for name in known if METHODS[name].takes_slopes)
+                raise OptionError(
+                    f"probes {self.probes}: the method {self.method} takes no slopes; leave them "
+                    f"out, or use {' or '.join(others)}"
+                )
+            require_probes(self.probes)
+        if self.refit is not None:
+            require_composites(self.refit)
+
+    @property
+    def takes_slopes(self) -> bool:
+        """Whether any channel is measured by slopes."""
+        return METHODS[self.method].takes_slopes
+
+    def products(self, width: int) -> int:
+        """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
+        return METHODS[self.method].products(width, self.probes)
+
+    def plan(self, layout: StyleLayout, width: int) -> Plan:
+        """What these ask for of a generator of this layout and a CLIP of `width` dimensions.
+
+        Raises:
+            OptionError: the generator has no channels to measure.
+        """
+        plan = METHODS[self.method].plan(layout, self.images, self.products(width))
+        if not len(plan.channels):
+            raise OptionError("this generator has no style channels of convolutions")
+        composites = composite_blocks(layout, plan.channels, self.refit or 0)
+        return replace(plan, composites=composites)
+
+
+def settled(
+    generator: Generator, encoder: JointEncoder, prompts: PromptSet, settings: PrecomputeSettings
+) -> PrecomputeSettings:
+    """`settings` as these models and prompts allow: all directions of CLIP's space where no number
+    of probes is asked for and there are too few prompts to choose them by.
+
+    Raises:
+        OptionError: the models cannot satisfy the settings.
+    """
+    one_hot_labels(generator, [], settings.label)
+    if settings.takes_slopes and "float16" in (generator.precision, encoder.precision):
+        raise OptionError(
+            f"precision float16: its gradients vanish, which the method {settings.method} needs; "
+            "take bfloat16, or --method sweep"
+        )
+    if not settings.takes_slopes or settings.probes or len(prompts.phrases) >= SCREENING_PROBES:
+        return settings
+    return replace(settings, probes=encoder.width)

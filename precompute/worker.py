@@ -1,0 +1,67 @@
+"""Who works on a block: the models of this process, or those of whatever process it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..engine.models.load import load_encoder, load_generator
+from ..engine.models.precision import Precision
+from ..store.errors import FingerprintError
+from ..store.fingerprint import ModelIdentity
+from .blocks import Arrays, Models, Setup, WorkBlock
+from .executors import worker_device
+
+
+@dataclass(frozen=True, eq=False)
+class LocalWorker:
+    """Works on the blocks of a run with the models of this process."""
+
+    models: Models
+    setup: Setup
+
+    def __call__(self, block: WorkBlock) -> Arrays:
+        return block.run(self.models, self.setup)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where another process finds the models of a run: what `load_generator` and `load_encoder`
+    take."""
+
+    generator: str
+    clip: str
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteWorker:
+    """A `LocalWorker` in whatever process it is called: the first call there loads the models.
+
+    Raises:
+        FingerprintError: what lies at the sources there are other models.
+    """
+
+    sources: Sources
+    generator: ModelIdentity
+    clip: ModelIdentity
+    setup: Setup
+
+    def __call__(self, block: WorkBlock) -> Arrays:
+        models = _models(self.sources, worker_device())
+        found = (models.generator.identity, models.encoder.identity)
+        for here, there in zip(found, (self.generator, self.clip), strict=True):
+            if here.sha256 != there.sha256:
+                raise FingerprintError(
+                    f"workers: one loaded {here} where the run has {there}; "
+                    "give every machine the same files under the same paths"
+                )
+        return block.run(models, self.setup)
+
+
+@lru_cache(maxsize=1)
+def _models(sources: Sources, device: str | None) -> Models:
+    return Models(
+        load_generator(sources.generator, device, sources.precision),
+        load_encoder(sources.clip, device, sources.precision),
+    )
