@@ -29,12 +29,13 @@ from styleatlas.engine.models.clip import OpenClipEncoder
 from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.protocols import JointEncoder
-from styleatlas.precompute.batches import Batches
-from styleatlas.precompute.plan import WorkBlock, slope_blocks, sweep_blocks
-from styleatlas.precompute.slopes import Probes, slopes_block
+from styleatlas.precompute.blocks import Models, Setup
+from styleatlas.precompute.plan import slope_blocks, sweep_blocks
+from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.relevance import screened_count
+from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.precompute.statistics import image_styles, style_statistics
-from styleatlas.precompute.sweep import sweep_block
-from styleatlas.precompute.tables import screened_count
+from styleatlas.precompute.sweep import SweepBlock
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.registry import EMBEDDED
 
@@ -46,7 +47,7 @@ TRUNCATION, SIGMAS, LATENTS = 0.7, 5, 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Models:
+class MeasuredModels:
     """A generator, its weights as the plain formulation takes them, a CLIP, and what a sweep
     starts from: styles (n, C), centre and step (C,)."""
 
@@ -62,6 +63,16 @@ class Models:
         """Those that precompute measures."""
         return self.generator.layout.indices("conv", "rgb")
 
+    @property
+    def loaded(self) -> Models:
+        """As blocks take them."""
+        return Models(self.generator, self.encoder)
+
+    def setup(self, probes: Probes) -> Setup:
+        """Of blocks."""
+        styles, centre, step = (x.numpy() for x in (self.styles, self.centre, self.step))
+        return Setup(styles, centre, step, probes, pool=styles[:0])
+
     def plain(self, styles: Tensor) -> Tensor:
         """Styles (n, C) -> images, by the formulation of most ports."""
         sizes = [layer.size for layer in self.generator.layout]
@@ -70,7 +81,7 @@ class Models:
 
 @cache
 @torch.inference_mode(False)  # slopes need tensors that autograd may save
-def load_models(name: str) -> Models:
+def load_models(name: str) -> MeasuredModels:
     """The embedded pair by its name, or a generator of `generators.py` with a ViT-B/32, both of
     random weights."""
     torch.manual_seed(0)
@@ -90,13 +101,13 @@ def load_models(name: str) -> Models:
     stored.load_state_dict(checkpoint.tensors)
     mean, std = map(torch.from_numpy, style_statistics(generator, LATENTS, TRUNCATION, 0))
     styles = image_styles(generator, 128, TRUNCATION, 0)
-    return Models(generator, stored, encoder, styles, mean, SIGMAS * std)
+    return MeasuredModels(generator, stored, encoder, styles, mean, SIGMAS * std)
 
 
 def pil_loop(
     render: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor],
-    models: Models,
+    models: MeasuredModels,
     channels: NDArray[np.int64],
     images: int,
 ) -> Tensor:
@@ -170,7 +181,7 @@ class SweepCosts:
     """Seconds by layer: of a pair of the two loops, of our prefix (an image), and of our pair
     after it; and how far the rows of the sample lie apart."""
 
-    models: Models
+    models: MeasuredModels
     loop: Seconds
     loop_our_render: Seconds
     prefix: Seconds
@@ -190,7 +201,7 @@ class SweepCosts:
         for block in sweep_blocks(layout, channels, images):
             names = [layout.locate(flat)[0].name for flat in block.channels.tolist()]
             once = sum(self.prefix[name] for name in set(names))
-            total += block.images * (once + sum(self.pair[name] for name in names))
+            total += block.count * (once + sum(self.pair[name] for name in names))
         return total
 
 
@@ -228,15 +239,14 @@ def sweep_costs(name: str, most_images: int, rounds: int) -> SweepCosts:
     return SweepCosts(models, **costs, rows_apart=_rows_apart(models, compared))
 
 
-def _sweep(models: Models, channels: NDArray[np.int64], images: int) -> Tensor:
+def _sweep(models: MeasuredModels, channels: NDArray[np.int64], images: int) -> Tensor:
     """Unit rows (k, D) of our sweep."""
-    block = WorkBlock("sweep", channels, 0, images, 2 * images * len(channels))
-    start = (models.styles, models.centre, models.step, Batches(models.generator))
-    sums = sweep_block(models.generator, models.encoder, block, *start)
+    setup = models.setup(Probes.of(np.zeros((0, models.encoder.width), "f4"), 0, 0))
+    sums = SweepBlock(channels, 0, images).run(models.loaded, setup)
     return F.normalize(torch.from_numpy(sums["unit"]), dim=1)
 
 
-def _rows_apart(models: Models, channels: NDArray[np.int64]) -> dict[str, float]:
+def _rows_apart(models: MeasuredModels, channels: NDArray[np.int64]) -> dict[str, float]:
     """Between our rows and those of the plain loop, on one image: the largest difference of any
     component and the median cosine, with the loop's images as they are and as 8 bits."""
     ours = _sweep(models, channels, 1)
@@ -267,14 +277,12 @@ def slope_costs(name: str, products: int, rounds: int) -> SlopeCosts:
     """Measured on blocks of `products` and of twice as many."""
     models = load_models(name)
     width, channels = models.encoder.width, models.channels
-    images = slope_blocks(models.generator.layout, channels, 128, 1)[0].images
-    block = WorkBlock("slopes", channels, 0, images, 0)
+    images = slope_blocks(models.generator.layout, channels, 128, 1)[0].count
 
     def work(count: int) -> object:
         probes = Probes(np.eye(count, width, dtype="f4"), np.zeros((0, width), "f4"), 0, 0)
-        batches = Batches(models.generator)
-        start = (models.styles, models.step, probes, batches)
-        return slopes_block(models.generator, models.encoder, block, *start)
+        block = SlopesBlock(channels, 0, images, count)
+        return block.run(models.loaded, models.setup(probes))
 
     few, many = fastest({n: partial(work, n) for n in (products, 2 * products)}, rounds).values()
     product = (many - few) / products

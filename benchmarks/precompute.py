@@ -34,13 +34,16 @@ from generators import machine, memory_of
 from numpy.typing import NDArray
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
-from styleatlas.precompute.bench import Arrays, Bench, RemoteBench, Setup, Sources
-from styleatlas.precompute.build import Plan, Settings, precompute
-from styleatlas.precompute.crew import Crew
+from styleatlas.precompute.blocks import Arrays, Setup, WorkBlock
+from styleatlas.precompute.build import precompute
 from styleatlas.precompute.executors import InThisProcess, open_executor
-from styleatlas.precompute.plan import WorkBlock, reference_channels, slope_blocks, sweep_blocks
-from styleatlas.precompute.slopes import Probes
-from styleatlas.precompute.tables import swept_table
+from styleatlas.precompute.plan import Plan, slope_blocks, sweep_blocks
+from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.relevance import swept_table
+from styleatlas.precompute.scheduler import Scheduler
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.precompute.sweep import SweepBlock, reference_channels
+from styleatlas.precompute.worker import LocalWorker, RemoteWorker, Sources
 from styleatlas.prompts.sets import prompt_set
 from styleatlas.store.fingerprint import Fingerprint
 from styleatlas.store.records import text_table
@@ -57,11 +60,11 @@ METHOD_AIMS = {  # in times the sweep
     "screened, 32 probes": 5,
 }
 METHODS = {
-    "sweep": Settings(method="sweep"),
-    "jacobian, all components": Settings(method="jacobian"),
-    "jacobian, 32 probes": Settings(method="jacobian", probes=32),
-    "screened, 32 probes": Settings(method="screened"),
-    "screened, all components": Settings(method="screened", probes=128),
+    "sweep": PrecomputeSettings(method="sweep"),
+    "jacobian, all components": PrecomputeSettings(method="jacobian"),
+    "jacobian, 32 probes": PrecomputeSettings(method="jacobian", probes=32),
+    "screened, 32 probes": PrecomputeSettings(method="screened"),
+    "screened, all components": PrecomputeSettings(method="screened", probes=128),
 }
 PROMPTS = (  # for the overlap of channels, in the bank
     *EDITS,
@@ -123,7 +126,7 @@ def part_b(images: int, rounds: int, seeds: int) -> Record:
         fewer = max(1, round(images * seconds[name] / seconds["sweep"]))
         key = f"sweep, {fewer} image{'s' * (fewer > 1)}"
         if key not in atlases:
-            atlases[key], seconds[key] = _drawn(Settings(method="sweep", images=fewer))
+            atlases[key], seconds[key] = _drawn(PrecomputeSettings(method="sweep", images=fewer))
             say(f"{key}: {seconds[key]:.1f} s")
     avatars = Avatars(load_models(EMBEDDED.name).generator, seeds)
     rows, edits = [], []
@@ -161,7 +164,7 @@ def part_b(images: int, rounds: int, seeds: int) -> Record:
 
 def _precision(images: int) -> list[Record]:
     """Rows of the sweep by models of reduced precision, against float32 on the same images."""
-    settings = Settings(method="sweep", images=images)
+    settings = PrecomputeSettings(method="sweep", images=images)
     exact, _ = _drawn(settings)
     generator, encoder = (
         load(EMBEDDED.name, "cpu", "bfloat16") for load in (load_generator, load_encoder)
@@ -187,7 +190,7 @@ def _strongest(atlas: Atlas) -> NDArray[np.bool_]:
     return strength >= np.percentile(strength, 90)
 
 
-def _drawn(settings: Settings) -> tuple[Atlas, float]:
+def _drawn(settings: PrecomputeSettings) -> tuple[Atlas, float]:
     """An atlas of the embedded pair, and the seconds from its first report to its last."""
     models, reports = load_models(EMBEDDED.name), []
     atlas = precompute(
@@ -287,21 +290,19 @@ def _setup(images: int) -> Setup:
     """Of the embedded pair, with styles of so many images and 32 probes."""
     models = load_models(EMBEDDED.name)
     probes = Probes.of(Atlas.open(EMBEDDED.atlas).prompts.embeddings, 32, 0)
-    arrays = (models.styles[:images], models.centre, models.step)
-    return Setup(*(array.numpy() for array in arrays), probes)
+    return replace(models.setup(probes), styles=models.styles[:images].numpy())
 
 
 def _blocks(
     executor: Executor,
-    bench: Bench | RemoteBench,
-    setup: Setup,
+    worker: LocalWorker | RemoteWorker,
     plan: Plan,
     work: WorkFolder | None = None,
 ) -> Iterator[tuple[WorkBlock, Arrays]]:
     """The blocks of a plan as precompute draws them."""
-    place = (executor, partial(bench, setup), work)
-    crew = Crew(*place, lambda progress: None, plan.renders, frozenset())
-    return crew.run([*plan.slopes, *plan.sweep], 1)
+    place = (executor, worker, work)
+    scheduler = Scheduler(*place, lambda progress: None, plan.renders, frozenset())
+    return scheduler.run(plan.blocks, 1)
 
 
 def _spread(channels: int) -> NDArray[np.int64]:
@@ -316,15 +317,15 @@ def memory(kind: str, images: int, channels: int) -> float:
     layout, width = models.generator.layout, models.encoder.width
     slopes = slope_blocks(layout, chosen, images, 32) if kind == "slopes" else []
     sweep = sweep_blocks(layout, chosen, images) if kind == "sweep" else []
-    plan, setup = Plan(chosen, slopes, sweep), _setup(images)
+    plan = Plan(layout, chosen, slopes, sweep)
     fingerprint = Fingerprint(models.generator.identity, models.encoder.identity, {})
     run = Run(fingerprint, prompts="", blocks=len(plan.renders), library="")
-    bench = Bench(models.generator, models.encoder)
+    worker = LocalWorker(models.loaded, _setup(images))
     with (
         TemporaryDirectory() as folder,
         WorkFolder(Path(folder) / "atlas.h5", run, plan.shapes(1, width)) as work,
     ):
-        blocks = _blocks(InThisProcess(), bench, setup, plan, work)
+        blocks = _blocks(InThisProcess(), worker, plan, work)
         peak, _ = memory_of(lambda: swept_table(chosen, images, width, blocks), "cpu")
         work.finish()
     return 1024 * peak
@@ -351,28 +352,29 @@ def part_d(images: int, rounds: int) -> Record:
 def _throughput(images: int, rounds: int) -> Record:
     """Seconds of 256 channels; the workers have started and loaded their models before."""
     models, setup, chosen = load_models(EMBEDDED.name), _setup(images), _spread(256)
-    plan = Plan(chosen, [], sweep_blocks(models.generator.layout, chosen, images))
-    here = Bench(models.generator, models.encoder)
+    layout = models.generator.layout
+    plan = Plan(layout, chosen, sweep=sweep_blocks(layout, chosen, images))
+    here = LocalWorker(models.loaded, setup)
     identities = (models.generator.identity, models.encoder.identity)
-    remote = RemoteBench(Sources(EMBEDDED.name, EMBEDDED.name), *identities)
+    remote = RemoteWorker(Sources(EMBEDDED.name, EMBEDDED.name), *identities, setup)
     threads_before = torch.get_num_threads()
 
     def in_process(threads: int) -> None:
         torch.set_num_threads(threads)
-        list(_blocks(InThisProcess(), here, setup, plan))
+        list(_blocks(InThisProcess(), here, plan))
         torch.set_num_threads(threads_before)
 
     with open_executor(2, None, "cpu") as executor:
-        small = WorkBlock("sweep", chosen[:1], 0, 1, 2)
+        small = SweepBlock(chosen[:1], 0, 1)
         start, ready = time.perf_counter(), set()
         while len(ready) < 2:
-            futures = [executor.submit(_warmed, remote, setup, small) for _ in range(2)]
+            futures = [executor.submit(_warmed, remote, small) for _ in range(2)]
             ready |= {future.result() for future in futures}
         start_up = time.perf_counter() - start
         runs: dict[str, Callable[[], object]] = {
             "in process, 1 thread": partial(in_process, 1),
             "in process, 2 threads": partial(in_process, 2),
-            "2 workers, 1 thread each": lambda: list(_blocks(executor, remote, setup, plan)),
+            "2 workers, 1 thread each": lambda: list(_blocks(executor, remote, plan)),
         }
         seconds = fastest(runs, rounds)
     one, renders = seconds["in process, 1 thread"], sum(plan.renders)
@@ -390,9 +392,9 @@ def _throughput(images: int, rounds: int) -> Record:
     }
 
 
-def _warmed(bench: RemoteBench, setup: Setup, block: WorkBlock) -> int:
+def _warmed(worker: RemoteWorker, block: WorkBlock) -> int:
     """The process that loaded the models and worked on a block."""
-    bench(setup, block)
+    worker(block)
     return os.getpid()
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3, StyleGAN3Config
-from styleatlas.precompute.build import Settings, precompute
+from styleatlas.precompute.build import precompute
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import PromptError
@@ -234,7 +235,7 @@ def draw() -> Callable[..., Atlas]:
     ) -> Atlas:
         usual = {"method": "sweep", "images": IMAGES, "strength": STRENGTH, "samples": 500}
         prompts = PromptSet(phrases, templates)
-        chosen = Settings(**{**usual, **settings})
+        chosen = PrecomputeSettings(**{**usual, **settings})
         return precompute(generator, encoder, prompts, chosen, lambda progress: None)
 
     return draw

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from styleatlas import Atlas
-from styleatlas.precompute import bench
+from styleatlas.precompute.sweep import SweepBlock
 
 QUICK = ("--images", 2, "--samples", 50)
 
@@ -186,7 +186,7 @@ def test_precompute_interrupted_before_its_first_block_leaves_the_old_atlas_and_
 def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
     """The arguments of a precompute over an old atlas that Ctrl-C ended after two blocks, and
     what it wrote to stderr."""
-    sweep, swept = bench.sweep_block, []
+    sweep, swept = SweepBlock.run, []
 
     def interrupting(*arguments):
         if len(swept) == 2:
@@ -199,7 +199,7 @@ def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
     options = (*QUICK, "--images", 65, "--method", "sweep")
     arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *options)
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "sweep_block", interrupting)
+        patch.setattr(SweepBlock, "run", interrupting)
         result = run(*arguments)
     assert result.exit_code == 1 and result.stdout == ""
     assert path.read_bytes() == b"old"

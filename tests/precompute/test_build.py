@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from styleatlas import __version__
-from styleatlas.precompute import build
-from styleatlas.precompute.build import Settings, precompute
+from styleatlas.precompute.build import precompute
 from styleatlas.precompute.executors import open_executor
-from styleatlas.precompute.tables import audit, screened
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import OptionError, PromptError
@@ -93,19 +92,19 @@ def test_phrase_that_clip_cannot_read_fails_before_any_render(
 def test_sweep_renders_two_images_a_pair_and_reports_every_block(generator, encoder):
     calls = []
     prompts = PromptSet((), ("{}",))
-    settings = Settings(images=40, method="sweep", samples=2)
+    settings = PrecomputeSettings(images=40, method="sweep", samples=2)
     precompute(generator, encoder, prompts, settings, calls.append)
     assert [call.renders for call in calls] == [0, 384, 768, 960]
     assert generator.images_rendered == 960 == 2 * 12 * 40
     assert {call.of_renders for call in calls} == {960}
-    assert [call.last and call.last.images for call in calls] == [None, 16, 16, 8]
+    assert [call.last and call.last.count for call in calls] == [None, 16, 16, 8]
     assert {(call.resumed, call.resumed_renders) for call in calls} == {(0, 0)}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_run_in_memory_ends_with_all_blocks_and_renders_done(generator, encoder, method):
     calls = []
-    settings = Settings(images=20, method=method, samples=2)
+    settings = PrecomputeSettings(images=20, method=method, samples=2)
     precompute(generator, encoder, PromptSet((), ("{}",)), settings, calls.append)
     last = calls[-1]
     assert last.renders == last.of_renders > 0
@@ -113,62 +112,11 @@ def test_run_in_memory_ends_with_all_blocks_and_renders_done(generator, encoder,
     assert len(calls) == last.of_blocks, "the start, and each block but that of the prompts"
 
 
-# Slopes that are screened
-
-
-def test_screened_rows_are_the_sweeps_where_swept_and_slopes_elsewhere(
-    stylegan2, make_encoder, draw, monkeypatch
-):
-    monkeypatch.setattr("styleatlas.precompute.tables.AUDITED", 4)
-    encoder = make_encoder(16)  # of 32 dimensions, as many as probes
-    sweep, slopes, both = (
-        draw(stylegan2, encoder, PHRASES, method=m) for m in ("sweep", "jacobian", "screened")
-    )
-    strongest, audited = screened(slopes, 0)
-    assert (len(slopes.channels), len(strongest), len(audited)) == (23, 3, 4)
-    swept = np.isin(both.channels, np.union1d(strongest, audited))
-    assert both.fingerprint.settings["swept"] == swept.sum() == 7
-    for name in ("rows", "consistency", "strength"):
-        found, by_sweep, by_slopes = (getattr(atlas, name) for atlas in (both, sweep, slopes))
-        assert np.allclose(found[swept], by_sweep[swept], atol=1e-6), name
-        assert np.array_equal(found[~swept], by_slopes[~swept]), name
-        assert np.abs(by_sweep - by_slopes)[~swept].max() > 1e-3, "they can be told apart"
-
-
-def test_screened_atlas_tells_what_the_audit_found(stylegan2, make_encoder, draw, monkeypatch):
-    monkeypatch.setattr("styleatlas.precompute.tables.AUDITED", 4)
-    seen = []
-    monkeypatch.setattr(build, "audit", lambda *given: seen.append(given) or audit(*given))
-    atlas = draw(stylegan2, make_encoder(14), PHRASES, method="screened")
-    ((slopes, swept, strongest, *_),) = seen
-    settings = atlas.fingerprint.settings
-    assert settings["method"] == "screened" and settings["probes"] == 28, "no more than dimensions"
-    assert settings["audit"] == audit(*seen[0])
-    assert settings["audit"]["channels"] == len(swept.channels) - len(strongest) == 4
-    assert len(slopes.channels) == len(atlas.channels)
-
-
-def test_everything_is_swept_where_channels_are_few(generator, encoder, countable_atlas, draw):
-    atlas = draw(generator, encoder, method="screened")
-    assert atlas.fingerprint.settings["swept"] == 12
-    for name in ("rows", "consistency", "strength"):
-        assert np.allclose(getattr(atlas, name), getattr(countable_atlas, name), atol=1e-6), name
-
-
-def test_screened_run_renders_what_it_said_it_would(make_encoder, generator):
-    calls, encoder = [], make_encoder(14)
-    settings = Settings(images=20, method="screened", samples=2)
-    precompute(generator, encoder, PromptSet((), ("{}",)), settings, calls.append)
-    swept = 2 * 12 * 20
-    assert generator.images_rendered == swept + 20, "an image of slopes is rendered once"
-    assert calls[-1].of_renders == swept + 20 * encoder.width
-
-
-# Executors and settings
+# Executors
 
 
 def test_other_processes_without_sources_are_refused(generator, encoder):
-    settings = Settings(images=1, method="sweep", samples=2)
+    settings = PrecomputeSettings(images=1, method="sweep", samples=2)
     prompts = PromptSet((), ("{}",))
     with (
         open_executor(2, None, "cpu") as executor,
@@ -179,55 +127,10 @@ def test_other_processes_without_sources_are_refused(generator, encoder):
 
 
 def test_executor_of_this_process_needs_no_sources(generator, encoder, countable_atlas):
-    settings = Settings(images=24, method="sweep", samples=500)
+    settings = PrecomputeSettings(images=24, method="sweep", samples=500)
     prompts = PromptSet((), ("{}",))
     with open_executor(1, None, None) as executor:
         atlas = precompute(
             generator, encoder, prompts, settings, lambda progress: None, None, executor
         )
     assert all(np.array_equal(getattr(atlas, n), getattr(countable_atlas, n)) for n in ARRAYS)
-
-
-@pytest.mark.parametrize("method", ["Sweep", "", "slopes", None])
-def test_unknown_method_is_refused_with_those_there_are(method):
-    with pytest.raises(
-        OptionError, match=f"method {method!r}: unknown; use one of screened, sweep, jacobian, ref"
-    ):
-        Settings(method=method)
-
-
-def test_screened_is_the_method_where_none_is_named():
-    assert Settings().method == "screened"
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"images": 0}, "images 0: must lie between 1 and 100000"),
-        ({"images": 100_001}, "images 100001: must lie between 1 and 100000"),
-        ({"strength": 0.0}, "strength 0: must lie above 0 and up to 50 sigma"),
-        ({"strength": 50.5}, r"strength 50\.5: must lie above 0"),
-        ({"strength": float("nan")}, "strength nan: must lie above 0"),
-        ({"seed": -1}, "seed -1: must lie between 0 and 4294967295"),
-        ({"seed": 2**32}, "seed 4294967296: must lie between 0 and 4294967295"),
-        ({"truncation": 2.1}, r"truncation 2\.1: must lie between 0 and 2"),
-        ({"truncation": float("nan")}, "truncation nan: must lie between 0 and 2"),
-        ({"samples": 1}, "samples 1: must be at least 2"),
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(settings, message):
-    with pytest.raises(OptionError, match=message):
-        Settings(**settings)
-
-
-def test_screened_takes_all_directions_where_too_few_prompts_could_choose_probes(
-    draw, generator, make_encoder
-):
-    wide = make_encoder(24)  # 48 dimensions
-    few = draw(generator, wide, method="screened", images=2)
-    assert few.fingerprint.settings["probes"] == 48
-    many = tuple(f"channel{number % 14} number {number}" for number in range(40))
-    assert (
-        draw(generator, wide, many, method="screened", images=2).fingerprint.settings["probes"]
-        == 32
-    )

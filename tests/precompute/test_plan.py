@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
-from styleatlas.precompute.build import Plan, Settings
-from styleatlas.precompute.plan import WorkBlock, reference_channels, slope_blocks, sweep_blocks
+from styleatlas.precompute.blocks import WorkBlock
+from styleatlas.precompute.plan import Plan, slope_blocks, sweep_blocks
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.precompute.sweep import ReferenceBlock, reference_channels
 from styleatlas.store.errors import OptionError
 from styleatlas.store.layout import StyleLayout
 
@@ -54,7 +54,7 @@ def test_sweep_takes_every_channel_on_every_image_once_in_small_blocks(
     times = covered(blocks, layout, images)
     assert (times[channels] == 1).all() and times.sum() == len(channels) * images
     for block in blocks:
-        pairs = len(block.channels) * block.images
+        pairs = len(block.channels) * block.count
         assert block.kind == "sweep"
         assert 1 <= pairs <= MOST_PAIRS and block.renders == 2 * pairs
         assert (np.diff(block.channels) > 0).all()
@@ -63,24 +63,25 @@ def test_sweep_takes_every_channel_on_every_image_once_in_small_blocks(
 @pytest.mark.parametrize(("resolution", "most"), [(64, 512), (256, 256), (1024, 64), (8192, 16)])
 def test_blocks_of_the_sweep_are_smaller_at_high_resolutions(resolution, most):
     blocks = sweep_blocks(layout_of([("conv", 600)], resolution), np.arange(600), 100)
-    pairs = [len(block.channels) * block.images for block in blocks]
+    pairs = [len(block.channels) * block.count for block in blocks]
     assert max(pairs) == most
     assert np.mean(pairs) > most / 2, "and no smaller than they need be"
 
 
 def test_few_images_do_not_make_many_small_blocks():
     blocks = sweep_blocks(layout_of([("conv", 600)]), np.arange(600), 2)
-    assert [len(block.channels) * block.images for block in blocks] == [512, 512, 176]
+    assert [len(block.channels) * block.count for block in blocks] == [512, 512, 176]
 
 
 def test_block_of_the_sweep_shares_an_image_among_many_channels():
     for block in sweep_blocks(FFHQ, FFHQ.indices("conv", "rgb"), 100)[:-7]:
-        assert len(block.channels) >= block.images
+        assert len(block.channels) >= block.count
 
 
 def test_blocks_of_the_reference_are_marked_as_such():
     channels = reference_channels(FFHQ)
-    assert {b.kind for b in sweep_blocks(FFHQ, channels, 3, "reference")} == {"reference"}
+    blocks = sweep_blocks(FFHQ, channels, 3, ReferenceBlock)
+    assert {block.kind for block in blocks} == {"reference"}
 
 
 @given(st.lists(KINDS, min_size=1, max_size=4), RESOLUTIONS, st.integers(1, 99), st.integers(8, 99))
@@ -94,14 +95,14 @@ def test_slopes_take_all_channels_at_every_image_once_at_the_cost_of_their_produ
     assert sum(block.renders for block in blocks) == products * images
     for block in blocks:
         assert block.kind == "slopes" and np.array_equal(block.channels, channels)
-        assert 1 <= block.images <= 16 and block.renders == products * block.images
+        assert 1 <= block.count <= 16 and block.renders == products * block.count
 
 
 def test_blocks_of_slopes_hold_fewer_images_at_high_resolutions():
     most = []
     for resolution in (8, 64, 128, 256, 1024):
         layout = layout_of([("conv", 3)], resolution)
-        most.append(max(block.images for block in slope_blocks(layout, np.arange(3), 40, 8)))
+        most.append(max(block.count for block in slope_blocks(layout, np.arange(3), 40, 8)))
     assert most == sorted(most, reverse=True)
     assert most[0] == most[1] >= 8 and most[1] > most[2] > most[-1] == 1
 
@@ -120,7 +121,7 @@ def test_reference_takes_convolutions_of_the_first_17_layers_alone():
 
 
 def plan_of(layout: StyleLayout, width: int = 512, **settings) -> Plan:
-    return Plan.of(SimpleNamespace(layout=layout), width, Settings(**settings))
+    return PrecomputeSettings(**settings).plan(layout, width)
 
 
 @pytest.mark.parametrize("method", ["screened", "sweep", "jacobian", "reference"])

@@ -6,20 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from styleatlas.engine.models.load import load_encoder, load_generator
-from styleatlas.precompute.bench import Bench, Setup, Sources
-from styleatlas.precompute.build import Plan, Settings, open_work, precompute
+from styleatlas.precompute.blocks import Models
+from styleatlas.precompute.build import open_work, precompute
 from styleatlas.precompute.estimate import estimate
 from styleatlas.precompute.executors import open_executor
-from styleatlas.precompute.plan import COMPOSITE_IMAGES, composite_blocks
+from styleatlas.precompute.plan import Plan, composite_blocks
 from styleatlas.precompute.refit import composite_steps, fitted, refit, ridge, with_responses
 from styleatlas.precompute.reports import summary, summary_text
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.precompute.statistics import composite_styles
+from styleatlas.precompute.worker import LocalWorker, Sources
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import OptionError
+
+from .setups import setup_of
 
 PHRASES = tuple(f"a picture channel{k}" for k in range(2, 14))
 PROMPTS = PromptSet(PHRASES, ("{}",))
@@ -37,11 +40,11 @@ def same(one: Atlas, other: Atlas) -> bool:
 
 def refitted(atlas: Atlas, generator, encoder, number: int) -> Atlas:
     """The atlas refitted from so many composites, in this process."""
-    pool = composite_styles(generator, 0.7, 0).numpy()
-    setup = Setup(pool[:1], atlas.style_mean, atlas.style_std, None, pool)
-    bench = Bench(generator, encoder)
+    pool = composite_styles(generator, 0.7, 0)
+    worker = LocalWorker(Models(generator, encoder), setup_of(pool, pool=pool))
     blocks = composite_blocks(atlas.layout, atlas.channels, number)
-    return refit(atlas, blocks, 0, lambda some: [(block, bench(setup, block)) for block in some])
+    plan = Plan(atlas.layout, atlas.channels, composites=blocks)
+    return refit(atlas, plan, 0, lambda some, first: [(block, worker(block)) for block in some])
 
 
 def spoilt(atlas: Atlas, size: float) -> Atlas:
@@ -169,32 +172,12 @@ def test_bank_without_phrases_leaves_random_composites(draw, generator, encoder)
     assert (steps < 0).any(0).sum() == 11, "every live channel, to both sides"
 
 
-def test_movement_is_half_the_way_between_the_sides_of_each_image(generator, encoder):
-    layout = generator.layout
-    channels = np.arange(2, 14)
-    pool = composite_styles(generator, 0.7, 0)
-    (block,) = composite_blocks(layout, channels, 40)
-    steps = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32) / 5
-    setup = Setup(pool.numpy()[:1], pool[0].numpy(), pool[0].numpy(), None, pool.numpy())
-    found = Bench(generator, encoder)(setup, replace(block, steps=steps))["moves"]
-    assert generator.images_rendered == 320 == block.renders
-    for number in (0, 7, 35):  # the last of them begins the pool again
-        delta = np.zeros(layout.size, np.float32)
-        delta[channels] = steps[number]
-        which = [(COMPOSITE_IMAGES * number + i) % 128 for i in range(COMPOSITE_IMAGES)]
-        sides = [
-            encoder.images(generator.render(pool[which] + s * torch.from_numpy(delta)))
-            for s in (1, -1)
-        ]
-        expected = (sides[0] - sides[1]).mean(0).numpy() / 2
-        assert found[number] == pytest.approx(expected, abs=1e-6)
-
-
 # As a part of a run
 
 
-def settings_of(**others) -> Settings:
-    return Settings(**{"images": 20, "method": "sweep", "samples": 50, "refit": FEW, **others})
+def settings_of(**others) -> PrecomputeSettings:
+    usual = {"images": 20, "method": "sweep", "samples": 50, "refit": FEW}
+    return PrecomputeSettings(**{**usual, **others})
 
 
 @pytest.mark.parametrize("method", ["sweep", "screened", "jacobian", "reference"])
@@ -210,7 +193,7 @@ def test_run_refits_the_table_of_any_method_and_says_so(generator, encoder, meth
     assert plain.fingerprint.settings["refit"] is None
     last = calls[-1]
     assert (last.renders, last.blocks) == (last.of_renders, last.of_blocks)
-    assert [(c.last.kind, c.last.images) for c in calls[-3:]] == [
+    assert [(c.last.kind, c.last.count) for c in calls[-3:]] == [
         ("composites", 128), ("composites", 128), ("composites", 44),
     ]  # fmt: skip
     assert "rows were refitted from 300 composite" in summary_text("a.h5", summary(found))
@@ -218,8 +201,8 @@ def test_run_refits_the_table_of_any_method_and_says_so(generator, encoder, meth
 
 
 def stop_after(patch, blocks: int) -> list[int]:
-    """Let the bench be interrupted after some blocks; the list counts those that were drawn."""
-    work_on, drawn = Bench.__call__, []
+    """Let the worker be interrupted after some blocks; the list counts those that were drawn."""
+    work_on, drawn = LocalWorker.__call__, []
 
     def stopping(*given):
         if len(drawn) == blocks:
@@ -227,7 +210,7 @@ def stop_after(patch, blocks: int) -> list[int]:
         drawn.append(1)
         return work_on(*given)
 
-    patch.setattr(Bench, "__call__", stopping)
+    patch.setattr(LocalWorker, "__call__", stopping)
     return drawn
 
 
@@ -238,7 +221,7 @@ def test_run_stopped_among_the_composites_resumes_to_the_same_bits(
     settings = settings_of(method=method)
     arguments = (make_generator(), make_encoder(), PROMPTS, settings)
     undisturbed = precompute(*arguments, lambda progress: None)
-    blocks = len(Plan.of(arguments[0], arguments[1].width, settings).renders) - 1
+    blocks = len(settings.plan(arguments[0].layout, arguments[1].width).blocks)
     for finished in range(blocks - 4, blocks):  # from before the composites to the last of them
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             stop_after(patch, finished)
@@ -279,4 +262,4 @@ def test_estimate_counts_the_composites(generator, encoder):
 @pytest.mark.parametrize("number", [0, -3, 20_001])
 def test_number_of_composites_out_of_range_is_refused(number):
     with pytest.raises(OptionError, match=f"refit {number}: must lie between 1 and 20000"):
-        Settings(refit=number)
+        PrecomputeSettings(refit=number)

@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from styleatlas.precompute.crew import Progress
-from styleatlas.precompute.plan import WorkBlock
+from styleatlas.precompute.composites import CompositesBlock
 from styleatlas.precompute.reports import ProgressReport, summary, summary_text
+from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.slopes import SlopesBlock
+from styleatlas.precompute.sweep import SweepBlock
 from styleatlas.store.records import duration
 
 
@@ -30,8 +32,8 @@ def told(monkeypatch, generator):
         report = ProgressReport(stream, generator.layout)
         for blocks, renders, last in (
             (1, before, None),
-            (2, 10, WorkBlock("slopes", np.arange(2, 14), 0, 3, 10)),
-            (3, 40, WorkBlock("sweep", np.array([3, 4, 9]), 0, 5, 30)),
+            (2, 10, SlopesBlock(np.arange(2, 14), 0, 3, 4)),
+            (3, 40, SweepBlock(np.array([3, 4, 9]), 0, 5)),
         ):
             resumed = 1 if before else 0
             report(Progress(blocks, 3, resumed, renders, 40, before, last))
@@ -65,6 +67,15 @@ def test_elsewhere_every_block_is_a_line_of_json(told):
         "seconds_left": 10.0,
     }
     assert last["channels"] == ["b4.conv1:1", "b8.conv0:2"] and last["seconds_left"] == 0
+
+
+def test_block_of_composites_is_told_by_their_numbers(generator):
+    block = CompositesBlock(np.arange(2, 14), 128, 172, np.zeros((44, 12), np.float32))
+    stream = io.StringIO()
+    ProgressReport(stream, generator.layout)(Progress(4, 4, 0, 352, 352, 0, block))
+    record = json.loads(stream.getvalue())
+    assert record["kind"] == "composites" and record["composites"] == [128, 171]
+    assert "images" not in record
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from styleatlas.precompute.bench import Bench
-from styleatlas.precompute.build import Plan, Settings, open_work, precompute
-from styleatlas.precompute.crew import Progress
+from styleatlas.engine.models.load import load_encoder, load_generator
+from styleatlas.precompute import build
+from styleatlas.precompute.build import open_work, precompute
+from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.precompute.worker import LocalWorker
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import OutputError, ResumeError
@@ -24,7 +28,7 @@ from styleatlas.store.errors import OutputError, ResumeError
 ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
 PROMPTS = PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",))
 # Blocks of 16 images, so that sums are merged. The prompt bank is one more, the first.
-SETTINGS = Settings(images=300, method="sweep", samples=50)
+SETTINGS = PrecomputeSettings(images=300, method="sweep", samples=50)
 BLOCKS = 19
 
 
@@ -38,7 +42,7 @@ def same(one: Atlas, other: Atlas) -> bool:
 def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, list]]:
     """Run to the end beside `tmp_path`; returns the atlas and what the progress was."""
 
-    def start(settings: Settings = SETTINGS) -> tuple[Atlas, list[Progress]]:
+    def start(settings: PrecomputeSettings = SETTINGS) -> tuple[Atlas, list[Progress]]:
         arguments = (make_generator(), make_encoder(), PROMPTS, settings)
         calls: list[Progress] = []
         with open_work(tmp_path / "a.h5", *arguments) as work:
@@ -51,10 +55,10 @@ def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, 
 
 
 @pytest.fixture(scope="module")
-def in_memory(make_generator, make_encoder) -> Callable[[Settings], Atlas]:
+def in_memory(make_generator, make_encoder) -> Callable[[PrecomputeSettings], Atlas]:
     """The atlas drawn without a work folder."""
 
-    def draw(settings: Settings) -> Atlas:
+    def draw(settings: PrecomputeSettings) -> Atlas:
         arguments = (make_generator(), make_encoder(), PROMPTS, settings)
         return precompute(*arguments, lambda progress: None)
 
@@ -67,8 +71,8 @@ def undisturbed(in_memory) -> Atlas:
 
 
 def stop_after(monkeypatch, blocks: int, error: BaseException) -> list[int]:
-    """Let the bench raise `error` after some blocks; the list counts those that were drawn."""
-    work_on, drawn = Bench.__call__, []
+    """Let the worker raise `error` after some blocks; the list counts those that were drawn."""
+    work_on, drawn = LocalWorker.__call__, []
 
     def stopping(*arguments):
         if len(drawn) == blocks:
@@ -76,7 +80,7 @@ def stop_after(monkeypatch, blocks: int, error: BaseException) -> list[int]:
         drawn.append(1)
         return work_on(*arguments)
 
-    monkeypatch.setattr(Bench, "__call__", stopping)
+    monkeypatch.setattr(LocalWorker, "__call__", stopping)
     return drawn
 
 
@@ -104,9 +108,9 @@ def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
 def test_run_stopped_after_any_block_resumes_to_the_same_bits(
     start, in_memory, generator, encoder, tmp_path, monkeypatch, method, probes, images
 ):
-    settings = Settings(method=method, probes=probes, images=images, samples=50)
+    settings = PrecomputeSettings(method=method, probes=probes, images=images, samples=50)
     undisturbed = in_memory(settings)
-    blocks = len(Plan.of(generator, encoder.width, settings).renders) - 1
+    blocks = len(settings.plan(generator.layout, encoder.width).blocks)
     assert blocks > 5
     for finished in range(blocks):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
@@ -228,6 +232,29 @@ def test_full_disk_keeps_the_blocks_before_it(start, undisturbed, tmp_path, monk
     assert len(drawn) == BLOCKS - max(0, kept - 1), "the first of them is the bank"
 
 
+def test_work_folder_of_an_earlier_release_is_resumed(tmp_path, monkeypatch):
+    archive = Path(__file__).parents[1] / "archive" / "0.1.0"
+    shutil.copytree(archive / "atlas.h5.work", tmp_path / "a.h5.work")
+    known = Atlas.open(archive / "atlas.h5")
+    monkeypatch.setattr(build, "_LIBRARY", known.library)
+    names = {field.name for field in fields(PrecomputeSettings)}
+    settings = {key: x for key, x in known.fingerprint.settings.items() if key in names}
+    prompts = PromptSet(known.prompts.texts, tuple(known.fingerprint.settings["templates"]))
+    models = load_generator("avatars", "cpu"), load_encoder("avatars", "cpu")
+    arguments = (*models, prompts, PrecomputeSettings(**settings))
+    calls: list[Progress] = []
+    with open_work(tmp_path / "a.h5", *arguments) as work:
+        assert work.done == {0, 1} and not work.complaints
+        atlas = precompute(*arguments, calls.append, work)
+        work.finish()
+    assert (calls[0].resumed, calls[-1].blocks, len(calls)) == (2, 4, 3)
+    assert atlas.fingerprint == known.fingerprint
+    assert np.array_equal(atlas.channels, known.channels)
+    # It was drawn on another machine.
+    for name in ("style_mean", "style_std", "rows", "consistency", "strength"):
+        assert np.abs(getattr(atlas, name) - getattr(known, name)).max() < 1e-3, name
+
+
 # A process that imports everything once; each run is a child that it forks. Slow disk calls make
 # the moments in the middle of a write a good part of a run.
 KILLER = """
@@ -239,7 +266,10 @@ torch.set_num_threads(1)
 spec = importlib.util.spec_from_file_location("countable", sys.argv[1])
 countable = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(countable)
-from styleatlas.precompute.build import Settings, open_work, precompute
+from styleatlas.engine.models.load import load_encoder, load_generator
+from styleatlas.precompute import build
+from styleatlas.precompute.build import open_work, precompute
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
 
 folder, kills = Path(sys.argv[2]), int(sys.argv[3])
@@ -258,7 +288,7 @@ def run():
     os.fsync, os.replace = slowed(os.fsync), slowed(os.replace)
     arguments = (countable.CountableGenerator(), countable.CountableEncoder(),
         PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",)),
-        Settings(images=64, method="screened", probes=8, samples=50))
+        PrecomputeSettings(images=64, method="screened", probes=8, samples=50))
     with open_work(atlas, *arguments) as work:
         assert not work.complaints, work.complaints
         drawn = precompute(*arguments, lambda progress: None, work)

@@ -9,14 +9,15 @@ import torch
 from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.load import load_encoder
 from styleatlas.engine.models.preprocess import to_bytes
-from styleatlas.precompute import build
-from styleatlas.precompute.batches import Batches
-from styleatlas.precompute.plan import WorkBlock, reference_channels, sweep_blocks
+from styleatlas.precompute import methods
+from styleatlas.precompute.blocks import Models
+from styleatlas.precompute.plan import sweep_blocks
 from styleatlas.precompute.statistics import image_styles, style_statistics
-from styleatlas.precompute.sweep import reference_block, sweep_block
+from styleatlas.precompute.sweep import ReferenceBlock, SweepBlock, reference_channels
 from styleatlas.store.fingerprint import ModelIdentity
 
 from ..checkpoint_files import small_stylegan3
+from .setups import setup_of
 
 ROWS = ("rows", "consistency", "strength")
 
@@ -85,11 +86,6 @@ def stylegan3(make_network) -> StyleGANGenerator:
     return StyleGANGenerator(make_network(config=small_stylegan3()), identity)
 
 
-def block_of(channels, first: int, last: int, kind: str = "sweep") -> WorkBlock:
-    channels = np.array(channels)
-    return WorkBlock(kind, channels, first, last, 2 * len(channels) * (last - first))
-
-
 @pytest.mark.parametrize("which", ["countable", "stylegan2", "stylegan3"])
 def test_row_does_not_depend_on_which_channels_were_swept_before(
     make_generator, make_encoder, stylegan2, stylegan3, draw, monkeypatch, which
@@ -100,12 +96,12 @@ def test_row_does_not_depend_on_which_channels_were_swept_before(
     whole = draw(generator, encoder)
     reverse = sweep_blocks(generator.layout, whole.channels, 24)[::-1]
     assert len(reverse) > 1
-    monkeypatch.setattr(build, "sweep_blocks", lambda layout, channels, images: reverse)
+    monkeypatch.setattr(methods, "sweep_blocks", lambda layout, channels, images: reverse)
     backwards = draw(generator, encoder)
     for name in ROWS:
         assert np.allclose(getattr(backwards, name), getattr(whole, name), atol=1e-6), name
-    alone = [block_of([c], 0, 24) for c in whole.channels]
-    monkeypatch.setattr(build, "sweep_blocks", lambda layout, channels, images: alone)
+    alone = [SweepBlock(np.array([c]), 0, 24) for c in whole.channels]
+    monkeypatch.setattr(methods, "sweep_blocks", lambda layout, channels, images: alone)
     single = draw(generator, encoder)
     for name in ROWS:
         difference = np.abs(getattr(single, name) - getattr(whole, name))
@@ -115,21 +111,19 @@ def test_row_does_not_depend_on_which_channels_were_swept_before(
 def test_styles_are_left_as_they_were(generator, encoder):
     styles = image_styles(generator, 6, 0.7, 0)
     before = styles.clone()
-    ends = torch.zeros(14), torch.ones(14)
-    for work, kind in ((sweep_block, "sweep"), (reference_block, "reference")):
-        block = block_of([7, 8, 9, 10], 1, 5, kind)
-        work(generator, encoder, block, styles, *ends, Batches(generator))
+    setup = setup_of(styles, torch.zeros(14), torch.ones(14))
+    for kind in (SweepBlock, ReferenceBlock):
+        kind(np.array([7, 8, 9, 10]), 1, 5).run(Models(generator, encoder), setup)
         assert torch.equal(styles, before)
 
 
-@pytest.mark.parametrize("work", [sweep_block, reference_block])
-def test_block_sums_are_those_of_its_own_images(generator, encoder, work):
+@pytest.mark.parametrize("kind", [SweepBlock, ReferenceBlock])
+def test_block_sums_are_those_of_its_own_images(generator, encoder, kind):
     styles = image_styles(generator, 9, 0.7, 0)
-    centre, step = torch.zeros(14), torch.full((14,), 0.25)
+    setup = setup_of(styles, torch.zeros(14), torch.full((14,), 0.25))
 
     def sums(first: int, last: int, channels: tuple[int, ...] = (7, 9)) -> np.ndarray:
-        block = block_of(channels, first, last)
-        result = work(generator, encoder, block, styles, centre, step, Batches(generator))
+        result = kind(np.array(channels), first, last).run(Models(generator, encoder), setup)
         return np.column_stack([result["unit"], result["length"]])
 
     assert np.allclose(sums(0, 9), sums(0, 4) + sums(4, 9), atol=1e-6)
@@ -247,8 +241,8 @@ def test_channel_is_left_at_its_mean_across_the_blocks_of_a_reference(
     generator = make_generator(gate=2)
     whole = draw(generator, encoder, method="reference")
     channels = reference_channels(generator.layout)
-    alone = [block_of([c], 0, 24, "reference") for c in channels[::-1]]
-    monkeypatch.setattr(build, "sweep_blocks", lambda *arguments: alone)
+    alone = [ReferenceBlock(np.array([c]), 0, 24) for c in channels[::-1]]
+    monkeypatch.setattr(methods, "sweep_blocks", lambda *arguments: alone)
     single = draw(generator, encoder, method="reference")
     for name in ROWS:
         assert np.allclose(getattr(single, name), getattr(whole, name), atol=1e-6), name

@@ -12,7 +12,8 @@ import torch
 from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.evaluation.judges import AttributeJudge, visible_attributes
 from styleatlas.engine.models.sampling import latents_from_seeds, render_batches, styles_from_seeds
-from styleatlas.precompute.build import Settings, precompute
+from styleatlas.precompute.build import precompute
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.file import verify
 from styleatlas.store.registry import EMBEDDED
@@ -98,7 +99,7 @@ def test_the_shipped_atlas_is_sound_and_belongs_to_the_shipped_models(atlas, gen
 def test_the_table_foretells_what_an_image_it_never_saw_does(atlas, generator, encoder):
     """Consistency is the length of the mean unit delta, so it is also what the unit delta of one
     more image should have in common with the row."""
-    settings = Settings(images=1, method="sweep", seed=5, samples=1000)
+    settings = PrecomputeSettings(images=1, method="sweep", seed=5, samples=1000)
     small = precompute(generator, encoder, PromptSet((), ("{}",)), settings, lambda *_: None)
     strong = np.argsort(-atlas.consistency * atlas.strength)[:100]
     cosines = (small.rows[strong] * atlas.rows[strong]).sum(1)

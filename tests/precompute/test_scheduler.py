@@ -12,10 +12,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from styleatlas.precompute.crew import Crew, Progress
+from styleatlas.precompute.blocks import WorkBlock
 from styleatlas.precompute.executors import InThisProcess
-from styleatlas.precompute.plan import WorkBlock
-from styleatlas.precompute.tables import swept_table
+from styleatlas.precompute.relevance import swept_table
+from styleatlas.precompute.scheduler import Progress, Scheduler
+from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.store.errors import OutputError
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.shards import Run, WorkFolder
@@ -24,8 +25,9 @@ WIDTH, CHANNELS = 3, np.array([2, 5])
 AHEAD = 64
 
 
-def blocks_of(count: int) -> list[WorkBlock]:
-    return [WorkBlock("sweep", CHANNELS, n, n + 1, 10 + n) for n in range(count)]
+def blocks_of(count: int) -> list[SlopesBlock]:
+    """Block n costs 10 + n renders."""
+    return [SlopesBlock(CHANNELS, n, n + 1, products=10 + n) for n in range(count)]
 
 
 def arrays_of(block: WorkBlock) -> dict[str, np.ndarray]:
@@ -88,9 +90,9 @@ def silent(progress: Progress) -> None:
     pass
 
 
-def crew_of(executor, bench, count, work=None, report=silent) -> Crew:
+def scheduler_of(executor, worker, count, work=None, report=silent) -> Scheduler:
     renders = [0, *(block.renders for block in blocks_of(count))]
-    return Crew(executor, bench, work, report, renders, work.done if work else frozenset())
+    return Scheduler(executor, worker, work, report, renders, work.done if work else frozenset())
 
 
 def in_order(results: Iterator, count: int) -> None:
@@ -114,12 +116,14 @@ def test_results_come_in_the_order_of_the_plan_whatever_finishes_first(place, ke
     with place() as executor:
         if kept:
             with work_at(tmp_path / "a.h5", 90) as work:
-                in_order(crew_of(executor, sleepy, 90, work).run(blocks, 1), 90)
-                again = crew_of(executor, sleepy, 90, work).run(blocks, 1)
+                in_order(scheduler_of(executor, sleepy, 90, work).run(blocks, 1), 90)
+                again = scheduler_of(executor, sleepy, 90, work).run(blocks, 1)
                 table = swept_table(CHANNELS, 90, WIDTH, again)
         else:
-            in_order(crew_of(executor, sleepy, 90).run(blocks, 1), 90)
-            table = swept_table(CHANNELS, 90, WIDTH, crew_of(executor, sleepy, 90).run(blocks, 1))
+            in_order(scheduler_of(executor, sleepy, 90).run(blocks, 1), 90)
+            table = swept_table(
+                CHANNELS, 90, WIDTH, scheduler_of(executor, sleepy, 90).run(blocks, 1)
+            )
     for name in ("rows", "consistency", "strength"):
         assert np.array_equal(getattr(table, name), getattr(alone, name)), name
 
@@ -133,7 +137,7 @@ def test_backwards_is_really_so_and_no_more_than_64_blocks_are_given_out_ahead()
             return super().submit(fn, block)
 
     with Counting() as executor:
-        for _ in crew_of(executor, arrays_of, 200).run(blocks_of(200), 1):
+        for _ in scheduler_of(executor, arrays_of, 200).run(blocks_of(200), 1):
             handed += 1
             most = max(most, len(executor.order) - handed)
     assert max(ahead) == AHEAD
@@ -143,8 +147,8 @@ def test_backwards_is_really_so_and_no_more_than_64_blocks_are_given_out_ahead()
 
 def test_this_process_gets_one_block_at_a_time():
     begun = []
-    bench = lambda block: (begun.append(block), arrays_of(block))[1]  # noqa: E731
-    results = crew_of(InThisProcess(), bench, 9).run(blocks_of(9), 1)
+    worker = lambda block: (begun.append(block), arrays_of(block))[1]  # noqa: E731
+    results = scheduler_of(InThisProcess(), worker, 9).run(blocks_of(9), 1)
     assert [len(begun) for _ in results] == list(range(1, 10))
 
 
@@ -152,21 +156,21 @@ def test_this_process_gets_one_block_at_a_time():
 
 
 def failing(number: int, error: Exception) -> Callable[[WorkBlock], dict[str, np.ndarray]]:
-    def bench(block: WorkBlock) -> dict[str, np.ndarray]:
+    def worker(block: WorkBlock) -> dict[str, np.ndarray]:
         if block.first == number:
             raise error
         return arrays_of(block)
 
-    return bench
+    return worker
 
 
 @pytest.mark.parametrize("place", PLACES[1:2] + PLACES[3:], ids=["at once", "threads"])
 def test_blocks_that_finished_are_kept_though_another_one_fails(place, tmp_path):
     with work_at(tmp_path / "a.h5", 30) as work, place() as executor:
-        crew = crew_of(executor, failing(7, ZeroDivisionError("of block 7")), 30, work)
+        scheduler = scheduler_of(executor, failing(7, ZeroDivisionError("of block 7")), 30, work)
         handed = []
         with pytest.raises(ZeroDivisionError, match="of block 7"):
-            for block, _ in crew.run(blocks_of(30), 1):
+            for block, _ in scheduler.run(blocks_of(30), 1):
                 handed.append(block.first)
         assert handed == list(range(len(handed))) and len(handed) <= 7
         if place is AtOnce:
@@ -175,8 +179,8 @@ def test_blocks_that_finished_are_kept_though_another_one_fails(place, tmp_path)
     kept = work.done
     begun = []
     with work_at(tmp_path / "a.h5", 30) as work:
-        bench = lambda block: (begun.append(block.first), arrays_of(block))[1]  # noqa: E731
-        in_order(crew_of(InThisProcess(), bench, 30, work).run(blocks_of(30), 1), 30)
+        worker = lambda block: (begun.append(block.first), arrays_of(block))[1]  # noqa: E731
+        in_order(scheduler_of(InThisProcess(), worker, 30, work).run(blocks_of(30), 1), 30)
         work.finish()
     assert begun == [n for n in range(30) if n + 1 not in kept]
 
@@ -192,7 +196,7 @@ def test_block_that_cannot_be_kept_ends_the_run(tmp_path, monkeypatch):
 
         monkeypatch.setattr(work, "save", full)
         with pytest.raises(OutputError, match="No space"):
-            list(crew_of(InThisProcess(), arrays_of, 5, work).run(blocks_of(5), 1))
+            list(scheduler_of(InThisProcess(), arrays_of, 5, work).run(blocks_of(5), 1))
         assert work.done == {1, 2}
 
 
@@ -200,28 +204,28 @@ def test_block_that_cannot_be_kept_ends_the_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("lost", [{1}, {4, 5, 9}, {9}, set(range(1, 10))])
 def test_kept_block_that_vanished_after_opening_is_drawn_again(place, lost, tmp_path):
     with work_at(tmp_path / "a.h5", 9) as work:
-        list(crew_of(InThisProcess(), arrays_of, 9, work).run(blocks_of(9), 1))
+        list(scheduler_of(InThisProcess(), arrays_of, 9, work).run(blocks_of(9), 1))
         work.save(0, {"embedding": np.zeros((1, WIDTH))})
     with work_at(tmp_path / "a.h5", 9) as work, place() as executor:
         for number in lost:
             (path,) = work.path.glob(f"block-{number:06d}-*")
             path.unlink()
         begun, calls = [], []
-        bench = lambda block: (begun.append(block.first + 1), arrays_of(block))[1]  # noqa: E731
-        crew = crew_of(executor, bench, 9, work, calls.append)
-        in_order(crew.run(blocks_of(9), 1), 9)
+        worker = lambda block: (begun.append(block.first + 1), arrays_of(block))[1]  # noqa: E731
+        scheduler = scheduler_of(executor, worker, 9, work, calls.append)
+        in_order(scheduler.run(blocks_of(9), 1), 9)
         assert sorted(begun) == sorted(lost)
         assert max(call.blocks for call in calls) == 10
 
 
 def test_kept_block_that_was_spoilt_after_opening_is_drawn_again(tmp_path):
     with work_at(tmp_path / "a.h5", 5) as work:
-        list(crew_of(InThisProcess(), arrays_of, 5, work).run(blocks_of(5), 1))
+        list(scheduler_of(InThisProcess(), arrays_of, 5, work).run(blocks_of(5), 1))
         (path,) = work.path.glob("block-000003-*")
         path.write_bytes(b"spoilt")
         begun = []
-        bench = lambda block: (begun.append(block.first), arrays_of(block))[1]  # noqa: E731
-        in_order(crew_of(AtOnce(), bench, 5, work).run(blocks_of(5), 1), 5)
+        worker = lambda block: (begun.append(block.first), arrays_of(block))[1]  # noqa: E731
+        in_order(scheduler_of(AtOnce(), worker, 5, work).run(blocks_of(5), 1), 5)
         assert begun == [2]
 
 
@@ -236,7 +240,7 @@ def test_progress_counts_blocks_and_renders_and_those_of_an_earlier_run(place, t
             work.save(block.first + 1, arrays_of(block))
     calls = []
     with work_at(tmp_path / "a.h5", 20) as work, place() as executor:
-        list(crew_of(executor, sleepy, 20, work, calls.append).run(blocks_of(20), 1))
+        list(scheduler_of(executor, sleepy, 20, work, calls.append).run(blocks_of(20), 1))
     earlier, whole = 10 + 11 + 15 + 21, sum(b.renders for b in blocks_of(20))
     assert calls[0] == Progress(5, 21, 5, earlier, whole, earlier, None)
     assert [call.blocks for call in calls] == list(range(5, 22))
@@ -251,7 +255,7 @@ def test_progress_counts_blocks_and_renders_and_those_of_an_earlier_run(place, t
 
 def test_blocks_of_a_second_kind_are_counted_on_after_the_first():
     calls, blocks = [], blocks_of(6)
-    crew = crew_of(InThisProcess(), arrays_of, 6, None, calls.append)
-    list(crew.run(blocks[:2], 1))
-    list(crew.run(blocks[2:], 3))
+    scheduler = scheduler_of(InThisProcess(), arrays_of, 6, None, calls.append)
+    list(scheduler.run(blocks[:2], 1))
+    list(scheduler.run(blocks[2:], 3))
     assert [call.renders for call in calls] == [0, 10, 21, 33, 46, 60, 75]

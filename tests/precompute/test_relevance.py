@@ -3,31 +3,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from styleatlas.precompute.plan import WorkBlock
-from styleatlas.precompute.slopes import Probes
-from styleatlas.precompute.tables import (
-    Table,
+from styleatlas.precompute.blocks import WorkBlock
+from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.relevance import (
+    RelevanceTable,
     audit,
     screened,
     screened_count,
     sloped_table,
     swept_table,
 )
+from styleatlas.precompute.slopes import SlopesBlock
+from styleatlas.precompute.sweep import SweepBlock
 
 WIDTH = 16
 
 
-def table_of(channels, strength, rows=None, consistency=None) -> Table:
+def table_of(channels, strength, rows=None, consistency=None) -> RelevanceTable:
     channels = np.array(channels)
     count = len(channels)
     if rows is None:
         rows = np.random.default_rng(0).normal(size=(count, WIDTH))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     consistency = np.ones(count) if consistency is None else np.array(consistency)
-    return Table(channels, np.array(rows, float), consistency, np.array(strength, float))
+    return RelevanceTable(channels, np.array(rows, float), consistency, np.array(strength, float))
 
 
-def random_table(count: int, seed: int = 0) -> Table:
+def random_table(count: int, seed: int = 0) -> RelevanceTable:
     random = np.random.default_rng(seed)
     channels = np.sort(random.choice(5 * count, count, replace=False))
     return table_of(channels, random.permutation(count) + 1.0)
@@ -94,7 +96,7 @@ COSINES = [1.0, 0.95, 0.85, 0.2, 0.99]
 STRONGEST = np.array([10, 13])
 
 
-def hand_made(beyond: float = 0.0) -> tuple[Table, Table]:
+def hand_made(beyond: float = 0.0) -> tuple[RelevanceTable, RelevanceTable]:
     """Slopes and sweep of seven channels; all but the strongest, 10 and 13, are audited."""
     first = np.eye(WIDTH)[0]
     rows = [first, *[at_cosine(c, beyond) for c in COSINES]]
@@ -151,7 +153,7 @@ def test_rows_can_be_taken_out_and_put_into_their_places():
     assert np.array_equal(taken.channels, some)
     assert np.array_equal(taken.rows, table.rows[[3, 4, 11]])
     assert np.array_equal(taken.strength, table.strength[[3, 4, 11]])
-    fresh = Table(some, other.rows[:3], other.consistency[:3] / 2, other.strength[:3] + 50)
+    fresh = RelevanceTable(some, other.rows[:3], other.consistency[:3] / 2, other.strength[:3] + 50)
     mixed = table.replaced(fresh)
     rest = np.setdiff1d(np.arange(20), [3, 4, 11])
     for name in ("rows", "consistency", "strength"):
@@ -160,8 +162,8 @@ def test_rows_can_be_taken_out_and_put_into_their_places():
     assert not np.isin(fresh.strength, table.strength).any(), "the table itself is as it was"
 
 
-def block(channels, first: int, last: int, kind: str = "sweep") -> WorkBlock:
-    return WorkBlock(kind, np.array(channels), first, last, 0)
+def block(channels, first: int, last: int) -> WorkBlock:
+    return SweepBlock(np.array(channels), first, last)
 
 
 def test_swept_table_is_the_mean_of_the_blocks_sums():
@@ -186,7 +188,7 @@ def test_sloped_table_splits_a_rows_length_by_the_energy_in_and_out_of_the_basis
         "inside": np.array([18.0, 18.0, 0.0]),
         "outside": np.array([32.0, 0.0, 0.0]),
     }
-    blocks = [(block([4, 7, 9], 0, 2, "slopes"), sums)]
+    blocks = [(SlopesBlock(np.array([4, 7, 9]), 0, 2, 10), sums)]
     table = sloped_table(np.array([4, 7, 9]), 2, WIDTH, probes_seeing(8), blocks)
     assert np.allclose(table.rows[0], 0.6 * inside + 0.8 * outside)
     assert np.allclose(table.rows[1], inside) and not table.rows[2].any()

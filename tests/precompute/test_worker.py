@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from styleatlas.engine.models.load import load_encoder, load_generator
-from styleatlas.precompute.bench import Sources
-from styleatlas.precompute.build import Settings, open_work, precompute
-from styleatlas.precompute.crew import Progress
+from styleatlas.precompute.build import open_work, precompute
 from styleatlas.precompute.executors import InThisProcess, open_executor
+from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.precompute.worker import Sources
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import FingerprintError, WorkerError
@@ -26,8 +27,8 @@ THINGS = ("face", "hat", "beard", "smile", "glasses", "shirt", "dog", "car", "ba
 PHRASES = tuple(f"{colour} {thing}" for colour in ("red", "blue", "big") for thing in THINGS)
 PROMPTS = PromptSet(PHRASES, ("{}",))
 SOURCES = Sources("avatars", "avatars")
-JACOBIAN = Settings(images=6, method="jacobian", probes=16, samples=100)
-SCREENED = Settings(images=2, method="screened", samples=100)
+JACOBIAN = PrecomputeSettings(images=6, method="jacobian", probes=16, samples=100)
+SCREENED = PrecomputeSettings(images=2, method="screened", samples=100)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,10 +50,10 @@ def models() -> Iterator[tuple]:
 
 
 @pytest.fixture(scope="module")
-def drawn_here(models) -> Callable[[Settings], Atlas]:
-    known: dict[Settings, Atlas] = {}
+def drawn_here(models) -> Callable[[PrecomputeSettings], Atlas]:
+    known: dict[PrecomputeSettings, Atlas] = {}
 
-    def draw(settings: Settings) -> Atlas:
+    def draw(settings: PrecomputeSettings) -> Atlas:
         if settings not in known:
             with InThisProcess() as here:
                 known[settings] = precompute(
@@ -140,7 +141,7 @@ def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, m
     from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster
 
-    settings = Settings(images=16, method="jacobian", probes=16, samples=100)
+    settings = PrecomputeSettings(images=16, method="jacobian", probes=16, samples=100)
     often = {"health_check_period_ms": 500}
     head = {"include_dashboard": False, "_system_config": often, **NODE}
     cluster = Cluster(True, head_node_args=head)
