@@ -11,6 +11,7 @@ from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.pictures.sheet import sheet
 from styleatlas.engine.steering.direction import Choice
 
+from ..near import assert_pixels_near
 from .edit_calls import ALPHA, EASY, PAIR, SEVEN, TWELVE, pixels
 
 
@@ -32,7 +33,7 @@ def render(editor: Editor, seed: int, target: str = PAIR[3], alpha: float = 4.0)
 def test_single_image_without_labels_is_the_render_itself(edit, tiny_editor):
     found = edit("--seed", "3")
     assert found.shape == (8, 8, 3)
-    assert np.array_equal(found, np.asarray(sheet([[render(tiny_editor, 3)]])))
+    assert_pixels_near(found, np.asarray(sheet([[render(tiny_editor, 3)]])))
     assert not np.array_equal(found, edit("--seed", "3", "--alpha", "0")), "the edit must show"
 
 
@@ -40,22 +41,22 @@ def test_strip_has_a_row_a_seed_and_a_column_an_alpha_with_labels(edit, tiny_edi
     rows = [[render(tiny_editor, seed, alpha=a) for a in (-2, 0, 2.5)] for seed in (1, 2, 3)]
     labels = ("seed 1", "seed 2", "seed 3"), ("alpha -2", "alpha 0", "alpha 2.5")
     found = edit("--seed", "1-3", "--alpha", "-2,0,2.5")
-    assert np.array_equal(found, np.asarray(sheet(rows, *labels)))
+    assert_pixels_near(found, np.asarray(sheet(rows, *labels)))
 
 
 def test_one_row_or_one_column_needs_labels_on_the_other_side_alone(edit, tiny_editor):
     row = [[render(tiny_editor, 5, alpha=a) for a in (0, 4)]]
     found = edit("--seed", "5", "--alpha", "0,4")
-    assert np.array_equal(found, np.asarray(sheet(row, (), ("alpha 0", "alpha 4"))))
+    assert_pixels_near(found, np.asarray(sheet(row, (), ("alpha 0", "alpha 4"))))
     column = [[render(tiny_editor, seed)] for seed in (5, 6)]
     found = edit("--seed", "5,6")
-    assert np.array_equal(found, np.asarray(sheet(column, ("seed 5", "seed 6"))))
+    assert_pixels_near(found, np.asarray(sheet(column, ("seed 5", "seed 6"))))
 
 
 def test_before_is_a_first_column_of_the_images_as_they_were(edit, tiny_editor):
     row = [[render(tiny_editor, 5, alpha=0), render(tiny_editor, 5)]]
     found = edit("--seed", "5", "--before")
-    assert np.array_equal(found, np.asarray(sheet(row, (), ("before", "alpha 4"))))
+    assert_pixels_near(found, np.asarray(sheet(row, (), ("before", "alpha 4"))))
 
 
 def test_grid_has_a_column_an_edit_and_alpha(draw_to, tiny_editor, tmp_path):
@@ -64,11 +65,11 @@ def test_grid_has_a_column_an_edit_and_alpha(draw_to, tiny_editor, tmp_path):
     text = draw_to(tmp_path / "o.png", *options, "--alpha", "2,4")
     row = [[render(tiny_editor, 1, target, alpha) for target in targets for alpha in alphas]]
     labels = [f"{target}, alpha {alpha}" for target in targets for alpha in alphas]
-    assert np.array_equal(pixels(tmp_path / "o.png"), np.asarray(sheet(row, (), labels)))
+    assert_pixels_near(pixels(tmp_path / "o.png"), np.asarray(sheet(row, (), labels)))
     assert text.startswith(f"{tmp_path / 'o.png'}: 1 x 4 images\n")
     draw_to(tmp_path / "one.png", *options, *ALPHA)
     row = [[render(tiny_editor, 1, target) for target in targets]]
-    assert np.array_equal(pixels(tmp_path / "one.png"), np.asarray(sheet(row, (), targets)))
+    assert_pixels_near(pixels(tmp_path / "one.png"), np.asarray(sheet(row, (), targets)))
 
 
 def test_edits_are_combined_by_their_weights(draw_to, tiny_editor, tmp_path):
@@ -79,14 +80,14 @@ def test_edits_are_combined_by_their_weights(draw_to, tiny_editor, tmp_path):
     pair = (*PAIR, "--edit", f"{TWELVE} : 0.5")
     for name, edits in (("a", pair), ("b", ("--edit", SEVEN, "--edit", f"{TWELVE}:.5"))):
         text = draw_to(tmp_path / f"{name}.png", *edits, *EASY, "--alpha", 3)
-        assert np.array_equal(pixels(tmp_path / f"{name}.png"), np.asarray(sheet([[known]])))
+        assert_pixels_near(pixels(tmp_path / f"{name}.png"), np.asarray(sheet([[known]])))
     assert '"a picture channel7": ' in text and text.endswith(" channels, alpha 1.5\n")
 
 
 def test_negative_weight_is_the_way_back(edit, draw_to, tmp_path):
     back = "a picture channel7 -> a picture : -1"
     draw_to(tmp_path / "back.png", "--edit", back, *EASY, *ALPHA)
-    assert np.array_equal(pixels(tmp_path / "back.png"), edit())
+    assert_pixels_near(pixels(tmp_path / "back.png"), edit())
 
 
 def test_options_change_what_is_drawn(edit):

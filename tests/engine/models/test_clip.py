@@ -17,6 +17,8 @@ from styleatlas import load_encoder
 from styleatlas.engine.models.clip import OpenClipEncoder, count_tokens
 from styleatlas.store.errors import CheckpointError, PromptError
 
+from ...near import assert_near
+
 
 @pytest.fixture
 def letters(clip_folder):
@@ -107,7 +109,7 @@ def test_texts_are_read_to_the_end_of_the_longest_only_and_exactly_so(letters, t
 @pytest.mark.parametrize("text_cfg", [{"no_causal_mask": True}, {"pool_type": "last"}])
 def test_tower_that_looks_past_the_end_sees_the_whole_context(letters, text_cfg):
     seen, difference = lengths_seen(with_text_tower(letters, text_cfg), ["a face", "x"])
-    assert (seen, difference) == ([20], 0)
+    assert seen == [20] and difference < 1e-6
 
 
 def test_gradient_flows_from_the_embedding_to_the_image(letters):
@@ -155,7 +157,7 @@ def test_weights_by_torch_save_are_the_same_clip(letters, copied, name):
     path.unlink()
     encoder = load_encoder(copied, "cpu")
     assert encoder.identity.sha256 == letters.identity.sha256
-    assert torch.equal(encoder.texts(["a face"]), letters.texts(["a face"]))
+    assert_near(encoder.texts(["a face"]), letters.texts(["a face"]))
 
 
 def test_safetensors_are_read_before_any_other_weights(letters, copied):
@@ -169,7 +171,7 @@ def test_file_beside_its_configuration_is_a_clip_too(letters, copied):
     assert encoder.identity.name == "mine"
     assert encoder.identity.sha256 == letters.identity.sha256
     assert encoder.preprocessing == letters.preprocessing
-    assert torch.equal(encoder.texts(["a face"]), letters.texts(["a face"]))
+    assert_near(encoder.texts(["a face"]), letters.texts(["a face"]))
 
 
 def changed(folder: Path, section: str, **values: Any) -> None:
