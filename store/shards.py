@@ -42,7 +42,8 @@ class Run:
         fingerprint: the models and the settings of the run.
         prompts: a hash of its phrases and templates.
         blocks: how many there are.
-        library: name and version of what computes them.
+        library: name and version of what began it. A later one goes on where the format of blocks
+            is the same.
     """
 
     fingerprint: Fingerprint
@@ -52,12 +53,14 @@ class Run:
 
     @property
     def key(self) -> str:
-        """64 hex digits, equal for runs without :meth:`differences`."""
+        """64 hex digits, equal for runs of one library without :meth:`differences`."""
         values = {name: value for name, (value, _) in self._parts().items()}
+        values["library"] = self.library
         return hashlib.sha256(to_json("run", values).encode()).hexdigest()
 
     def differences(self, here: Run) -> list[str]:
-        """What is not the same in the run ``here``, in words; a model's name does not count."""
+        """What is not the same in the run ``here``, in words; neither a model's name counts nor the
+        library."""
         ours, theirs = here._parts(), self._parts()
         unset = (object(), "unset")  # None is a value
         return [
@@ -98,7 +101,7 @@ class Run:
         """Everything that must be the same, each as a value and as a message shows it."""
         models = {"generator": self.fingerprint.generator, "CLIP": self.fingerprint.clip}
         rest = {f"settings.{name}": value for name, value in self.fingerprint.settings.items()}
-        rest |= {"blocks": self.blocks, "library": self.library}
+        rest["blocks"] = self.blocks
         return {
             **{name: (model.sha256, str(model)) for name, model in models.items()},
             "prompts": (self.prompts, f"sha256 {self.prompts[:12]}"),
@@ -254,7 +257,7 @@ class WorkFolder:
         if plan is None or differences:
             self._write_plan()
         else:
-            self._key = plan.key  # 5 and 5.0 are one setting, but not one text
+            self._key = plan.key  # 5 and 5.0 are one setting, but not one text; and its library
         for number, path in present:
             self._verify(number, path)
 

@@ -177,12 +177,8 @@ def test_file_damaged_after_the_folder_was_opened_is_not_used(begin, left):
         ),
         ({"prompts": "f" * 64}, "prompts is sha256 cccccccccccc there and sha256 ffffffffffff"),
         ({"blocks": 4}, "blocks is 3 there and 4 here"),
-        (
-            {"library": "styleatlas 0.2.0"},
-            'library is "styleatlas 0.1.0" there and "styleatlas 0.2.0" here',
-        ),
     ],
-    ids=["generator", "clip", "settings", "unset", "prompts", "blocks", "library"],
+    ids=["generator", "clip", "settings", "unset", "prompts", "blocks"],
 )
 def test_other_run_is_refused_saying_what_differs_and_how_to_start_afresh(
     begin, left, changes, message
@@ -205,6 +201,22 @@ def test_renamed_model_is_still_the_same(begin, left):
 def test_equal_settings_are_the_same_however_they_are_written(begin, left):
     with begin(settings={**SETTINGS, "images": 100.0, "strength": 5}) as work:
         assert (work.done, work.complaints) == ({0, 2}, [])
+
+
+def test_later_library_goes_on_with_the_blocks_and_the_plan_of_the_first(begin, left):
+    plan = (left / "plan.json").read_bytes()
+    with begin(library="styleatlas 0.2.0") as work:
+        assert (work.done, work.complaints) == ({0, 2}, [])
+        assert same(work.load(2), arrays_of(2))
+        work.save(1, arrays_of(1))
+    assert (left / "plan.json").read_bytes() == plan
+    for library in ("styleatlas 0.1.0", "styleatlas 0.3.0"):
+        with begin(library=library) as work:
+            assert (work.done, work.complaints) == ({0, 1, 2}, [])
+
+
+def test_key_of_a_run_is_for_ever_what_its_blocks_were_named_by():
+    assert run_of().key == "15e47d8b07a0af0656c978155c90a6be40a9eec7ec346506742d83e3b82da48a"
 
 
 def test_other_run_may_start_where_no_block_was_finished(begin, folder):
