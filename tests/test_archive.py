@@ -12,23 +12,25 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from styleatlas import Atlas, load_encoder, load_generator, zoo
+from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.cli import main
 from styleatlas.engine.fallbacks.mapper import read_mapper
 from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.latents import read_latents
 from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
 from styleatlas.engine.pictures.recipe import read_recipe
-from styleatlas.precompute.build import Settings, open_work, precompute
-from styleatlas.precompute.crew import Progress
-from styleatlas.precompute.slopes import Probes
+from styleatlas.precompute.build import open_work, precompute
+from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet, prompt_set
+from styleatlas.store.registry import EMBEDDED
 
 from .near import assert_near
 
 ARCHIVE = Path(__file__).parent / "archive"
 VERSIONS = sorted(path.name for path in ARCHIVE.iterdir() if path.is_dir())
-SETTINGS = Settings(images=24, method="jacobian", probes=8, samples=200)
+SETTINGS = PrecomputeSettings(images=24, method="jacobian", probes=8, samples=200)
 PHRASES = 64
 
 
@@ -62,7 +64,7 @@ def test_atlas_is_sound_and_its_numbers_are_sane(release, generator):
     assert 0.15 < np.median(atlas.consistency) < 0.6 and atlas.consistency.max() <= 1 + 1e-6
     assert atlas.strength.min() >= 0 and 0.01 < np.median(atlas.strength) < 0.5
     assert (atlas.style_std > 0).all() and 0.1 < np.median(atlas.style_std) < 1
-    shipped = Atlas.open(zoo.ATLAS)  # of many images and probes, where this one has 8
+    shipped = Atlas.open(EMBEDDED.atlas)  # of many images and probes, where this one has 8
     cosines = (atlas.rows * shipped.rows).sum(1)
     assert np.array_equal(shipped.channels, atlas.channels)
     assert np.median(cosines) > 0.15 and np.quantile(cosines, 0.1) > -0.05
@@ -109,7 +111,7 @@ def test_picture_is_made_again_from_its_recipe(
     recipe = read_recipe(release / name)
     assert recipe.generator == generator.identity
     assert [*recipe.edits] == edits
-    recipe.require_atlas(Atlas.open(zoo.ATLAS))
+    recipe.require_atlas(Atlas.open(EMBEDDED.atlas))
     given = ["--from-picture", str(release / name), "-o", str(tmp_path / name)]
     if "latents" in recipe.inputs:
         sha256 = hashlib.sha256((release / "styles.npz").read_bytes()).hexdigest()
