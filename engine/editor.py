@@ -18,6 +18,7 @@ from ..store.queries import expected_shift
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import batch_size
 from .models.subject import Subject
+from .models.threads import one_blas_thread
 from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
 from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
@@ -109,6 +110,7 @@ class Editor:
             self.texts = TextEmbedder(atlas, lambda: encoder)
             _ = self.texts.encoder  # refuses another CLIP now
 
+    @one_blas_thread()
     def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
         """The direction from one prompt to another, by channels chosen in the default way or
         another. See `find_direction` for the errors."""
@@ -122,9 +124,9 @@ class Editor:
             target=target,
             choice=choice,
             kept=np.stack(kept) if kept else None,
-            product=_product,
         )
 
+    @one_blas_thread()
     def parts(self, edit: Edit) -> tuple[Edit, ...]:
         """What an edit is made of: itself, or one for each phrase of the bank that its target says,
         where there are several and they leave next to nothing unsaid. A prompt of many things
@@ -133,7 +135,7 @@ class Editor:
         if edit.weight < 0 or bank.find(edit.target) is not None:
             return (edit,)
         neutral, target = (self.texts.embed(text) for text in (edit.neutral, edit.target))
-        said = decompose(bank, neutral, target, _product)
+        said = decompose(bank, neutral, target)
         if len(said.phrases) < 2 or said.left > UNSAID:
             return (edit,)
         return tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
@@ -262,6 +264,7 @@ class Editor:
         split = styles.split(batch_size(self.generator))
         return [Subject(self.generator, part) for part in split]
 
+    @one_blas_thread()
     def _counter(self, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
         """A direction for each prompt to keep that moves images along it and not along the edit;
         none for a prompt that no such channel answers to."""
@@ -270,9 +273,7 @@ class Editor:
         for prompt, neutral in {p: d.neutral for d in directions for p in d.keep}.items():
             text = self.texts.direction(neutral, prompt)
             with suppress(DirectionError, OptionError):
-                held = find_direction(
-                    self.atlas, text, neutral=neutral, target=prompt, kept=texts, product=_product
-                )
+                held = find_direction(self.atlas, text, neutral=neutral, target=prompt, kept=texts)
                 found.append(held)
         return tuple(found)
 
@@ -304,8 +305,9 @@ class Editor:
             rounds.append(images)
             return seen(rendered)
 
-        shifts = [expected_shift(self.atlas, step.delta(1.0), _product) for step in steps]
-        slopes = np.einsum("ed,ed->e", np.stack(shifts), texts)
+        with one_blas_thread():
+            shifts = [expected_shift(self.atlas, step.delta(1.0)) for step in steps]
+            slopes = np.einsum("ed,ed->e", np.stack(shifts), texts)
         goal = np.log(probability / (1 - probability)) / encoder.logit_scale
         goals = np.full(len(directions), goal)
         most = 2 * self.atlas.strength_in_sigma
@@ -335,13 +337,6 @@ class Editor:
         target, neutral = (self.texts.embed(x) for x in (edit.target, edit.neutral))
         difference: NDArray[np.float64] = target.astype(np.float64) - neutral
         return difference
-
-
-def _product(matrix: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By PyTorch's threads: NumPy's go on spinning after theirs, which makes a render that follows
-    on a CPU a third slower."""
-    product: NDArray[np.float32] = (torch.from_numpy(matrix) @ torch.from_numpy(other)).numpy()
-    return product
 
 
 def _why(directions: tuple[Direction, ...]) -> str:

@@ -20,8 +20,6 @@ from .index import PromptIndex
 from .records import Record, rounded
 
 Vector = NDArray[np.float32]
-Product = Callable[[Vector, Vector], Vector]
-"""Of a matrix with another, or with a vector."""
 
 SAME = 1e-4
 """Texts whose embeddings differ by less than this are the same to CLIP."""
@@ -185,13 +183,11 @@ def style_gram(atlas: AtlasData) -> NDArray[np.float32]:
     return gram
 
 
-def expected_shift(
-    atlas: AtlasData, step: NDArray[np.floating[Any]], product: Product = np.matmul
-) -> Vector:
+def expected_shift(atlas: AtlasData, step: NDArray[np.floating[Any]]) -> Vector:
     """Where the embedding is expected to move by a flat style step (C,): float32 (D,).
 
     The sum of the responses of its channels, each times its part of the step in sigma; channels
-    that are not in the atlas, and those that never vary, count as still. `product` multiplies.
+    that are not in the atlas, and those that never vary, count as still.
 
     Raises:
         OptionError: a step of another length.
@@ -200,7 +196,8 @@ def expected_shift(
         raise OptionError(f"step: has shape {step.shape}, must have ({atlas.layout.size},)")
     std = atlas.style_std[atlas.channels]
     sigmas = np.divide(step[atlas.channels], std, out=np.zeros_like(std), where=std > 0)
-    return product(atlas.responses.T, sigmas)
+    shift: Vector = atlas.responses.T @ sigmas
+    return shift
 
 
 def entangled_records(

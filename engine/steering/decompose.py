@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.bank import PromptBank
-from ...store.queries import SAME, Product
+from ...store.queries import SAME
 
 MOST_PHRASES = 5
 _LEAST_COSINE = 0.2  # of a phrase with the prompt's text direction, for what is left of that
@@ -38,27 +38,25 @@ def decompose(
     bank: PromptBank,
     neutral: NDArray[np.float32],
     target: NDArray[np.float32],
-    product: Product = np.matmul,
 ) -> Decomposition:
     """The few phrases of a bank that add up to a prompt, by orthogonal matching pursuit (Pati et
     al. 1993) with weights above 0.
 
     Args:
         neutral, target: unit embeddings (D,).
-        product: multiplies the bank's embeddings with one.
     """
     whole = target.astype(np.float64) - neutral
     length = float(np.linalg.norm(whole))
     if length < SAME:  # there is nothing to say
         return Decomposition((), np.zeros(0), 0.0)
-    towards = product(bank.embeddings, neutral)
+    towards = bank.embeddings @ neutral
     # Of b - n for unit b and n: the squared length is 2 - 2 <b, n>.
     lengths = np.sqrt((2 - 2 * towards).clip(_SHORTEST**2))
     says = 2 - 2 * towards > _SHORTEST**2
     chosen: list[int] = []
     weights, left = np.zeros(0), whole
     while len(chosen) < MOST_PHRASES:
-        inner = product(bank.embeddings, left.astype(np.float32)) - float(neutral @ left)
+        inner = bank.embeddings @ left.astype(np.float32) - float(neutral @ left)
         cosines = np.where(says, inner / lengths, -np.inf) / length
         best = int(cosines.argmax()) if len(cosines) else 0
         if not len(cosines) or cosines[best] < _LEAST_COSINE or best in chosen:

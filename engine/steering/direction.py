@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
-from ...store.queries import Product
 
 Rule = Literal["reliable", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -104,20 +103,19 @@ def find_direction(
     target: str,
     choice: Choice = Choice(),
     kept: NDArray[np.float32] | None = None,
-    product: Product = np.matmul,
 ) -> Direction:
     """Scores the rows of an atlas for a unit text direction (D,), chooses channels and weighs them.
 
     `kept` are the unit text directions (k, D) of the choice's prompts to keep. They are projected
     out of the text direction, and channels that answer more to one of them than to what is left are
-    excluded. `product` multiplies rows with texts.
+    excluded.
 
     Raises:
         DirectionError: no channel passes; the message names the best score.
         OptionError: the kept prompts leave nothing of the direction.
         LayoutError: a layer or channel that the generator does not have.
     """
-    scores = _scores(atlas, text, choice, kept, product)
+    scores = _scores(atlas, text, choice, kept)
     sizes = np.abs(scores)
     falling = np.sort(sizes)[::-1][: np.count_nonzero(sizes)]
     if len(falling) == 0:
@@ -158,14 +156,13 @@ def _scores(
     text: NDArray[np.float32],
     choice: Choice,
     kept: NDArray[np.float32] | None,
-    product: Product,
 ) -> NDArray[np.float32]:
     """The score of every row under the rule, 0 for those that may not move, (R,)."""
     if kept is None:
-        scores = product(atlas.rows, text)
+        scores = atlas.rows @ text
     else:
-        scores = product(atlas.rows, _without(text, kept))
-        drags = np.abs(product(atlas.rows, kept.T)).max(1)
+        scores = atlas.rows @ _without(text, kept)
+        drags = np.abs(atlas.rows @ kept.T).max(1)
         scores = np.where(drags > np.abs(scores), 0, scores)
     if choice.layers or choice.exclude:
         scores = np.where(_allowed(atlas, choice), scores, 0)
