@@ -12,27 +12,36 @@ from typing import TYPE_CHECKING, Any
 from .store.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .engine.editor import Editor, EditResult
+    from .engine.editor import Editor, load
     from .engine.models.load import load_encoder, load_generator
+    from .engine.models.sampling import styles_from_seeds
+    from .engine.result import EditResult
+    from .engine.steering.direction import Choice
     from .store.atlas import Atlas
     from .store.errors import StyleAtlasError
 
 __all__ = [
     "Atlas",
+    "Choice",
     "EditResult",
     "Editor",
     "StyleAtlasError",
+    "load",
     "load_encoder",
     "load_generator",
+    "styles_from_seeds",
 ]
 
 _HOMES = {
     "Atlas": ".store.atlas",
-    "EditResult": ".engine.editor",
+    "Choice": ".engine.steering.direction",
+    "EditResult": ".engine.result",
     "Editor": ".engine.editor",
     "StyleAtlasError": ".store.errors",
+    "load": ".engine.editor",
     "load_encoder": ".engine.models.load",
     "load_generator": ".engine.models.load",
+    "styles_from_seeds": ".engine.models.sampling",
 }
 
 

@@ -37,9 +37,10 @@ from styleatlas.engine.fallbacks.mapper import summarise_mapper, write_mapper
 from styleatlas.engine.fallbacks.moves import Start
 from styleatlas.engine.fallbacks.optimise import LOSSES, Optimisation
 from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
-from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
-from styleatlas.engine.models.identity import Identity
+from styleatlas.engine.fallbacks.ways import Fallbacks
+from styleatlas.engine.models.identity import Identity, load_identity, usual_identity
 from styleatlas.engine.models.sampling import render_batches, w_from_seeds
+from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import EditMethod
@@ -162,14 +163,15 @@ def trained(editor: Editor, target: str, settings: TrainSettings, folder: Path) 
 
 
 def compared(
-    editor: Editor, avatars: Avatars, fallbacks: Fallbacks, target: str, training: float
+    editor: Editor, avatars: Avatars, target: str, training: float
 ) -> tuple[list[Record], list[EditResult]]:
     """A prompt by every way: its figures and what it made."""
     records, results = [], []
     for way in WAYS:
         start = time.perf_counter()
         edit = Edit(NEUTRAL, target)
-        result = edit_by(way, editor, avatars.styles, avatars.w, edit, fallbacks)
+        subject = Subject(editor.generator, avatars.styles, avatars.w)
+        result = editor.edit(subject, edits=[edit], method=way)
         seconds = time.perf_counter() - start
         records.append(
             {
@@ -243,8 +245,7 @@ def climbs(editor: Editor, avatars: Avatars, identity: Identity, target: str) ->
     """Optimisations that start at the images, and at the direction's result."""
     styles, texts = avatars.styles[:CLIMBED], editor.texts
     begun = time.perf_counter()
-    fallbacks = Fallbacks(Path())  # a direction needs none
-    by_table = edit_by("direction", editor, styles, None, Edit(NEUTRAL, target), fallbacks).styles
+    by_table = editor.edit(styles, neutral=NEUTRAL, target=target, method="direction").styles
     beforehand = (time.perf_counter() - begun) / len(styles)
     prompts = (torch.from_numpy(texts.embed(x)).expand(len(styles), -1) for x in (target, NEUTRAL))
     cold = Start(styles, *prompts)
@@ -290,13 +291,13 @@ def starts(climbed: Mapping[str, Mapping[str, Climb]]) -> list[Record]:
     ]
 
 
-def warm_up(editor: Editor, avatars: Avatars, fallbacks: Fallbacks) -> None:
+def warm_up(editor: Editor, avatars: Avatars) -> None:
     """One image by every way, and every prompt embedded."""
-    w, styles = avatars.w[:1], avatars.styles[:1]
+    subject = Subject(editor.generator, avatars.styles[:1], avatars.w[:1])
     for target in PROMPTS:
         editor.parts(Edit(NEUTRAL, target))
     for way in WAYS:
-        edit_by(way, editor, styles, w, Edit(NEUTRAL, next(iter(PROMPTS))), fallbacks)
+        editor.edit(subject, neutral=NEUTRAL, target=next(iter(PROMPTS)), method=way)
 
 
 def slug(target: str) -> str:
@@ -360,21 +361,22 @@ def told_starts(records: Sequence[Record]) -> str:
 @click.option("--json", "as_json", is_flag=True)
 def main(seeds: int, train_steps: int | None, out: Path, as_json: bool) -> None:
     encoder = load_encoder(EMBEDDED.name)
-    editor = Editor(Atlas.open(EMBEDDED.atlas), load_generator(EMBEDDED.name), encoder)
-    identity = default_identity(editor)
     mappers = out / "mappers"
+    generator = load_generator(EMBEDDED.name)
+    identity = load_identity(usual_identity(generator), encoder, generator.device)
+    fallbacks = Fallbacks(mappers, lambda: identity)
+    editor = Editor(Atlas.open(EMBEDDED.atlas), generator, encoder, fallbacks=fallbacks)
     mappers.mkdir(parents=True, exist_ok=True)
     settings = TrainSettings()
     if train_steps is not None:
         settings = replace(settings, steps=train_steps)
     training = {target: trained(editor, target, settings, mappers) for target in PROMPTS}
     avatars = Avatars(editor, identity, seeds)
-    fallbacks = Fallbacks(mappers, lambda: identity)
-    warm_up(editor, avatars, fallbacks)
+    warm_up(editor, avatars)
     records: list[Record] = []
     climbed: dict[str, dict[str, Climb]] = {}
     for target in PROMPTS:
-        figures, results = compared(editor, avatars, fallbacks, target, training[target])
+        figures, results = compared(editor, avatars, target, training[target])
         records += figures
         compared_sheet(avatars, results, out / f"{slug(target)}.png")
     for target in HARD:

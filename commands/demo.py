@@ -93,7 +93,7 @@ def demo(out: Path, device: str | None) -> None:
     asked = next(iter(EDITS))
     text = editor.texts.direction(NEUTRAL, asked)
     click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
-    records = atlas.query_channels(text, 5)
+    records = atlas.query_channels(text, top=5)
     click.echo(text_table(records) + "\n")
     channel = str(records[0]["channel"])
     click.echo(f"4. Query: what does {channel} mean?")

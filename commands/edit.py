@@ -175,10 +175,9 @@ def edit(
     all that it was made from inside, for --from-picture.
     """
     from ..engine.editor import Editor
-    from ..engine.fallbacks.mapper import library_folder
+    from ..engine.fallbacks.ways import Fallbacks
     from ..engine.jobs.edit import Output, produce
     from ..engine.jobs.edit_records import edit_summary
-    from ..engine.jobs.methods import Fallbacks, default_identity
     from ..engine.models.latents import require_styles_file, write_styles
     from ..engine.pictures.recipe import read_recipe
     from ..engine.steering.edits import Conflict, Edit
@@ -207,7 +206,8 @@ def edit(
     if recipe:
         recipe.require_atlas(opened)
     model = open_generator(opened, generator, device)
-    editor = Editor(opened, model, encoder_loader(opened, clip, device))
+    fallbacks = Fallbacks(mappers, announce=lambda line: click.echo(line, err=True))
+    editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:
         raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")
@@ -218,12 +218,7 @@ def edit(
     place.require(editor, images, request)
     if as_json:  # it tells what CLIP saw
         _ = editor.texts.encoder
-    fallbacks = Fallbacks(
-        library_folder() if mappers is None else mappers,
-        lambda: default_identity(editor),
-        announce=lambda line: click.echo(line, err=True),
-    )
-    record, edited = produce(editor, images, request, place, fallbacks)
+    record, edited = produce(editor, images, request, place)
     if styles is not None:
         known = images.origins if images.file is None and request.columns == 1 else None
         write_styles(styles, edited, model, known)

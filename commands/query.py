@@ -59,7 +59,7 @@ def query_channels(
     it is expected to move along the text direction for each sigma of the channel.
     """
     opened, texts = open_texts(atlas, clip)
-    answer(opened.query_channels(texts.direction(neutral, target), top), form)
+    answer(opened.query_channels(texts.direction(neutral, target), top=top), form)
 
 
 @query.command(

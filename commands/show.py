@@ -90,7 +90,7 @@ def sheet(
         flats = [opened.layout.parse(channel) for channel in channels]
     else:
         text = TextEmbedder(opened, encoder_loader(opened, clip, device)).direction(neutral, target)
-        found = opened.query_channels(text, top)
+        found = opened.query_channels(text, top=top)
         flats = [opened.layout.parse(record["channel"]) for record in found]
         scores = [record["score"] for record in found]
     require_sheet(opened, len(flats) * len(seeds), steps)

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..store.errors import OptionError
-from ..store.registry import find_bundle
-
 if TYPE_CHECKING:
     from ..engine.jobs.images import Images
     from ..engine.models.protocols import Generator, JointEncoder
@@ -36,26 +33,18 @@ def encoder_loader(
     """Loads the CLIP named, or else the one whose name the atlas knows, when it is called."""
 
     def load() -> JointEncoder:
-        from ..engine.models.load import load_encoder
+        from ..engine.models.load import clip_of
 
-        return load_encoder(clip or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
+        return clip_of(atlas, clip, device)
 
     return load
 
 
 def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
     """The generator named, or else the one whose name the atlas knows."""
-    from ..engine.models.load import load_generator
+    from ..engine.models.load import generator_of
 
-    known = generator or _known("generator", "--generator", atlas.fingerprint.generator.name)
-    return load_generator(known, device)
-
-
-def _known(what: str, option: str, name: str) -> str:
-    # A file is remembered by its stem; only names of open_clip's hold a slash.
-    if find_bundle(name) is None and "/" not in name:
-        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
-    return name
+    return generator_of(atlas, generator, device)
 
 
 def starting_images(

@@ -2,343 +2,317 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..store.atlas import Atlas
-from ..store.errors import DirectionError, OptionError
-from ..store.queries import expected_shift
+from ..store.errors import DirectionError, OptionError, wrong_type
+from .fallbacks.best import BestOfWays
+from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
+from .models.identity import Identity, load_identity, usual_identity
+from .models.inputs import floats, whole_numbers
+from .models.latents import Latents, read_latents
+from .models.load import clip_of, generator_of
+from .models.probability import target_probability
 from .models.protocols import Generator, JointEncoder
-from .models.sampling import batch_size
+from .models.sampling import render_batches, w_from_seeds
 from .models.subject import Subject
-from .models.threads import one_blas_thread
-from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
-from .steering.decompose import decompose
-from .steering.direction import Choice, Direction, find_direction
+from .result import EditResult
 from .steering.edits import Edit
+from .steering.request import EditMethod, EditRequest, choice_of, edits_of
 from .steering.texts import TextEmbedder
+from .table import TableEditor
 
-UNSAID = 0.3
-"""How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
+ENOUGH = 0.97
+"""CLIP's probability of a target, of its least likely part where it has several, from which on
+`auto` is content with an image; less, where alphas are to reach less."""
 
-Way = Literal["direction", "mapper", "optimize"]
+Path = str | os.PathLike[str]
 
-
-@dataclass(frozen=True, eq=False)
-class EditResult:
-    """What an edit made.
-
-    Args:
-        images: (n, channels, H, W), nominally in [-1, 1].
-        styles: the edited styles (n, C).
-        before: the styles (n, C) it started from.
-        directions: the E steps that were combined, each at alpha 1.
-        alphas: how many of each were taken, its weight included, float32 (n, E).
-        counter: the K steps that hold still what the edit was to keep, where it was measured.
-        counter_alphas: how many of each were taken, of either sign, float32 (n, K).
-        ways: how each image was edited, (n,).
-        tried: for each image, the probability of the target that CLIP saw by each way tried, in
-            that order; empty where none had to be measured.
-        why: how the way was chosen, in words.
-    """
-
-    images: Tensor
-    styles: Tensor
-    before: Tensor
-    directions: tuple[Direction, ...]
-    alphas: NDArray[np.float32]
-    counter: tuple[Direction, ...]
-    counter_alphas: NDArray[np.float32]
-    ways: tuple[Way, ...]
-    tried: tuple[Mapping[Way, float], ...]
-    why: str
+_OPTIONS = (
+    *("styles", "seeds", "latents", "neutral", "target", "edits", "method", "alpha"),
+    *("probability", "truncation", "label"),
+)
 
 
-@dataclass(frozen=True, eq=False)
-class ClipShift:
-    """What CLIP sees of one direction of an edit, a number an image (n,).
+class Editor(TableEditor):
+    """Edits images by pairs of prompts.
 
     Args:
-        along: how far the image embedding moved along the text direction, -2 to 2.
-        similarity: cosine of its movement with the text direction, -1 to 1 (the directional
-            similarity of StyleGAN-NADA, Gal et al. 2021).
-        probability: of the target against the neutral prompt after the edit, 0 to 1, by a softmax
-            over CLIP's logits of the two.
-        before: the same before the edit.
-        kept: for each prompt to keep, how far the embedding moved along the direction to it.
-    """
-
-    along: NDArray[np.float32]
-    similarity: NDArray[np.float32]
-    probability: NDArray[np.float32]
-    before: NDArray[np.float32]
-    kept: dict[str, NDArray[np.float32]]
-
-
-class Editor:
-    """Edits styles by pairs of prompts.
-
-    Args:
-        atlas: the generator's atlas.
-        generator: the generator it was drawn with.
-        encoder: the CLIP it was drawn with, or a function that loads it, called only for prompts
-            that are neither in the bank nor in the cache, to find alphas, and to measure results.
+        atlas: the generator's atlas, or its path or registered name.
+        generator: the generator it was drawn with, or its file or name; None: the one whose name
+            the atlas knows.
+        encoder: the CLIP it was drawn with, its file or name, or a function that loads it; None:
+            the one whose name the atlas knows. What is not given as an encoder is loaded when it is
+            first needed: for prompts that are neither in the bank nor in the cache, to find alphas,
+            and to measure results.
+        device: of models that are loaded here; the best there is if not given.
+        fallbacks: what there is beside the table, for methods other than `direction`.
 
     Raises:
         FingerprintError: the atlas belongs to another generator or CLIP.
+        OptionError: something else in their place, or a name that the atlas does not tell.
+        AtlasError, CheckpointError: a file that cannot be read.
     """
 
     def __init__(
         self,
-        atlas: Atlas,
-        generator: Generator,
-        encoder: JointEncoder | Callable[[], JointEncoder],
+        atlas: Atlas | Path,
+        generator: Generator | Path | None = None,
+        encoder: JointEncoder | Callable[[], JointEncoder] | Path | None = None,
+        device: str | None = None,
+        fallbacks: Fallbacks | None = None,
     ) -> None:
+        if not isinstance(atlas, Atlas):
+            if not isinstance(atlas, str | os.PathLike):
+                raise wrong_type("atlas", atlas, "an Atlas, its file, or a registered name")
+            atlas = Atlas.open(atlas)
+        if generator is None or isinstance(generator, str | os.PathLike):
+            generator = generator_of(atlas, generator, device)
+        elif not hasattr(generator, "render"):
+            raise wrong_type("generator", generator, "a generator, its file, or a registered name")
         atlas.fingerprint.require_generator(generator.identity)
-        self.atlas = atlas
-        self.generator = generator
-        if callable(encoder):
-            self.texts = TextEmbedder(atlas, encoder)
+        if encoder is None or isinstance(encoder, str | os.PathLike):
+            named, known = encoder, atlas
+            texts = TextEmbedder(atlas, lambda: clip_of(known, named, device))
+        elif callable(encoder):
+            texts = TextEmbedder(atlas, encoder)
+        elif hasattr(encoder, "images"):
+            given = encoder
+            texts = TextEmbedder(atlas, lambda: given)
+            _ = texts.encoder  # refuses another CLIP now
         else:
-            self.texts = TextEmbedder(atlas, lambda: encoder)
-            _ = self.texts.encoder  # refuses another CLIP now
+            raise wrong_type("encoder", encoder, "a CLIP, its file, or a name")
+        super().__init__(atlas, generator, texts)
+        self.fallbacks = fallbacks or Fallbacks()
 
-    @one_blas_thread()
-    def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
-        """The direction from one prompt to another, by channels chosen in the default way or
-        another. See `find_direction` for the errors."""
-        choice = choice or Choice()
-        text = self.texts.direction(neutral, target)
-        kept = [self.texts.direction(neutral, prompt) for prompt in choice.keep]
-        return find_direction(
-            self.atlas,
-            text,
-            neutral=neutral,
-            target=target,
-            choice=choice,
-            kept=np.stack(kept) if kept else None,
-        )
-
-    @one_blas_thread()
-    def parts(self, edit: Edit) -> tuple[Edit, ...]:
-        """What an edit is made of: itself, or one for each phrase of the bank that its target says,
-        where there are several and they leave next to nothing unsaid. A prompt of many things
-        would else seem reached once some of them are there."""
-        bank = self.atlas.prompts
-        if edit.weight < 0 or bank.find(edit.target) is not None:
-            return (edit,)
-        neutral, target = (self.texts.embed(text) for text in (edit.neutral, edit.target))
-        said = decompose(bank, neutral, target)
-        if len(said.phrases) < 2 or said.left > UNSAID:
-            return (edit,)
-        return tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
-
-    def directions(
-        self, edits: Sequence[Edit], choice: Choice | None = None
-    ) -> tuple[list[Direction], list[float]]:
-        """The directions of edits, and their weights, all positive."""
-        forward = [edit.forward() for edit in edits]
-        found = [self.direction(edit.neutral, edit.target, choice) for edit in forward]
-        return found, [edit.weight for edit in forward]
-
-    @torch.inference_mode()
-    def apply(
-        self,
-        styles: Tensor | Subject,
-        directions: Direction | Sequence[Direction],
-        alpha: float | None = None,
-        weights: Sequence[float] | None = None,
-        probability: float = DEFAULT_PROBABILITY,
-    ) -> EditResult:
-        """Moves styles (n, C) along directions and renders them.
-
-        With an `alpha`, every direction goes alpha times its weight. Without one, every image gets
-        its own: the smallest with which CLIP gives each target at least this `probability` against
-        its neutral prompt, found with up to 5 renders; where that is out of reach, the one beyond
-        which more brings no more, and never so far that a channel moves more than twice the step it
-        was measured at. An image that is there already stays as it is. What a direction is to keep
-        is held where CLIP saw it before, by counter-steps. The weights then multiply.
-
-        Args:
-            styles: (n, C), or a `Subject` where more edits of the same images follow.
-            weights: one a direction; 1 if not given.
-
-        Raises:
-            OptionError: alpha is not finite or beyond +-100; a probability outside of 0.5 to 1;
-                no direction, or not a weight for each.
-            StyleAtlasError: alpha is to be found, and CLIP cannot be loaded.
-        """
-        chosen = (directions,) if isinstance(directions, Direction) else tuple(directions)
-        if not chosen:
-            raise OptionError("edit: has no direction; give at least one pair of prompts")
-        if alpha is not None and not abs(alpha) <= MAX_ALPHA:
-            raise OptionError(f"alpha {alpha:g}: must lie between -{MAX_ALPHA:g} and {MAX_ALPHA:g}")
-        if not 0.5 <= probability < 1:
-            raise OptionError(f"probability {probability:g}: must be at least 0.5 and below 1")
-        factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
-        if factors.shape != (len(chosen),):
-            raise OptionError(f"weights: are {factors.size}; give {len(chosen)}, one a direction")
-        parts = self._subjects(styles)
-        counter = () if alpha is not None else self._counter(chosen)
-        factors = np.concatenate([factors, np.ones(len(counter))])
-        steps = (*chosen, *counter)
-        alphas, images = [], []
-        for part in parts:
-            if alpha is None:
-                found, rendered = self._found(part, chosen, counter, factors, probability)
-            else:
-                found = np.broadcast_to(alpha * factors, (len(part.styles), len(steps)))
-                rendered = self._rendered(part, steps, found)
-            alphas.append(found)
-            images.append(rendered)
-        before = torch.cat([part.styles for part in parts])
-        ways: list[Way] = ["direction"] * len(before)
-        taken = np.concatenate(alphas).astype(np.float32)
-        after = before + self._delta(steps, taken).to(before)
-        return EditResult(
-            torch.cat(images),
-            after,
-            before,
-            chosen,
-            taken[:, : len(chosen)],
-            counter,
-            taken[:, len(chosen) :],
-            tuple(ways),
-            ({},) * len(before),
-            _why(chosen),
-        )
+    def __repr__(self) -> str:
+        origin = self.atlas.fingerprint
+        return f"<Editor of {origin.generator.name} by {origin.clip.name}: {self.atlas!r}>"
 
     def edit(
         self,
-        styles: Tensor | Subject,
+        styles: ArrayLike | Tensor | Subject | None = None,
         *,
-        neutral: str,
-        target: str,
+        seeds: int | Iterable[int] | None = None,
+        latents: Path | Latents | ArrayLike | Tensor | None = None,
+        neutral: str | None = None,
+        target: str | None = None,
+        edits: Sequence[Edit | str] = (),
+        method: EditMethod = "auto",
         alpha: float | None = None,
-        probability: float = DEFAULT_PROBABILITY,
+        probability: float | None = None,
+        truncation: float = 0.7,
+        label: int | None = None,
         **choice: Any,
     ) -> EditResult:
-        """`directions`, then `apply`: styles (n, C) as `neutral` becomes `target`, which without
-        an `alpha` is taken apart into `parts`. `choice` is what `Choice` takes: beta, channels,
-        keep, layers, exclude, rule."""
-        edit = Edit(neutral, target)
-        parts = (edit,) if alpha is not None else self.parts(edit)
-        directions, weights = self.directions(parts, Choice(**choice))
-        return self.apply(styles, directions, alpha, weights, probability)
+        """The one way to edit, of images that are named by one of `seeds`, `styles` and `latents`.
+
+        `method` is how:
+
+        - `direction`: the table's direction, apart into phrases of the bank where a prompt says
+          many things (see `parts`).
+        - `mapper`: a mapper trained for these prompts, `optimize`: an optimisation that begins at
+          the table's result; either for every image.
+        - `auto`: the direction; where CLIP then sees the target, or the least likely of its parts,
+          with less than `ENOUGH`, or than `probability` if that is less, a mapper, if there is one,
+          and where that is not enough either, an optimisation; whatever CLIP saw best is kept. With
+          an alpha, with something to keep, with layers or channels chosen and for several edits it
+          is `direction`, as nothing else can follow these.
+
+        Args:
+            styles: (n, C), or (C,) for one image; arrays, lists and tensors of any float type, or a
+                `Subject` where more edits of the same images follow.
+            seeds: whole numbers; see `w_from_seeds`.
+            latents: w (n, num_ws, w_dim) or (n, w_dim), a file of latents or a folder of them.
+            neutral, target: where from and where to.
+            edits: more of them, as `Edit` or as "a face -> a sad face : 1.5".
+            alpha: how far every direction goes, times its weight; found for every image if not
+                given, see `apply`.
+            probability: that alphas which are found are to reach.
+            truncation, label: of seeds, and of z in a file.
+            choice: what `Choice` takes: beta, channels, keep, layers, exclude, rule.
+
+        Raises:
+            OptionError: an option that is unknown, of another type or out of its range.
+            DirectionError: the table knows no direction, and the method is `direction`.
+            PromptError: a prompt that cannot be embedded.
+            StyleAtlasError: what cannot be read or loaded.
+        """
+        request = EditRequest(
+            edits_of(neutral, target, edits),
+            choice_of(choice, _OPTIONS),
+            method,
+            None if alpha is None else (alpha,),
+            probability,
+            truncation=truncation,
+            label=label,
+        )
+        subject = self.subject(styles, seeds, latents, request.truncation, request.label)
+        if request.by_table(request.edits):
+            return self._by_table(subject, request.edits, request)
+        return self._by_ways(subject, request.edits[0], request)
+
+    def subject(
+        self,
+        styles: ArrayLike | Tensor | Subject | None = None,
+        seeds: int | Iterable[int] | None = None,
+        latents: Path | Latents | ArrayLike | Tensor | None = None,
+        truncation: float = 0.7,
+        label: int | None = None,
+    ) -> Subject:
+        """The images that one of the three names; see `edit`.
+
+        Raises:
+            OptionError: none or several of them, or arrays of another shape or type.
+        """
+        if sum(x is not None for x in (styles, seeds, latents)) != 1:
+            raise OptionError("images: give one of seeds, styles and latents")
+        if isinstance(styles, Subject):
+            return styles
+        if styles is not None:
+            width = self.generator.layout.size
+            return Subject(self.generator, floats("styles", styles, (width,)))
+        if seeds is not None:
+            w = w_from_seeds(self.generator, whole_numbers(seeds), truncation, label)
+            return Subject(self.generator, self.generator.styles(w), w)
+        if isinstance(latents, str | os.PathLike):
+            latents = read_latents(latents, self.generator, truncation=truncation, label=label)
+        if isinstance(latents, Latents):
+            return Subject(self.generator, latents.styles, latents.w)
+        rows, w_dim = w_from_seeds(self.generator, [0], 0.0, 0 if self.generator.c_dim else None)[
+            0
+        ].shape
+        w = floats("latents", latents, (rows, w_dim), (w_dim,))
+        w = (w if w.ndim == 3 else w[:, None].expand(-1, rows, -1)).to(self.generator.device)
+        return Subject(self.generator, self.generator.styles(w), w)
+
+    def _by_table(
+        self, subject: Subject, edits: Sequence[Edit], request: EditRequest
+    ) -> EditResult:
+        """Edits made together, by their directions."""
+        alpha = None if request.alphas is None else request.alphas[0]
+        found = edits if alpha is not None else [p for edit in edits for p in self.parts(edit)]
+        directions, weights = self.directions(found, request.choice)
+        return self.apply(subject, directions, alpha, weights, request.target_probability)
+
+    def _by_ways(self, subject: Subject, edit: Edit, request: EditRequest) -> EditResult:
+        """An edit by one way after the other, see `edit`; the best so far of each image is kept."""
+        if edit.weight != 1:
+            raise OptionError(
+                f"weight {edit.weight:g}: only directions have one; choose --method direction"
+            )
+        parts = self.parts(edit)
+        best = BestOfWays(
+            subject.styles,
+            lambda styles: self._probabilities(styles, parts),
+            min(ENOUGH, request.target_probability),
+        )
+        everything, method = list(range(len(subject))), request.method
+        table: EditResult | None = None
+        why = []
+        if method != "mapper":
+            try:
+                table = self._by_table(subject, [edit], request)
+                why.append(table.why)
+                if method == "auto":
+                    best.take("direction", everything, table.styles)
+            except DirectionError as error:
+                why.append(f"no direction: {error}")
+        begun = subject.styles if table is None else table.styles.clone()
+        if method == "mapper" or (method == "auto" and best.open):
+            mapper = MapperWay(self.generator, self.atlas.fingerprint.clip, self.fallbacks.folder)
+            path = mapper.find(edit)
+            if path and method == "auto" and subject.w is None and mapper.needs_w(path):
+                why.append(f"no w for the mapper {path.name}")
+            elif path or method == "mapper":
+                rows = everything if method == "mapper" else best.open
+                best.take("mapper", rows, mapper(subject.at(rows), begun[rows], edit))
+                if path:
+                    of = f"{len(rows)} of {len(subject)} images"
+                    why.append(f"{of} by the mapper {path.name}")
+        if method == "optimize" or (method == "auto" and best.open):
+            rows = everything if method == "optimize" else best.open
+            sigma = torch.from_numpy(self.atlas.style_std)
+            optimise = OptimiseWay(
+                self.generator, self.texts, sigma, self._identity, self.fallbacks
+            )
+            best.take("optimize", rows, optimise(subject.at(rows), begun[rows], edit))
+            of = f"{len(rows)} of {len(subject)} images"
+            why.append(f"{of} optimised in {self.fallbacks.settings.space}")
+        return self._best(subject, parts, best, table, "; ".join(why))
 
     @torch.inference_mode()
-    def measure(self, result: EditResult) -> list[ClipShift]:
-        """What CLIP sees of each direction; loads CLIP's image tower when first called."""
-        encoder, size = self.texts.encoder, batch_size(self.generator)
-        renders = (self.generator.render(part) for part in result.before.split(size))
-        before = torch.cat([encoder.images(part) for part in renders])
-        after = torch.cat([encoder.images(part) for part in result.images.split(size)])
-        first, moved = before.double().cpu().numpy(), (after - before).double().cpu().numpy()
-        lengths = np.linalg.norm(moved, axis=1).clip(1e-8)
-        shifts = []
-        for direction in result.directions:
-            along = moved @ direction.text
-            difference = self.difference(direction)
-            logits = [(x @ difference) * encoder.logit_scale for x in (first, first + moved)]
-            chances = [(1 / (1 + np.exp(-x))).astype(np.float32) for x in logits]
-            kept = {
-                prompt: (moved @ self.texts.direction(direction.neutral, prompt)).astype(np.float32)
-                for prompt in direction.keep
-            }
-            similarity = (along / lengths).astype(np.float32)
-            shifts.append(
-                ClipShift(along.astype(np.float32), similarity, chances[1], chances[0], kept)
-            )
-        return shifts
-
-    def _subjects(self, styles: Tensor | Subject) -> list[Subject]:
-        if isinstance(styles, Subject):
-            return [styles]
-        split = styles.split(batch_size(self.generator))
-        return [Subject(self.generator, part) for part in split]
-
-    @one_blas_thread()
-    def _counter(self, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
-        """A direction for each prompt to keep that moves images along it and not along the edit;
-        none for a prompt that no such channel answers to."""
-        texts = np.stack([direction.text for direction in directions])
-        found = []
-        for prompt, neutral in {p: d.neutral for d in directions for p in d.keep}.items():
-            text = self.texts.direction(neutral, prompt)
-            with suppress(DirectionError, OptionError):
-                held = find_direction(self.atlas, text, neutral=neutral, target=prompt, kept=texts)
-                found.append(held)
-        return tuple(found)
-
-    def _found(
+    def _best(
         self,
         subject: Subject,
-        directions: tuple[Direction, ...],
-        counter: tuple[Direction, ...],
-        weights: NDArray[np.float64],
-        probability: float,
-    ) -> tuple[NDArray[np.float64], Tensor]:
-        """Alphas (n, E + K) that reach a probability and hold what is kept, times their weights,
-        and the images there."""
-        encoder, steps = self.texts.encoder, (*directions, *counter)
-        texts = np.stack([self.difference(direction) for direction in steps])  # (E + K, D)
-        rounds = [subject.images]
+        parts: tuple[Edit, ...],
+        best: BestOfWays,
+        table: EditResult | None,
+        why: str,
+    ) -> EditResult:
+        """The result of several ways; what the table did counts for the images it kept."""
+        by_table = np.array([way == "direction" for way in best.ways])[:, None]
+        none = np.zeros((len(subject), 0), np.float32)
+        return EditResult(
+            torch.cat(list(render_batches(self.generator, best.styles))),
+            best.styles,
+            subject.styles,
+            parts if table is None else table.edits,
+            () if table is None else table.directions,
+            none if table is None else table.alphas * by_table,
+            () if table is None else table.counter,
+            none if table is None else table.counter_alphas * by_table,
+            () if table is None else table.keep,
+            tuple(best.ways),
+            tuple(best.tried),
+            why,
+        )
 
-        def seen(images: Tensor) -> NDArray[np.float64]:
-            embeddings = encoder.images(images).double().cpu()
-            along: NDArray[np.float64] = embeddings.numpy() @ texts.T
-            return along
+    def _identity(self) -> Identity | None:
+        """What an optimisation's identity loss sees."""
+        if self.fallbacks.identity is not None:
+            return self.fallbacks.identity()
+        source = usual_identity(self.generator)
+        return load_identity(source, self.texts.encoder, self.generator.device)
 
-        def measure(rows: NDArray[np.int64], alphas: NDArray[np.float64]) -> NDArray[np.float64]:
-            at = torch.from_numpy(rows).to(subject.styles.device)
-            delta = self._delta(steps, alphas).to(subject.styles)
-            rendered = self.generator.render(subject.styles[at] + delta)
-            images = rounds[0].clone()
-            images[at] = rendered
-            rounds.append(images)
-            return seen(rendered)
-
-        with one_blas_thread():
-            shifts = [expected_shift(self.atlas, step.delta(1.0)) for step in steps]
-            slopes = np.einsum("ed,ed->e", np.stack(shifts), texts)
-        goal = np.log(probability / (1 - probability)) / encoder.logit_scale
-        goals = np.full(len(directions), goal)
-        most = 2 * self.atlas.strength_in_sigma
-        found = find_alphas(measure, seen(subject.images), slopes, goals, most)
-        alphas = found.alphas * weights
-        if (weights != 1).any():
-            return alphas, self._rendered(subject, steps, alphas)
-        images = torch.stack([rounds[r][i] for i, r in enumerate(found.rounds)])
-        return alphas, images
-
-    def _rendered(
-        self, subject: Subject, directions: tuple[Direction, ...], alphas: NDArray[np.float64]
-    ) -> Tensor:
-        delta = self._delta(directions, alphas).to(subject.styles)
-        first = min(int(direction.channels.min()) for direction in directions)
-        return subject.render(subject.styles + delta, self.atlas.layout.locate(first)[0])
-
-    def _delta(
-        self, directions: tuple[Direction, ...], alphas: NDArray[np.floating[Any]]
-    ) -> Tensor:
-        """The step (n, C) of every image for its alphas (n, E)."""
-        steps = np.stack([direction.delta(1.0) for direction in directions])  # (E, C)
-        return torch.from_numpy(alphas.astype(np.float32) @ steps)
-
-    def difference(self, edit: Edit | Direction) -> NDArray[np.float64]:
-        """Target minus neutral, not normalised: (D,)."""
-        target, neutral = (self.texts.embed(x) for x in (edit.target, edit.neutral))
-        difference: NDArray[np.float64] = target.astype(np.float64) - neutral
-        return difference
+    @torch.inference_mode()
+    def _probabilities(self, styles: Tensor, parts: Sequence[Edit]) -> NDArray[np.float64]:
+        """CLIP's probability of the least likely part of an edit in images of styles (n, C)."""
+        encoder = self.texts.encoder
+        renders = render_batches(self.generator, styles)
+        seen = torch.cat([encoder.images(images) for images in renders]).double().cpu()
+        differences = torch.from_numpy(np.stack([self.difference(part) for part in parts]))
+        chances = target_probability(seen[:, None], differences, encoder.logit_scale)
+        least: NDArray[np.float64] = chances.min(1).values.numpy()
+        return least
 
 
-def _why(directions: tuple[Direction, ...]) -> str:
-    parts = [f"{len(x.channels)} with a score of at least {x.beta:.3f}" for x in directions]
-    return "channels of the atlas: " + ", ".join(parts)
+def load(
+    name: Path | None = None,
+    *,
+    atlas: Atlas | Path | None = None,
+    generator: Generator | Path | None = None,
+    clip: JointEncoder | Path | None = None,
+    device: str | None = None,
+) -> Editor:
+    """An `Editor` of a registered name, such as "avatars", or of an atlas with its models.
+
+        styleatlas.load("avatars")
+        styleatlas.load(atlas="ffhq.h5", generator="ffhq.pkl", clip="ViT-B-32.pt", device="cuda")
+
+    A generator or CLIP that is not given is the one whose name the atlas knows.
+
+    Raises:
+        OptionError: neither a name nor an atlas, or both.
+        StyleAtlasError: see `Editor`.
+    """
+    if (name is None) == (atlas is None):
+        raise OptionError('load: give a name, such as "avatars", or an atlas')
+    return Editor(name if atlas is None else atlas, generator, clip, device)  # type: ignore[arg-type]

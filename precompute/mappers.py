@@ -26,6 +26,7 @@ from torch import Tensor
 from ..engine.fallbacks.losses import clip_loss, directional_loss, identity_loss
 from ..engine.fallbacks.mapper import Mapper, MapperRecord
 from ..engine.models.identity import Identity
+from ..engine.models.probability import target_probability
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import batch_size, one_hot_labels
 from ..engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
@@ -243,8 +244,10 @@ class Trainer:
         for seen in self._held_out:
             parts, embeddings = self._parts(seen)
             means.append(parts * len(seen.w))
-            neutral, target = (embeddings @ self._texts.t()).unbind(1)
-            probabilities.append(torch.sigmoid(self._encoder.logit_scale * (target - neutral)))
+            difference = self._texts[1] - self._texts[0]
+            probabilities.append(
+                target_probability(embeddings, difference, self._encoder.logit_scale)
+            )
         chances = torch.cat(probabilities)
         parts = torch.stack(means).sum(0) / len(chances)
         loss = self._weights @ parts

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from . import queries
 from .atlas_data import AtlasData
+from .errors import OptionError
 from .records import Record
 from .registry import find_bundle
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Atlas(AtlasData):
     """One generator's map: its numbers (see `AtlasData`), read from a file, written to one, and
     asked."""
@@ -42,6 +43,13 @@ class Atlas(AtlasData):
 
         write_atlas(self, path)
 
+    def __repr__(self) -> str:
+        origin = self.fingerprint
+        return (
+            f"<Atlas of {origin.generator.name} by {origin.clip.name}: {len(self.channels):,} of "
+            f"{self.layout.size:,} channels, {len(self.prompts):,} prompts>"
+        )
+
     def direction(self, neutral: str, target: str) -> NDArray[np.float32]:
         """The unit text direction (D,) from one prompt of the bank to another.
 
@@ -50,25 +58,55 @@ class Atlas(AtlasData):
         """
         return queries.prompt_direction(self.embedding, neutral, target)
 
-    def query_channels(self, text: NDArray[np.float32], top: int = 20) -> list[Record]:
-        """Which channels a text direction moves; see `queries.channel_records`."""
-        return queries.channel_records(self, text, top)
+    def query_channels(
+        self, text: NDArray[np.float32] | str, target: str | None = None, *, top: int = 20
+    ) -> list[Record]:
+        """Which channels a text direction (D,) moves, or one from a prompt of the bank to a
+        `target` in it; see `queries.channel_records`."""
+        return queries.channel_records(self, self._text("query_channels", text, target), top)
 
     def query_prompts(self, label: str, top: int = 20) -> list[Record]:
         """What a channel or a whole layer means; see `queries.prompt_records`."""
         return queries.prompt_records(self, label, top)
 
     def query_similar(
-        self, neutral: NDArray[np.float32], text: NDArray[np.float32], top: int = 20
+        self,
+        neutral: NDArray[np.float32] | str,
+        text: NDArray[np.float32] | str,
+        top: int = 20,
     ) -> list[Record]:
-        """Which phrases' edits go the way of this one; see `queries.similar_records`."""
-        return queries.similar_records(self, neutral, text, top)
+        """Which phrases' edits go the way of this one, given as the embedding of its neutral prompt
+        and its text direction, or as two prompts of the bank; see `queries.similar_records`."""
+        if isinstance(neutral, str) and isinstance(text, str):
+            text, neutral = self.direction(neutral, text), self.embedding(neutral)
+        for given in (neutral, text):
+            self._text("query_similar", given, None)
+        return queries.similar_records(self, np.asarray(neutral), np.asarray(text), top)
 
     def query_entangled(
         self, step: NDArray[np.float32], text: NDArray[np.float32], top: int = 20
     ) -> list[Record]:
         """What else a flat style step (C,) moves; see `queries.entangled_records`."""
         return queries.entangled_records(self, step, text, top)
+
+    def _text(
+        self, query: str, text: NDArray[np.float32] | str, target: str | None
+    ) -> NDArray[np.float32]:
+        """A text direction, given as such or as two prompts of the bank.
+
+        Raises:
+            OptionError: anything else.
+            PromptError: a prompt that the bank does not hold.
+        """
+        if isinstance(text, str) and isinstance(target, str):
+            return self.direction(text, target)
+        width = self.prompts.width
+        if target is not None or getattr(text, "shape", None) != (width,):
+            raise OptionError(
+                f"{query}: give two prompts of the bank, or a text direction ({width},) such as "
+                "that of Atlas.direction"
+            )
+        return np.asarray(text, np.float32)
 
     def compare(self, other: Atlas) -> list[Record]:
         """How alike two atlases of one generator are; see `compare.comparison_records`."""

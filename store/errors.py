@@ -21,6 +21,8 @@ A message is one line that names the thing, the place and the mend.
 
 from __future__ import annotations
 
+from numbers import Real
+
 
 class StyleAtlasError(Exception):
     """The root: catch this to catch everything StyleAtlas raises on purpose."""
@@ -80,3 +82,19 @@ class WorkerError(StyleAtlasError):
 
 class DeviceMemoryError(StyleAtlasError):
     """A device's memory does not even hold the work on one image."""
+
+
+def wrong_type(name: str, value: object, wanted: str) -> OptionError:
+    """The error of an option that is of another type than wanted."""
+    return OptionError(f"{name}: is {kind_of(value)}; give {wanted}")
+
+
+def require_number(name: str, value: object) -> None:
+    """Raise OptionError unless an option is a number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise wrong_type(name, value, "a number")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a message."""
+    return "None" if value is None else f"a {type(value).__name__}"

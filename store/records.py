@@ -24,6 +24,11 @@ def decimal(value: Any) -> float:
     return round(float(value), 4)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things as people say it: 1 image, 1,200 images."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: 45 s, 12 min, 3.4 h, 5.2 days."""
     for limit, unit, name in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h")):

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
-from ..editor import Editor, EditResult
+from ..editor import Editor
 from ..models.sampling import batch_size, styles_from_seeds
 from ..models.subject import Subject
+from ..result import EditResult
 from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
 from .scores import EditCounts, Predictions, count_edit

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...store.errors import OptionError
 from ..models.identity import Identity
 from ..models.memory import give_back, is_out_of_memory, too_small
+from ..models.probability import target_probability
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import batch_size
 from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
@@ -226,8 +227,7 @@ class Optimisation:
             + settings.l2_weight * l2
             + settings.identity * same
         )
-        difference = (embeddings[0] * (target - neutral)).sum(1)
-        probability = torch.sigmoid(self._encoder.logit_scale * difference)
+        probability = target_probability(embeddings[0], target - neutral, self._encoder.logit_scale)
         return torch.stack([loss, clip, directional, l2, same, probability])
 
     @torch.no_grad()

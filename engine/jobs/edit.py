@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ...store.errors import OptionError, OutputError
 from ...store.records import Record
-from ..editor import Editor, EditResult
+from ..editor import Editor
 from ..models.sampling import batch_size, render_batches
-from ..models.subject import Subject
+from ..models.subject import Batch, Subject
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.recipe import AtlasIdentity, Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
+from ..result import EditResult
 from ..steering.edits import Edit
 from ..steering.request import EditRequest
 from .edit_records import Column, edit_record
 from .images import Images
-from .methods import Fallbacks, edit_by
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ def produce(
     images: Images,
     request: EditRequest,
     output: Output,
-    fallbacks: Fallbacks,
 ) -> tuple[Record, Tensor]:
     """Makes a job and writes it. A folder is made a batch at a time, so that no more than a batch
     is in memory. Every PNG keeps its recipe.
@@ -94,7 +93,7 @@ def produce(
     styles: list[list[Tensor]] = []
     for start in range(0, len(images.names), size):
         part = images.at(range(start, min(start + size, len(images.names))))
-        columns = run(editor, part, request, fallbacks)
+        columns = run(editor, part, request)
         if recipe is None:  # once, as it hashes the table
             recipe = _recipe(editor, request, part)
         if output.kind == "film":
@@ -108,37 +107,25 @@ def produce(
     return record, torch.cat([torch.cat(column) for column in zip(*styles, strict=True)])
 
 
-def run(editor: Editor, images: Images, request: EditRequest, fallbacks: Fallbacks) -> list[Column]:
+def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:
     """Makes the columns of a job; measures them with CLIP where its image tower is needed anyway,
     or is loaded."""
-    few = len(images.styles) <= batch_size(editor.generator)
-    styles = Subject(editor.generator, images.styles) if few else images.styles
+    subject = Subject(editor.generator, images.styles, images.w)
+    options = {part.name: getattr(request.choice, part.name) for part in fields(request.choice)}
     columns = []
     for group in [(edit,) for edit in request.edits] if request.grid else [request.edits]:
-        made = _made(editor, styles, images.w, request, group, fallbacks)
-        for alpha, result in zip(request.alphas or (None,), made, strict=True):
+        for alpha in request.alphas or (None,):
+            result = editor.edit(
+                subject,
+                edits=group,
+                method=request.method,
+                alpha=alpha,
+                probability=request.probability,
+                **options,
+            )
             shifts = editor.measure(result) if editor.texts.has_encoder else None
             columns.append(Column(_label(request, group, alpha), result, shifts))
     return columns
-
-
-def _made(
-    editor: Editor,
-    styles: Tensor | Subject,
-    w: Tensor | None,
-    request: EditRequest,
-    edits: Sequence[Edit],
-    fallbacks: Fallbacks,
-) -> Iterator[EditResult]:
-    """What edits made together come to at each of a job's alphas."""
-    if not request.by_table(edits):
-        how = (fallbacks, request.choice, request.target_probability)
-        yield edit_by(request.method, editor, styles, w, edits[0], *how)
-        return
-    parts = edits if request.alphas else [part for edit in edits for part in editor.parts(edit)]
-    directions, weights = editor.directions(parts, request.choice)
-    for alpha in request.alphas or (None,):
-        yield editor.apply(styles, directions, alpha, weights, request.target_probability)
 
 
 def _write_sheet(
@@ -188,7 +175,7 @@ def _frames(editor: Editor, result: EditResult, shares: Sequence[float]) -> Iter
     changed = ways.any(0).nonzero()
     layer, _ = editor.atlas.layout.locate(int(changed[0]) if len(changed) else 0)
     size = batch_size(editor.generator)
-    parts = [Subject(editor.generator, start) for start in result.before.split(size)]
+    parts = [Batch(editor.generator, start) for start in result.before.split(size)]
     for share in shares:
         moved = zip(parts, ways.split(size), strict=True)
         yield tiled(

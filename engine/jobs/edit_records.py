@@ -11,11 +11,11 @@ import numpy as np
 
 from ...store.atlas import Atlas
 from ...store.records import Record, decimal
-from ..steering.edits import conflicts
+from ..steering.direction import Direction
+from ..steering.edits import Edit, conflicts
 
 if TYPE_CHECKING:
-    from ..editor import ClipShift, EditResult
-    from ..steering.direction import Direction
+    from ..result import ClipShift, EditResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +45,22 @@ def edit_record(
     """
     prior = prior or {}
     results = [column.result for column in columns]
-    directions = {id(d): d for result in results for d in result.directions}.values()
+    edits: dict[Edit | int, Record] = {}
+    for result in results:
+        known = result.directions or (None,) * len(result.edits)
+        for edit, direction in zip(result.edits, known, strict=True):
+            key = edit if direction is None else id(direction)
+            edits[key] = _edit_record(atlas, edit, direction, result.keep)
     images = list(prior.get("images", ()))
     for column in columns:
-        for j, direction in enumerate(column.result.directions):
+        alphas = column.result.alphas if column.result.directions else None
+        for j, edit in enumerate(column.result.edits):
             for i, name in enumerate(names):
                 image = {
                     "image": name,
                     "column": column.label,
-                    "target": direction.target,
-                    "alpha": decimal(column.result.alphas[i, j]),
+                    "target": edit.target,
+                    "alpha": 0.0 if alphas is None else decimal(alphas[i, j]),
                     "way": column.result.ways[i],
                     "tried": dict(column.result.tried[i]),
                 }
@@ -64,7 +70,7 @@ def edit_record(
     whys = [*prior.get("why", ()), *(result.why for result in results)]
     return {
         "why": list(dict.fromkeys(whys)),
-        "edits": [_direction_record(atlas, direction) for direction in directions],
+        "edits": list(edits.values()),
         "conflicts": [vars(conflict) for conflict in conflicts(atlas, results[0].directions)],
         "images": images,
     }
@@ -111,12 +117,16 @@ def _median(records: Sequence[Record], key: str) -> float:
     return float(np.median([record[key] for record in records]))
 
 
-def _direction_record(atlas: Atlas, direction: Direction) -> Record:
+def _edit_record(
+    atlas: Atlas, edit: Edit, direction: Direction | None, keep: Sequence[str]
+) -> Record:
+    """An edit and its direction; without one, `beta` is None and there are no channels."""
+    known = {"neutral": edit.neutral, "target": edit.target, "keep": list(keep)}
+    if direction is None:
+        return {**known, "beta": None, "channels": []}
     chosen = zip(direction.channels, direction.scores, direction.steps, strict=True)
     return {
-        "neutral": direction.neutral,
-        "target": direction.target,
-        "keep": list(direction.keep),
+        **known,
         "beta": decimal(direction.beta),
         "channels": [
             {"channel": atlas.layout.label(int(c)), "score": decimal(r), "step": decimal(s)}

@@ -21,6 +21,7 @@ from ..fallbacks.moves import Start
 from ..fallbacks.optimise import LOSSES, Optimisation, Optimised
 from ..fallbacks.optimise_settings import OptimiseSettings
 from ..models.identity import Identity
+from ..models.probability import target_probability
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import render_batches, styles_from_seeds
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
@@ -177,7 +178,9 @@ def _start(
         styles = images.styles
         if editor is not None:
             try:
-                styles = editor.edit(images.styles, neutral=job.neutral, target=target).styles
+                styles = editor.edit(
+                    images.styles, neutral=job.neutral, target=target, method="direction"
+                ).styles
             except DirectionError as error:
                 tell(f"{error}: it begins at the images as they are")
         warm.append(styles is not images.styles)
@@ -210,7 +213,7 @@ def _seen(
     difference = (start.target - start.neutral).to(after)
     repeated = before.repeat(len(after) // len(before), 1)
     chances = [
-        torch.sigmoid(encoder.logit_scale * (seen * difference).sum(1)).tolist()
+        target_probability(seen, difference, encoder.logit_scale).tolist()
         for seen in (repeated, after)
     ]
     return chances[0], chances[1]

@@ -53,6 +53,11 @@ class StyleGANGenerator:
         network.synthesis.freeze()
         return cls(network, checkpoint.identity(name), precision)
 
+    def __repr__(self) -> str:
+        sizes = self.identity.sizes
+        what = type(self.network).__name__
+        return f"<{what} {self.identity.name}: {sizes['resolution']} px, on {self.device}>"
+
     def map(
         self,
         z: Tensor,

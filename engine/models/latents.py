@@ -24,7 +24,7 @@ from ...store.output import replacing, require_writable
 from ..inert.objects import InertTensor, escaped
 from ..inert.torchfile import read_torch
 from .protocols import Generator
-from .sampling import one_hot_labels, require_truncation
+from .sampling import one_hot_labels, require_truncation, w_shape
 
 MAX_IMAGES = 100_000
 MAX_BYTES = 2**30
@@ -281,7 +281,7 @@ def _styles(
         return latents, None
     if name == "w":
         rows = latents if latents.ndim == 3 else latents[:, None]
-        w = rows.expand(-1, _w_shape(generator)[0], -1)
+        w = rows.expand(-1, w_shape(generator)[0], -1)
         return generator.styles(w), w
     if generator.c_dim and label is None:
         raise InputError(
@@ -294,7 +294,7 @@ def _styles(
 
 def _name(source: _Source, generator: Generator) -> ArrayName:
     """What an array holds, by its name or else by its shape."""
-    rows, width = _w_shape(generator)
+    rows, width = w_shape(generator)
     shapes: dict[ArrayName, tuple[tuple[int, ...], ...]] = {
         "styles": ((generator.layout.size,),),
         "w": ((rows, width), (width,)),
@@ -317,11 +317,3 @@ def _name(source: _Source, generator: Generator) -> ArrayName:
         f"{source.place}: has shape {source.shape}; this generator takes {told}; check which "
         "generator it is of"
     )
-
-
-def _w_shape(generator: Generator) -> tuple[int, int]:
-    """num_ws and w_dim."""
-    z = torch.zeros(1, generator.z_dim, device=generator.device)
-    labels = one_hot_labels(generator, [0], None)
-    _, rows, width = generator.map(z, labels).shape
-    return rows, width

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ...store.atlas import Atlas
 from ...store.errors import OptionError
 from ...store.registry import find_bundle
 from ..checkpoints.read import read_checkpoint
@@ -82,3 +83,33 @@ def pick_device(device: str | None) -> torch.device:
 def _stem(path: Path) -> str:
     """What people know a file by."""
     return path.stem or str(path)
+
+
+def generator_of(
+    atlas: Atlas, source: str | os.PathLike[str] | None = None, device: str | None = None
+) -> Generator:
+    """The generator named, or else the one whose name the atlas knows; see `load_generator`.
+
+    Raises:
+        OptionError: the atlas knows no name that is enough to load it.
+    """
+    known = source or _known("generator", "--generator", atlas.fingerprint.generator.name)
+    return load_generator(known, device)
+
+
+def clip_of(
+    atlas: Atlas, source: str | os.PathLike[str] | None = None, device: str | None = None
+) -> JointEncoder:
+    """The CLIP named, or else the one whose name the atlas knows; see `load_encoder`.
+
+    Raises:
+        OptionError: the atlas knows no name that is enough to load it.
+    """
+    return load_encoder(source or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
+
+
+def _known(what: str, option: str, name: str) -> str:
+    # A file is remembered by its stem; only names of open_clip's hold a slash.
+    if find_bundle(name) is None and "/" not in name:
+        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
+    return name

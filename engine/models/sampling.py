@@ -56,6 +56,15 @@ def styles_from_seeds(
     return generator.styles(w_from_seeds(generator, seeds, truncation, label))
 
 
+@torch.inference_mode()
+def w_shape(generator: Generator) -> tuple[int, int]:
+    """num_ws and w_dim of a generator."""
+    z = torch.zeros(1, generator.z_dim, device=generator.device)
+    labels = one_hot_labels(generator, [0], None)
+    _, rows, width = generator.map(z, labels).shape
+    return rows, width
+
+
 def one_hot_labels(
     generator: Generator, classes: Sequence[int], label: int | None
 ) -> Tensor | None:

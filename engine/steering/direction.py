@@ -9,6 +9,7 @@ other images would repeat, so that a dead channel never passes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
-from ...store.errors import DirectionError, OptionError
+from ...store.errors import DirectionError, OptionError, require_number, wrong_type
 
 Rule = Literal["reliable", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -83,8 +84,16 @@ class Choice:
 
     def __post_init__(self) -> None:
         for name in ("layers", "exclude", "keep"):
-            if isinstance(getattr(self, name), str):
+            given = getattr(self, name)
+            if isinstance(given, str):
                 raise OptionError(f"{name}: is one text; give a tuple of them")
+            if not isinstance(given, Sequence) or not all(isinstance(x, str) for x in given):
+                raise wrong_type(name, given, "a tuple of texts")
+            object.__setattr__(self, name, tuple(given))
+        if self.beta is not None:
+            require_number("beta", self.beta)
+        if self.channels is not None and type(self.channels) is not int:
+            raise wrong_type("channels", self.channels, "a whole number")
         if self.rule not in RULES:
             raise OptionError(f"rule {self.rule!r}: is unknown; use one of {', '.join(RULES)}")
         if self.beta is not None and self.channels is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...store.atlas import Atlas
-from ...store.errors import OptionError
+from ...store.errors import OptionError, require_number, wrong_type
 from ...store.queries import expected_shift
 from .direction import Direction
 
@@ -34,6 +34,10 @@ class Edit:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in ("neutral", "target"):
+            if not isinstance(getattr(self, name), str):
+                raise wrong_type(name, getattr(self, name), "a prompt")
+        require_number("weight", self.weight)
         if not 0 < abs(self.weight) <= MAX_WEIGHT:
             raise OptionError(
                 f"weight {self.weight:g}: must lie between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g} and "

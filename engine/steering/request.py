@@ -3,16 +3,19 @@ torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
-from ...store.errors import OptionError
+from ...store.errors import OptionError, require_number, wrong_type
 from .alpha import DEFAULT_PROBABILITY
 from .direction import Choice
 from .edits import Edit
 
 EditMethod = Literal["auto", "direction", "mapper", "optimize"]
+Way = Literal["direction", "mapper", "optimize"]
+"""By which an image was edited in the end."""
 METHODS: tuple[EditMethod, ...] = get_args(EditMethod)
 
 _CHOICE = {part.name for part in fields(Choice)}
@@ -55,6 +58,13 @@ class EditRequest:
             raise OptionError(
                 f"method {self.method!r}: is unknown; use one of {', '.join(METHODS)}"
             )
+        for alpha in self.alphas or ():
+            require_number("alpha", alpha)
+        for name in ("probability", "truncation"):
+            if getattr(self, name) is not None:
+                require_number(name, getattr(self, name))
+        if self.label is not None and type(self.label) is not int:
+            raise wrong_type("class", self.label, "a whole number")
         if self.method in ("auto", "direction"):
             return
         if self.alphas is not None:
@@ -93,3 +103,42 @@ class EditRequest:
     def columns(self) -> int:
         """How many edited images stand beside each other."""
         return (len(self.edits) if self.grid else 1) * len(self.alphas or (None,))
+
+
+def edits_of(
+    neutral: str | None, target: str | None, edits: Sequence[Edit | str] = ()
+) -> tuple[Edit, ...]:
+    """A pair of prompts, if there is one, and more edits, some of them as
+    "a face -> a sad face : 1.5".
+
+    Raises:
+        OptionError: half a pair, or something else than prompts and edits.
+    """
+    for name, text in (("neutral", neutral), ("target", target)):
+        if text is not None and not isinstance(text, str):
+            raise wrong_type(name, text, "a prompt")
+    if (neutral is None) != (target is None):
+        missing = "neutral" if neutral is None else "target"
+        raise OptionError(f"{missing}: is not given; neutral and target belong together")
+    pair = [] if neutral is None or target is None else [Edit(neutral, target)]
+    more = [edits] if isinstance(edits, str | Edit) else edits
+    read = [Edit.parse(edit) if isinstance(edit, str) else edit for edit in more]
+    for edit in read:
+        if not isinstance(edit, Edit):
+            raise wrong_type("edits", edit, 'an Edit, or a text as "a face -> a sad face"')
+    return (*pair, *read)
+
+
+def choice_of(options: Mapping[str, Any], others: Iterable[str]) -> Choice:
+    """A choice of channels by the names of its fields; `others` are names that somebody may have
+    meant.
+
+    Raises:
+        OptionError: an unknown name, or a value out of its range.
+    """
+    for name in options:
+        if name not in _CHOICE:
+            near = get_close_matches(name, [*_CHOICE, *others], n=1)
+            mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(_CHOICE))}"
+            raise OptionError(f"option {name!r}: is unknown; {mend}")
+    return Choice(**options)

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from styleatlas import load_generator
+from styleatlas.engine import editor
+from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
-from styleatlas.engine.jobs import methods
 from styleatlas.engine.models.latents import write_styles
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, split_groups
@@ -30,9 +31,9 @@ SOME = ("--seed", "3,2")  # of which the table makes the first wink, to CLIP
 @pytest.fixture
 def quick(monkeypatch):
     """Optimisations of a few steps, and the bar that these avatars are made for."""
-    monkeypatch.setattr(methods, "ENOUGH", 0.9)
-    few = partial(methods.Fallbacks, settings=OptimiseSettings(steps=8))
-    monkeypatch.setattr(methods, "Fallbacks", few)
+    monkeypatch.setattr(editor, "ENOUGH", 0.9)
+    few = partial(ways.Fallbacks, settings=OptimiseSettings(steps=8))
+    monkeypatch.setattr(ways, "Fallbacks", few)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_mapper_is_looked_for_in_the_library_if_no_folder_is_named(
 
 
 def test_direction_never_falls_back_however_poor(run, avatars, monkeypatch):
-    monkeypatch.setattr(methods, "Optimisation", None)
+    monkeypatch.setattr(ways, "Optimisation", None)
     record, _ = avatars(*WINK, "--seed", "2", "--method", "direction")
     assert record["images"][0]["probability"] < 0.9
 
@@ -126,7 +127,7 @@ def test_direction_never_falls_back_however_poor(run, avatars, monkeypatch):
     ids=" ".join,
 )
 def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(avatars, monkeypatch, options):
-    monkeypatch.setattr(methods, "Optimisation", None)
+    monkeypatch.setattr(ways, "Optimisation", None)
     record, _ = avatars(*WINK, "--seed", "2", *options)
     assert {image["way"] for image in record["images"]} == {"direction"}
 
@@ -152,10 +153,10 @@ def test_method_is_one_of_four(usage_error):
 
 
 def test_what_takes_long_is_announced_before_it_begins(quick, avatars, monkeypatch):
-    monkeypatch.setattr(methods, "LONG", 0.0)
+    monkeypatch.setattr(ways, "LONG", 0.0)
     _, notes = avatars(*WINK, *SOME)
     (line,) = notes.splitlines()
-    assert line.startswith("optimising 1 of 2 images: about ")
+    assert line.startswith("optimising 1 image: about ")
     assert line.endswith("; --method direction does without")
 
 

@@ -48,7 +48,7 @@ def test_sheet_shows_the_channels_a_prompt_moves_most(
 ):
     options = ("--generator", checkpoint, "--top", 3, "--seed", "1", "-o", png, "--json")
     record = json.loads(answer("sheet", tiny_path, *PAIR, *options))
-    found = tiny_atlas.query_channels(tiny_atlas.direction(PAIR[1], PAIR[3]), 3)
+    found = tiny_atlas.query_channels(tiny_atlas.direction(PAIR[1], PAIR[3]), top=3)
     assert [c["channel"] for c in record["channels"]] == [c["channel"] for c in found]
     scores = [c["score"] for c in record["channels"]]
     assert scores == pytest.approx([c["score"] for c in found], abs=1e-3)

@@ -125,14 +125,14 @@ def test_fixed_alpha_and_prompts_of_the_bank_load_no_clip(countable_atlas, gener
     editor.edit(styles, **PAIR, alpha=2.0, keep=("a picture channel12",))
     editor.apply(styles, editor.directions([Edit(*PAIR.values(), -1), Edit(*FAR.values())])[0], 1.0)
     with pytest.raises(AssertionError, match="CLIP was asked for"):
-        editor.edit(styles, **PAIR)
+        editor.edit(styles, **PAIR, method="direction")
 
 
 @pytest.mark.parametrize("probability", [0.6, 0.9, 0.998])
 def test_every_image_gets_the_probability_asked_for_and_little_more(
     editor, generator, styles, probability
 ):
-    result = editor.edit(styles, **FAR, probability=probability)
+    result = editor.edit(styles, **FAR, method="direction", probability=probability)
     (shift,) = editor.measure(result)
     assert (shift.probability >= probability).all()
     way = logits(probability) - logits(shift.before)
@@ -184,7 +184,7 @@ def test_subject_has_its_images_rendered_once(editor, generator, styles):
     before = generator.images_rendered
     assert torch.equal(subject.images, generator.render(styles))
     for _ in range(2):
-        editor.edit(subject, **PAIR, probability=0.5)  # they all are there
+        editor.edit(subject, **PAIR, method="direction", probability=0.5)  # they all are there
     assert generator.images_rendered - before == 2 * len(styles)
 
 
@@ -198,7 +198,7 @@ def test_alpha_out_of_range_is_refused(editor, styles, alpha):
 def test_probability_out_of_range_is_refused(editor, styles, probability):
     message = rf"probability {probability:g}: must be at least 0\.5 and below 1"
     with pytest.raises(OptionError, match=message):
-        editor.edit(styles, **PAIR, probability=probability)
+        editor.edit(styles, **PAIR, method="direction", probability=probability)
 
 
 def test_edit_without_a_direction_is_refused(editor, styles):
@@ -231,7 +231,7 @@ def test_atlas_of_another_clip_is_refused_with_both_fingerprints(
     for refused in (
         lambda: Editor(countable_atlas, generator, other),
         lambda: lazy.direction("a picture", "words of no bank"),
-        lambda: lazy.edit(styles, **PAIR),
+        lambda: lazy.edit(styles, **PAIR, method="direction"),
     ):
         with pytest.raises(FingerprintError) as caught:
             refused()
@@ -304,7 +304,9 @@ def test_avatars_get_glasses_to_the_probability_or_to_what_is_possible(avatars, 
 
 
 def test_images_are_the_renders_of_the_styles_and_styles_the_sum_of_the_steps(avatars, faces):
-    result = avatars.edit(faces[:6], **BLONDE, keep=("a bald face", "a face with a hat"))
+    result = avatars.edit(
+        faces[:6], **BLONDE, method="direction", keep=("a bald face", "a face with a hat")
+    )
     assert (result.images - avatars.generator.render(result.styles)).abs().max() <= 1e-4
     assert torch.equal(result.before, faces[:6])
     steps = (*result.directions, *result.counter)
@@ -316,7 +318,7 @@ def test_images_are_the_renders_of_the_styles_and_styles_the_sum_of_the_steps(av
 
 
 def test_avatar_that_is_there_already_stays_as_it_is(avatars, faces):
-    result = avatars.edit(faces[:8], **GLASSES, probability=0.9)
+    result = avatars.edit(faces[:8], **GLASSES, method="direction", probability=0.9)
     (shift,) = avatars.measure(result)
     there = shift.before >= 0.9
     assert 0 < there.sum() < 8
@@ -327,8 +329,11 @@ def test_avatar_that_is_there_already_stays_as_it_is(avatars, faces):
 
 
 def test_avatars_in_a_batch_are_edited_as_one_by_one(avatars, faces):
-    together = avatars.edit(faces[:5], **GLASSES, probability=0.95)
-    alone = [avatars.edit(faces[i : i + 1], **GLASSES, probability=0.95) for i in range(5)]
+    together = avatars.edit(faces[:5], **GLASSES, method="direction", probability=0.95)
+    alone = [
+        avatars.edit(faces[i : i + 1], **GLASSES, method="direction", probability=0.95)
+        for i in range(5)
+    ]
     assert together.alphas == pytest.approx(np.concatenate([x.alphas for x in alone]), abs=1e-3)
     assert torch.allclose(together.images, torch.cat([x.images for x in alone]), atol=1e-3)
 
@@ -350,8 +355,8 @@ def test_subject_of_avatars_gives_whole_renders(avatars, faces):
 
 
 def test_keep_at_least_halves_the_movement_of_what_is_kept(avatars, faces):
-    free = avatars.edit(faces, **BLONDE)
-    keeping = avatars.edit(faces, **BLONDE, keep=("a bald face",))
+    free = avatars.edit(faces, **BLONDE, method="direction")
+    keeping = avatars.edit(faces, **BLONDE, method="direction", keep=("a bald face",))
     embed = avatars.texts.encoder.images
     before = embed(avatars.generator.render(faces))
     bald = torch.from_numpy(avatars.texts.direction("a face", "a bald face"))

@@ -122,9 +122,12 @@ def test_channels_come_with_where_they_are_and_what_they_are_expected_to_do(atla
             "expected": 0.03,
         },
     ]
-    assert [r["channel"] for r in atlas.query_channels(ROUND, 2)] == ["b4.conv1:2", "b8.conv0:0"]
-    assert atlas.query_channels(ROUND, 2)[0]["score"] == -0.8
-    assert len(atlas.query_channels(RED, 99)) == 5
+    assert [r["channel"] for r in atlas.query_channels(ROUND, top=2)] == [
+        "b4.conv1:2",
+        "b8.conv0:0",
+    ]
+    assert atlas.query_channels(ROUND, top=2)[0]["score"] == -0.8
+    assert len(atlas.query_channels(RED, top=99)) == 5
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_records_are_flat_with_the_same_keys_and_plain_values(atlas, ask):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda atlas, top: atlas.query_channels(RED, top),
+        lambda atlas, top: atlas.query_channels(RED, top=top),
         lambda atlas, top: atlas.query_prompts("b4.conv1:0", top),
         lambda atlas, top: atlas.query_prompts("b4.conv1", top),
         lambda atlas, top: atlas.query_similar(PHRASES["a face"], RED, top),

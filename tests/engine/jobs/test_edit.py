@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from styleatlas.engine.editor import Editor
 from styleatlas.engine.jobs import edit as jobs
 from styleatlas.engine.jobs.edit import Output, produce, run
 from styleatlas.engine.jobs.images import Images
-from styleatlas.engine.jobs.methods import Fallbacks
 from styleatlas.engine.pictures.recipe import read_recipe
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
@@ -22,7 +20,6 @@ from ...near import assert_near
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
 FEW = Choice(channels=2)
-NO_FALLBACKS = Fallbacks(Path("no such folder"))
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def images(generator) -> Images:
 )
 def test_columns_are_alphas_of_all_edits_or_of_each(editor, images, edits, grid, alphas, labels):
     job = EditRequest(edits, FEW, "direction", alphas, grid=grid)
-    columns = run(editor, images, job, NO_FALLBACKS)
+    columns = run(editor, images, job)
     assert [column.label for column in columns] == labels
     assert len(columns) == job.columns
     assert {len(column.result.directions) for column in columns} == {1 if grid else len(edits)}
@@ -79,12 +76,12 @@ def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(
     job = replace(EditRequest((SEVEN,), Choice(), "auto"), **change)
     asked = []
 
-    def edit_by(method, editor, styles, w, edit, fallbacks, choice, probability):
-        asked.append((method, edit, choice, w is images.w))
-        return editor.apply(styles, editor.direction(edit.neutral, edit.target))
+    def beyond_the_table(self, subject, edit, request):
+        asked.append((request.method, edit, request.choice, torch.equal(subject.w, images.w)))
+        return self.apply(subject, self.direction(edit.neutral, edit.target))
 
-    monkeypatch.setattr(jobs, "edit_by", edit_by)
-    run(editor, images, job, NO_FALLBACKS)
+    monkeypatch.setattr(Editor, "_by_ways", beyond_the_table)
+    run(editor, images, job)
     expected = [] if by_table else [(job.method, edit, job.choice, True) for edit in job.edits]
     assert asked == expected
 
@@ -105,9 +102,7 @@ def test_job_that_a_method_cannot_do_is_refused(method, change, message):
 
 
 def test_columns_of_several_alphas_share_their_directions(editor, images):
-    first, second = run(
-        editor, images, EditRequest((SEVEN,), FEW, "auto", (1.0, 2.0)), NO_FALLBACKS
-    )
+    first, second = run(editor, images, EditRequest((SEVEN,), FEW, "auto", (1.0, 2.0)))
     assert first.result.directions[0] is second.result.directions[0]
 
 
@@ -121,18 +116,18 @@ def test_columns_are_measured_once_clip_is_there_and_not_for_their_own_sake(
         return encoder
 
     editor = Editor(countable_atlas, generator, load)
-    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction", (2.0,)), NO_FALLBACKS)
+    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction", (2.0,)))
     assert column.shifts is None and not loaded
-    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction"), NO_FALLBACKS)
+    (column,) = run(editor, images, EditRequest((SEVEN,), FEW, "direction"))
     assert loaded and len(column.shifts) == 1 and len(column.shifts[0].along) == 3
 
 
 def test_many_images_are_edited_as_few_are(editor, images, monkeypatch):
     job = EditRequest((SEVEN, TWELVE), FEW, "direction", (2.0,), grid=True)
-    known = run(editor, images, job, NO_FALLBACKS)
-    for module in ("jobs.edit", "editor"):
+    known = run(editor, images, job)
+    for module in ("jobs.edit", "models.subject", "table"):
         monkeypatch.setattr(f"styleatlas.engine.{module}.batch_size", lambda generator: 2)
-    for column, other in zip(run(editor, images, job, NO_FALLBACKS), known, strict=True):
+    for column, other in zip(run(editor, images, job), known, strict=True):
         assert_near(column.result.images, other.result.images)
 
 
@@ -199,7 +194,7 @@ def test_job_that_cannot_be_written_is_refused_before_it_renders(
 
 def test_job_gives_its_record_its_styles_and_its_recipe(editor, images, tmp_path):
     job = EditRequest((SEVEN, TWELVE), FEW, "direction", (0.0, 2.0))
-    record, styles = produce(editor, images, job, Output(tmp_path / "o.png"), NO_FALLBACKS)
+    record, styles = produce(editor, images, job, Output(tmp_path / "o.png"))
     assert torch.equal(styles[:3], images.styles) and len(styles) == 6
     step = sum(torch.from_numpy(d.delta(2.0)) for d in editor.directions(job.edits, FEW)[0])
     assert torch.allclose(styles[3:], images.styles + step, atol=1e-6)
@@ -213,7 +208,7 @@ def test_job_gives_its_record_its_styles_and_its_recipe(editor, images, tmp_path
 def test_every_picture_of_a_folder_has_a_recipe_of_its_own(editor, images, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "batch_size", lambda generator: 2)
     job = EditRequest((SEVEN,), FEW, "direction", (0.0, 2.0), before=True)
-    record, styles = produce(editor, images, job, Output(tmp_path / "o"), NO_FALLBACKS)
+    record, styles = produce(editor, images, job, Output(tmp_path / "o"))
     inputs = [read_recipe(tmp_path / "o" / f"{name}.png").inputs for name in images.names]
     assert inputs == [{"seeds": [4]}, {"seeds": [5]}, {"seeds": [9]}]
     assert torch.equal(styles[:3], images.styles)
@@ -227,7 +222,6 @@ def test_film_renders_the_way_there_alone(editor, images, tmp_path):
         images,
         EditRequest((SEVEN,), FEW, "direction", (2.0,)),
         Output(tmp_path / "o.gif", 1, 10),
-        NO_FALLBACKS,
     )
     # There; the edit, and CLIP's before.
     assert editor.generator.images_rendered - before == 3 * (6 + 2)

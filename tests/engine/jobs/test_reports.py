@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from styleatlas.engine.editor import Editor
 from styleatlas.engine.jobs.edit import run
 from styleatlas.engine.jobs.edit_records import Column, edit_record, edit_summary
 from styleatlas.engine.jobs.images import Images
-from styleatlas.engine.jobs.methods import Fallbacks
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import EditRequest
@@ -48,7 +46,7 @@ def record_of(countable_atlas, generator, encoder):
         seeds: list[int], job: EditRequest, before: dict | None = None
     ) -> tuple[dict, list[Column]]:
         images = Images.of_seeds(generator, seeds, 0.7, None)
-        columns = run(editor, images, job, Fallbacks(Path("no such folder")))
+        columns = run(editor, images, job)
         record = edit_record(countable_atlas, columns, images.names, before)
         return json.loads(json.dumps(record)), columns
 

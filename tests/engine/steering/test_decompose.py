@@ -143,7 +143,7 @@ def test_edit_that_phrases_cannot_say_or_one_says_is_left_whole(avatars, edit):
 
 def test_edit_to_the_same_words_is_refused_as_such(avatars, faces):
     with pytest.raises(PromptError, match="is the neutral prompt itself; say what differs"):
-        avatars.edit(faces, neutral="an odd phrase", target="an odd  phrase")
+        avatars.edit(faces, neutral="an odd phrase", target="an odd  phrase", method="direction")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def wanted(images: torch.Tensor) -> int:
 
 
 def test_composite_prompt_brings_all_it_names_where_one_direction_does_not(avatars, faces):
-    apart = avatars.edit(faces, neutral="a face", target=COMPOSITE)
+    apart = avatars.edit(faces, neutral="a face", target=COMPOSITE, method="direction")
     assert len(apart.directions) == 3 and apart.alphas.shape == (20, 3)
     whole = avatars.apply(faces, avatars.direction("a face", COMPOSITE))
     assert wanted(apart.images) > 10 >= 4 >= wanted(whole.images)

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from styleatlas import Atlas, load_encoder, load_generator
-from styleatlas.engine.editor import Editor, EditResult
+from styleatlas.engine import editor as editors
+from styleatlas.engine.editor import Editor
+from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
-from styleatlas.engine.jobs import methods
-from styleatlas.engine.jobs.methods import Fallbacks, default_identity, edit_by
+from styleatlas.engine.fallbacks.ways import Fallbacks
+from styleatlas.engine.models.identity import OFF, usual_identity
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
+from styleatlas.engine.result import EditResult
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import METHODS
@@ -28,7 +31,7 @@ from styleatlas.store.errors import DirectionError, OptionError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.registry import EMBEDDED
 
-from ...near import assert_near
+from ..near import assert_near
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))
 POOR = Choice(channels=1, layers=("b4.torgb",))
@@ -45,12 +48,40 @@ ENOUGH = 0.9
 @pytest.fixture(autouse=True)
 def _bar(monkeypatch) -> None:
     """What these images are made for, whatever the bar is elsewhere."""
-    monkeypatch.setattr(methods, "ENOUGH", ENOUGH)
+    monkeypatch.setattr(editors, "ENOUGH", ENOUGH)
 
 
 @pytest.fixture
 def editor(countable_atlas, generator, encoder) -> Editor:
     return Editor(countable_atlas, generator, encoder)
+
+
+def edit_by(
+    method: str,
+    editor: Editor,
+    styles: Tensor | Subject,
+    w: Tensor | None,
+    edit: Edit,
+    fallbacks: Fallbacks,
+    choice: Choice | None = None,
+    probability: float | None = None,
+) -> EditResult:
+    """An edit of images; by a table of the layers of `choice` alone, if it names some, so that it
+    stands in the way of no method."""
+    choice = choice or Choice()
+    atlas = only(editor.atlas, choice.layers) if choice.layers else editor.atlas
+    options = vars(replace(choice, layers=())) if method in ("auto", "direction") else {}
+    subject = styles if isinstance(styles, Subject) else Subject(editor.generator, styles, w)
+    return Editor(atlas, editor.generator, editor.texts.encoder, fallbacks=fallbacks).edit(
+        subject, edits=[edit], method=method, probability=probability, **options
+    )
+
+
+def only(atlas: Atlas, layers: tuple[str, ...]) -> Atlas:
+    """The atlas of some layers."""
+    kept = atlas.layout.matching(layers)[atlas.channels]
+    names = ("channels", "rows", "consistency", "strength", "images")
+    return replace(atlas, **{name: getattr(atlas, name)[kept] for name in names})
 
 
 @pytest.fixture
@@ -84,13 +115,13 @@ def seen(editor) -> Callable[..., np.ndarray]:
 def starts(monkeypatch) -> list:
     """What every optimisation starts from."""
     made: list = []
-    known = methods.Optimisation
+    known = ways.Optimisation
 
     def optimisation(generator, encoder, start, *rest):
         made.append(start)
         return known(generator, encoder, start, *rest)
 
-    monkeypatch.setattr(methods, "Optimisation", optimisation)
+    monkeypatch.setattr(ways, "Optimisation", optimisation)
     return made
 
 
@@ -189,10 +220,8 @@ def test_auto_without_a_direction_optimises_all_and_tells_why(editor, styles, w,
     assert found.ways == ("optimize",) * 3
     assert found.why.startswith("no direction: no channel passes beta 0.99")
     assert found.why.endswith("; 3 of 3 images optimised in s")
-    (blank,) = found.directions
-    assert len(blank.channels) == 0 and not blank.delta(1.0).any()
-    assert (blank.neutral, blank.target) == (TWELVE.neutral, TWELVE.target)
-    assert found.alphas.shape == (3, 1) and not found.alphas.any()
+    assert found.directions == () and found.alphas.shape == (3, 0)
+    assert found.edits == (TWELVE,)
     (shift,) = editor.measure(found)
     assert (shift.probability > shift.before).all()
 
@@ -209,7 +238,7 @@ def test_what_clip_saw_best_is_kept(editor, styles, w, fallbacks, trained, monke
         moved[[0, 2], 12] -= 0.8
         return type("Optimised", (), {"styles": moved})
 
-    monkeypatch.setattr(methods.Optimisation, "run", astray)
+    monkeypatch.setattr(ways.Optimisation, "run", astray)
     found = edit_by("auto", editor, styles, w, TWELVE, fallbacks, choice=POOR)
     assert found.ways == ("direction", "optimize", "direction")
     assert torch.equal(found.styles[[0, 2]], table.styles[[0, 2]])
@@ -374,7 +403,7 @@ def test_optimisation_alone_starts_from_the_tables_result_of_every_image(
     assert (seen(found.styles, TWELVE) > seen(styles, TWELVE)).all()
 
 
-@pytest.mark.parametrize("method", ["auto", "mapper", "optimize"])
+@pytest.mark.parametrize("method", ["mapper", "optimize"])
 def test_weight_is_for_directions(editor, styles, w, fallbacks, method):
     doubled = replace(TWELVE, weight=2.0)
     with pytest.raises(OptionError, match="weight 2: only directions have one; choose --method"):
@@ -382,6 +411,8 @@ def test_weight_is_for_directions(editor, styles, w, fallbacks, method):
     found = edit_by("direction", editor, styles, w, doubled, fallbacks)
     once = edit_by("direction", editor, styles, w, TWELVE, fallbacks)
     assert found.alphas == pytest.approx(2 * once.alphas)
+    auto = edit_by("auto", editor, styles, w, doubled, fallbacks)
+    assert torch.equal(auto.styles, found.styles), "which is the direction, then"
 
 
 # what is told, and what is loaded
@@ -391,13 +422,13 @@ def test_weight_is_for_directions(editor, styles, w, fallbacks, method):
 def test_optimisation_is_announced_where_it_takes_long(
     editor, styles, w, fallbacks, monkeypatch, limit, lines
 ):
-    monkeypatch.setattr(methods, "LONG", limit)
+    monkeypatch.setattr(ways, "LONG", limit)
     told: list[str] = []
     telling = replace(fallbacks, announce=told.append)
     edit_by("auto", editor, styles, w, SEVEN, telling, choice=POOR)
     assert len(told) == lines
     for line in told:
-        assert line.startswith("optimising 1 of 3 images: about 0 s; ")
+        assert line.startswith("optimising 1 image: about 0 s; ")
         assert line.endswith("--method direction does without")
     edit_by("direction", editor, styles, w, SEVEN, telling, choice=POOR)
     edit_by("auto", editor, styles, w, TWELVE, telling)
@@ -436,7 +467,7 @@ def faces(avatars) -> tuple[Tensor, Tensor]:
 
 
 def by(method: str, avatars: Editor, faces: tuple[Tensor, Tensor], target: str) -> EditResult:
-    fallbacks = Fallbacks(Path("none"), lambda: default_identity(avatars), FEW)
+    fallbacks = Fallbacks(Path("none"), settings=FEW)
     return edit_by(method, avatars, *faces, Edit("a face", target), fallbacks)
 
 
@@ -465,5 +496,5 @@ def test_prompt_of_many_things_is_seen_as_its_least_likely_part_is(avatars, face
 
 
 def test_identity_of_the_embedded_generator_is_the_embedded_network(avatars, editor):
-    assert default_identity(avatars).name == EMBEDDED.name
-    assert default_identity(editor) is None
+    assert usual_identity(avatars.generator) == EMBEDDED.name
+    assert usual_identity(editor.generator) == OFF

@@ -1,0 +1,212 @@
+"""What people give to the Editor: what means something works, the rest is told by name."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import styleatlas
+from styleatlas import Atlas, Choice, Editor, StyleAtlasError
+from styleatlas.engine.models.latents import read_latents, write_styles
+from styleatlas.engine.steering.edits import Edit
+from styleatlas.store.errors import OptionError, OutputError
+from styleatlas.store.registry import EMBEDDED
+
+from ..near import assert_near
+
+PAIR = {"neutral": "a face", "target": "a face with glasses"}
+FIXED = {**PAIR, "alpha": 3.0}
+
+
+@pytest.fixture(scope="module")
+def editor() -> Editor:
+    return styleatlas.load("avatars", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def styles(editor) -> torch.Tensor:
+    return styleatlas.styles_from_seeds(editor.generator, [1, 2], 0.7)
+
+
+@pytest.fixture(scope="module")
+def edited(editor):
+    return editor.edit(seeds=[1, 2], **FIXED)
+
+
+def test_exports_are_these():
+    assert set(styleatlas.__all__) == {
+        *("Atlas", "Choice", "EditResult", "Editor", "StyleAtlasError"),
+        *("load", "load_encoder", "load_generator", "styles_from_seeds"),
+    }
+    for name in styleatlas.__all__:
+        assert getattr(styleatlas, name).__name__ == name
+
+
+def test_import_and_atlas_stay_free_of_torch():
+    code = (
+        "import sys, styleatlas\n"
+        "atlas = styleatlas.Atlas.open('avatars')\n"
+        "atlas.query_channels('a face', 'a smiling face')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_seeds_styles_and_latents_name_the_same_images(editor, styles, edited, tmp_path):
+    w = editor.subject(seeds=range(1, 3)).w
+    write_styles(tmp_path / "s.npz", styles, editor.generator)
+    ways = [
+        {"styles": styles},
+        {"latents": w},
+        {"latents": w[:, 0].numpy()},
+        {"latents": tmp_path / "s.npz"},
+        {"latents": str(tmp_path / "s.npz")},
+        {"latents": read_latents(tmp_path / "s.npz", editor.generator)},
+        {"styles": editor.subject(seeds=(1, 2))},
+    ]
+    for images in ways:
+        assert_near(editor.edit(**images, **FIXED).styles, edited.styles)
+    assert_near(editor.edit(seeds=2, **FIXED).styles, edited.styles[1:])
+
+
+def test_styles_may_be_arrays_lists_of_any_float_and_one_image(editor, styles, edited):
+    for given in (styles.numpy(), styles.tolist(), styles.double(), styles.double().numpy()):
+        assert_near(editor.edit(given, **FIXED).styles, edited.styles)
+    half = editor.edit(styles.half(), **FIXED)
+    assert half.styles.dtype == torch.float32 and (half.styles - edited.styles).abs().max() < 0.01
+    assert_near(editor.edit(styles[0], **FIXED).styles, edited.styles[:1])
+
+
+def test_edits_may_be_texts(editor, styles):
+    several = editor.edit(styles, edits=["a face -> a sad face : 2", Edit("a face", "a bald face")])
+    assert [edit.target for edit in several.edits] == ["a sad face", "a bald face"]
+    assert several.ways == ("direction",) * 2
+
+
+WRONG = {
+    "no images": ({"seeds": None}, "images: give one of seeds, styles and latents"),
+    "two": ({"styles": [[0.0]]}, "images: give one of seeds, styles and latents"),
+    "texts": ({"seeds": "1-8"}, "seeds: is a str; give whole numbers, such as range"),
+    "no seed": ({"seeds": []}, "seeds: is a list; give whole numbers"),
+    "half pair": ({"target": None}, "target: is not given; neutral and target belong together"),
+    "number": ({"target": 3}, "target: is a int; give a prompt"),
+    "text alpha": ({"alpha": "2"}, "alpha: is a str; give a number"),
+    "alphas": ({"alpha": [1, 2]}, "alpha: is a list; give a number"),
+    "far": ({"alpha": 1e6}, "alpha 1e\\+06: must lie between -100 and 100"),
+    "misspelt": ({"beat": 0.1}, "option 'beat': is unknown; did you mean beta\\?"),
+    "misspelt 2": ({"metod": "auto"}, "option 'metod': is unknown; did you mean method\\?"),
+    "unknown": ({"xyz": 1}, "option 'xyz': is unknown; there are beta, channels"),
+    "beta": ({"beta": "low"}, "beta: is a str; give a number"),
+    "keep": ({"keep": "a hat"}, "keep: is one text; give a tuple of them"),
+    "keep 2": ({"keep": [3]}, "keep: is a list; give a tuple of texts"),
+    "channels": ({"channels": 2.5}, "channels: is a float; give a whole number"),
+    "method": ({"method": "magic"}, "method 'magic': is unknown; use one of auto, direction"),
+    "edits": ({"edits": [3]}, "edits: is a int; give an Edit, or a text"),
+    "class": ({"label": "cat"}, "class: is a str; give a whole number"),
+    "truncation": ({"truncation": "0.7"}, "truncation: is a str; give a number"),
+    "probability": ({"probability": True, "alpha": None}, "probability: is a bool; give a number"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_with_what_to_give(editor, name):
+    change, message = WRONG[name]
+    with pytest.raises(StyleAtlasError, match=f"^{message}"):
+        editor.edit(**{"seeds": [1], **FIXED, **change})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((2, 5)), r"styles: has shape \(2, 5\), this generator takes \(n, 1248\); check"),
+        (np.zeros(7), r"styles: has shape \(7,\), this generator takes"),
+        (np.zeros((0, 1248)), r"styles: has shape \(0, 1248\)"),
+        (np.full((1, 1248), np.nan), "styles: holds NaN or infinity; compute it again"),
+        ("styles.npz", r"styles: must be numbers \(n, 1248\), not a str"),
+        ([["a"]], r"styles: must be numbers \(n, 1248\), not a list"),
+    ],
+)
+def test_styles_that_do_not_fit_are_told_by_name(editor, given, message):
+    with pytest.raises(OptionError, match=f"^{message}"):
+        editor.edit(given, **FIXED)
+
+
+def test_latents_that_do_not_fit_are_told_by_name(editor):
+    with pytest.raises(OptionError, match=r"^latents: has shape \(1, 3\), .* \(n, \d+, 256\) or"):
+        editor.edit(latents=np.zeros((1, 3)), **FIXED)
+
+
+def test_editor_takes_names_and_files(styles, edited):
+    again = Editor("avatars", EMBEDDED.generator, device="cpu").edit(styles, **FIXED)
+    assert_near(again.styles, edited.styles)
+    by_parts = styleatlas.load(atlas=EMBEDDED.atlas, generator="avatars", clip="avatars")
+    assert_near(by_parts.edit(styles, **FIXED).styles, edited.styles)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3,), "atlas: is a int; give an Atlas, its file, or a registered name"),
+        (("avatars", 3), "generator: is a int; give a generator, its file"),
+        (("avatars", "avatars", 3), "encoder: is a int; give a CLIP, its file, or a name"),
+        (("no such.h5",), "no such.h5: "),
+        (("avatars", "no such.pkl"), "no such.pkl: no such file"),
+    ],
+)
+def test_editor_of_something_else_is_told_by_name(arguments, message):
+    with pytest.raises(StyleAtlasError, match=f"^{message}"):
+        Editor(*arguments)
+
+
+def test_load_wants_a_name_or_an_atlas():
+    for given in ({}, {"name": "avatars", "atlas": "avatars"}):
+        with pytest.raises(OptionError, match=r"^load: give a name"):
+            styleatlas.load(**given)
+
+
+def test_channels_are_asked_by_prompts_or_by_a_direction():
+    atlas = Atlas.open("avatars")
+    known = atlas.query_channels(atlas.direction("a face", "a smiling face"), top=3)
+    assert atlas.query_channels("a face", "a smiling face", top=3) == known
+    assert atlas.query_similar("a face", "a smiling face", 3)
+    for given in (("a face",), (np.zeros(3),), ("a face", 5), (None,)):
+        with pytest.raises(OptionError, match=r"^query_channels: give two prompts of the bank"):
+            atlas.query_channels(*given)
+
+
+def test_picture_of_a_result_is_clipped_and_saved(edited, tmp_path):
+    picture = edited.pil()
+    assert picture.size == (128, 64) and edited.images.abs().max() > 1
+    wanted = ((edited.images.clamp(-1, 1) + 1) * 127.5).round().byte()
+    row = torch.cat([*wanted], 2).permute(1, 2, 0).cpu().numpy()
+    assert np.abs(np.asarray(picture, int) - row).max() <= 1
+    edited.save(tmp_path / "o.png")
+    with (
+        Image.open(tmp_path / "o.png") as saved,
+        Image.open(io.BytesIO(edited._repr_png_())) as png,
+    ):
+        assert np.array_equal(np.asarray(saved), np.asarray(picture))
+        assert np.array_equal(np.asarray(png), np.asarray(picture))
+    with pytest.raises(OutputError, match=r"o\.jpg"):
+        edited.save(tmp_path / "o.jpg")
+
+
+def test_everything_people_print_is_one_short_line(editor, edited):
+    assert (
+        repr(editor.atlas) == "<Atlas of avatars by avatars: 1,248 of 1,248 channels, 425 prompts>"
+    )
+    assert repr(editor) == f"<Editor of avatars by avatars: {atlas}>"
+    assert repr(editor.generator) == "<StyleGAN2 avatars: 64 px, on cpu>"
+    assert repr(edited) == (
+        "<EditResult of 2 images: 'a face' -> 'a face with glasses' (2 by direction)>"
+    )
+
+
+def test_choice_is_what_find_direction_takes(editor):
+    assert editor.direction(*PAIR.values(), Choice(channels=5)).channels.shape == (5,)
