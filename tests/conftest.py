@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import json
-from collections.abc import Callable
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Generator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -41,6 +46,70 @@ LAYERS = [
 STRENGTH = 5.0
 IMAGES = 24
 BANK = ("a picture", "a picture channel7", "a picture channel12", "something else")
+
+
+# What a mark says that a test needs, and whether it is here.
+NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "gpu": ("a GPU", torch.cuda.is_available),
+    "transformers": (
+        "the package transformers",
+        lambda: importlib.util.find_spec("transformers") is not None,
+    ),
+    "ordinary_user": (
+        "a user whom permissions bind",
+        lambda: hasattr(os, "geteuid") and os.geteuid() != 0,
+    ),
+}
+
+# Examples are the same everywhere and take the time they take.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("long", deadline=None, database=None, max_examples=2000)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread each for tests that run beside one another: what is set here in the process that
+    starts the others, they inherit before anything reads it."""
+    if config.getoption("numprocesses", None):
+        for name in ("OMP", "MKL", "OPENBLAS"):
+            os.environ[f"{name}_NUM_THREADS"] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = {mark: what for mark, (what, here) in NEEDS.items() if not here()}
+    for item in items:
+        for mark, what in lacking.items():
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(f"needs {what}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws the same numbers, whichever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    """Says loudly, and last, what this machine could not run."""
+    yield
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    needs = Counter(
+        reason.partition("needs ")[2] for reason in reasons if reason.startswith("Skipped: needs ")
+    )
+    if needs:
+        each = ", ".join(
+            f"{count} {'needs' if count == 1 else 'need'} {what}"
+            for what, count in needs.most_common()
+        )
+        tests = "1 test" if needs.total() == 1 else f"{needs.total()} tests"
+        terminalreporter.write_line(f"LEFT OUT: {tests}: {each}", yellow=True, bold=True)
 
 
 def sha256_of(text: str) -> str:

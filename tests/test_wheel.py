@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import venv
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.alone
 
 
 def run(*command: object, cwd: Path) -> str:
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=1500
+        [*map(str, command)], cwd=cwd, env=elsewhere, capture_output=True, text=True, timeout=3600
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -85,7 +84,7 @@ def test_fewer_than_one_channel_is_refused(refused, tiny_path, checkpoint, tmp_p
     assert refused("edit", tiny_path, *arguments) == "channels 0: must be at least 1"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+@pytest.mark.ordinary_user
 def test_directory_without_permission_is_named(refused_edit, tmp_path):
     tmp_path.chmod(0o500)
     assert "is not writable; choose another" in refused_edit()

@@ -201,7 +201,7 @@ def test_everything_people_print_is_one_short_line(editor, edited):
     assert (
         repr(editor.atlas) == "<Atlas of avatars by avatars: 1,248 of 1,248 channels, 425 prompts>"
     )
-    assert repr(editor) == f"<Editor of avatars by avatars: {atlas}>"
+    assert repr(editor) == f"<Editor of avatars by avatars: {editor.atlas!r}>"
     assert repr(editor.generator) == "<StyleGAN2 avatars: 64 px, on cpu>"
     assert repr(edited) == (
         "<EditResult of 2 images: 'a face' -> 'a face with glasses' (2 by direction)>"

@@ -99,7 +99,7 @@ def test_ctrl_c_passes_through_this_process(interruptible):
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Executor]:
-    with open_executor(2, None, None) as executor:
+    with open_executor(2, None, "cpu") as executor:
         yield executor
 
 
@@ -113,18 +113,18 @@ def test_two_workers_are_two_processes_at_work_at_once(pool, tmp_path):
     assert os.getpid() not in pids
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the workers are on CUDA")
 def test_workers_on_the_cpu_share_its_cores(pool):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert result(pool.submit(torch.get_num_threads)) == max(1, cores // 2)
     assert result(pool.submit(worker_device)) == "cpu"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_workers_take_the_cuda_devices_in_turn(pool, tmp_path):
+@pytest.mark.gpu
+def test_workers_take_the_cuda_devices_in_turn(tmp_path):
     claimed = "__import__('styleatlas.precompute.executors', fromlist=['_']).worker_device()"
     task = meeting(tmp_path, claimed)
-    devices = {result(future) for future in [pool.submit(eval, *task) for _ in range(4)]}
+    with open_executor(2, None, None) as executor:
+        devices = {result(future) for future in [executor.submit(eval, *task) for _ in range(4)]}
     assert devices == {f"cuda:{n % torch.cuda.device_count()}" for n in range(2)}
 
 
@@ -197,7 +197,7 @@ def ray():
     """Ray, told to keep no token in the user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        yield pytest.importorskip("ray", reason="Ray is not installed")
+        yield pytest.importorskip("ray", reason="needs Ray")
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,7 @@ def cluster(ray):
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999", "nonsense"]
 )
@@ -228,6 +229,7 @@ def test_unreachable_cluster_is_refused_at_once(ray, address, monkeypatch):
     assert asked.called == (address == "nonsense")
 
 
+@pytest.mark.alone
 def test_cluster_gives_results_and_errors(cluster):
     with open_executor(1, cluster.address, None) as executor:
         check_results_and_errors(executor)
@@ -254,6 +256,7 @@ class CountsItsPickles:
         return int, (40,)
 
 
+@pytest.mark.alone
 def test_function_is_shipped_to_the_cluster_once(cluster):
     function = functools.partial(operator.add, CountsItsPickles())
     with open_executor(1, cluster.address, None) as executor:
@@ -262,6 +265,7 @@ def test_function_is_shipped_to_the_cluster_once(cluster):
     assert CountsItsPickles.pickles == 1
 
 
+@pytest.mark.alone
 def test_error_beside_a_cluster_waits_for_nothing(cluster):
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt), open_executor(1, cluster.address, None) as executor:
@@ -271,6 +275,7 @@ def test_error_beside_a_cluster_waits_for_nothing(cluster):
     assert time.monotonic() - started < SECONDS
 
 
+@pytest.mark.alone
 def test_task_that_kills_its_workers_is_an_error_with_a_mend(cluster, monkeypatch):
     monkeypatch.setattr(executors, "_RETRIES", 1)
     with open_executor(1, cluster.address, None) as executor:
@@ -288,6 +293,7 @@ while not (place / "go").exists() and time.monotonic() < deadline:
 """
 
 
+@pytest.mark.alone
 def test_run_outlives_a_node(cluster, tmp_path):
     doomed = cluster.add_node(**NODE)
     given = {"code": WAIT, "folder": str(tmp_path)}

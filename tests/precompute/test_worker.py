@@ -124,9 +124,10 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 def ray(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # keeps no token in the user's home
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return pytest.importorskip("ray", reason="Ray is not installed")
+    return pytest.importorskip("ray", reason="needs Ray")
 
 
+@pytest.mark.alone
 def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, models, drawn_here):
     from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster

@@ -68,7 +68,7 @@ def test_name_too_long_for_the_disk_is_an_output_error(atlas, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+@pytest.mark.ordinary_user
 def test_directory_without_permission_is_named(atlas, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="check permissions"):

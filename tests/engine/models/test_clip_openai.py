@@ -254,7 +254,7 @@ def test_float16_on_a_cpu_is_refused(write_archive):
         load_encoder(write_archive("small-ViT").path, "cpu", "float16")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_embeddings_on_a_gpu_are_those_of_the_cpu(precision, write_archive, encoders):
     known = write_archive("ViT-B-32")

@@ -158,7 +158,7 @@ def test_result_has_the_precision_of_the_images_but_at_least_float32():
     assert torch.equal(half, preprocess(images.bfloat16().float(), WHITENED))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("shape", [(64, 48), (40, 200), (200, 40), (9, 20)])
 def test_preprocessing_on_a_gpu_stays_there_and_equals_the_cpus(shape):
     images = as_images(picture(*shape))
