@@ -4,16 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check check-long clean
 
 demo: $(VENV)/.installed
 	$(BIN)/styleatlas demo --out demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long and not alone"
+	$(BIN)/python -m pytest -m "not long and alone"
 
 check: $(VENV)/.installed-dev
 	scripts/check
+
+check-long: $(VENV)/.installed-test
+	scripts/check-long
 
 $(VENV)/.installed: pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .

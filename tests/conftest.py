@@ -36,6 +36,8 @@ from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import Layer, StyleLayout
 
+from .processor import switch_on
+
 LAYERS = [
     ("input", "input", 4, 2),
     ("b4.conv1", "conv", 4, 3),
@@ -67,6 +69,11 @@ hypothesis.settings.register_profile("long", deadline=None, database=None, max_e
 hypothesis.settings.load_profile("tests")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_ = "compute as a processor would that rounds otherwise; see processor.py"
+    parser.addoption("--other-rounding", action="store_true", help=help_)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """One thread each for tests that run beside one another: what is set here in the process that
     starts the others, they inherit before anything reads it."""
@@ -75,6 +82,20 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ[f"{name}_NUM_THREADS"] = "1"
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+    if config.getoption("other_rounding"):
+        switch_on()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One for each core, as long as there are 4 GB for it: models of real sizes are among what is
+    tested."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return cores or 1
+    return max(1, min(cores or 1, memory // (4 << 30)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,10 +12,10 @@ sys.path.insert(0, str(ROOT / "zoo" / "making"))
 
 
 @pytest.fixture(scope="session")
-def renderer():
+def renderer(tmp_path_factory: pytest.TempPathFactory):
     from avatars import AvatarRenderer
 
-    return AvatarRenderer(ROOT / "build" / "zoo" / "layers.npz")
+    return AvatarRenderer(tmp_path_factory.mktemp("zoo") / "layers.npz")
 
 
 @pytest.fixture(scope="session")

@@ -143,6 +143,6 @@ def test_an_edit_by_alpha_and_prompts_of_the_bank_imports_neither_open_clip_nor_
     picture = tmp_path / "edit.png"
     arguments = ["edit", "avatars", "--edit", "a face -> a smiling face", "--alpha", "4"]
     subprocess.run(
-        [sys.executable, "-c", code, *arguments, "-o", str(picture)], check=True, timeout=120
+        [sys.executable, "-c", code, *arguments, "-o", str(picture)], check=True, timeout=600
     )
     assert picture.stat().st_size > 0
