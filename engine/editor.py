@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError, wrong_type
+from ..store.registry import NAMES
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
@@ -302,9 +303,8 @@ def load(
     clip: JointEncoder | Path | None = None,
     device: str | None = None,
 ) -> Editor:
-    """An `Editor` of a registered name, such as "avatars", or of an atlas with its models.
+    """An `Editor` of a registered name, or of an atlas with its models:
 
-        styleatlas.load("avatars")
         styleatlas.load(atlas="ffhq.h5", generator="ffhq.pkl", clip="ViT-B-32.pt", device="cuda")
 
     A generator or CLIP that is not given is the one whose name the atlas knows.
@@ -314,5 +314,5 @@ def load(
         StyleAtlasError: see `Editor`.
     """
     if (name is None) == (atlas is None):
-        raise OptionError('load: give a name, such as "avatars", or an atlas')
+        raise OptionError(f"load: give a name, such as {NAMES}, or an atlas")
     return Editor(name if atlas is None else atlas, generator, clip, device)  # type: ignore[arg-type]

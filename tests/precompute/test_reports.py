@@ -14,7 +14,6 @@ from styleatlas.precompute.reports import ProgressReport, summary, summary_text
 from styleatlas.precompute.scheduler import Progress
 from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.precompute.sweep import SweepBlock
-from styleatlas.store.records import duration
 
 
 class Terminal(io.StringIO):
@@ -76,14 +75,6 @@ def test_block_of_composites_is_told_by_their_numbers(generator):
     record = json.loads(stream.getvalue())
     assert record["kind"] == "composites" and record["composites"] == [128, 171]
     assert "images" not in record
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (7200, "2.0 h"), (10**6, "11.6 days")],
-)
-def test_duration_is_said_in_the_unit_that_fits(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_summary_counts_live_and_consistent_channels(countable_atlas):

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from styleatlas import Atlas
+from styleatlas.store import registry
+from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.registry import BUNDLES, EMBEDDED, NAMES, bundle_of, find_bundle
+
+ROOT = Path(registry.__file__).parents[1]
+
+
+def test_everything_a_bundle_names_is_there():
+    for bundle in BUNDLES.values():
+        files = (bundle.generator, bundle.clip, bundle.atlas, bundle.vocabulary)
+        assert all(path.exists() for path in files)
+        more = (bundle.judge, bundle.identity, bundle.suite)
+        assert all(path is None or path.is_file() for path in more)
+        assert bundle.templates[0] == "{}" and f"`{bundle.name}`" in NAMES
+
+
+def test_a_name_is_found_and_a_path_is_not():
+    assert find_bundle("avatars") is EMBEDDED
+    for other in ("avatars.h5", "./avatars", Path("models/avatars"), ""):
+        assert find_bundle(other) is None
+
+
+def test_a_model_knows_its_bundle_by_name():
+    for name, bundle in (("avatars", EMBEDDED), ("ffhq", None)):
+        assert bundle_of(ModelIdentity(name, "0" * 64, {})) is bundle
+
+
+def test_an_atlas_is_opened_by_name():
+    assert Atlas.open("avatars").fingerprint == Atlas.open(EMBEDDED.atlas).fingerprint
+
+
+@pytest.mark.parametrize("room", ["engine", "precompute", "prompts", "store"])
+def test_no_room_but_the_registry_knows_the_name(room):
+    files = [path for path in (ROOT / room).rglob("*.py") if EMBEDDED.name in path.read_text()]
+    assert files == ([ROOT / "store" / "registry.py"] if room == "store" else [])
