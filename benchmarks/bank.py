@@ -8,6 +8,10 @@ share as long as the rest, half of the variance in clusters of 250, and a spectr
 deviations fall with the root of the dimension's number. Their queries are differences of two rows
 with noise of .7 of their length, as text directions are. With --phrases the rows are composed
 phrases, embedded by the embedded CLIP, and the queries rows of channels of the embedded atlas.
+
+With --crossover it asks banks of many sizes what a channel means, one question alone: by the exact
+search, by FAISS's flat search, and by a prepared index, and after how many questions having built
+it has paid. Each time is the least of many, taken in turns, for other work disturbs only upwards.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice, permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +36,7 @@ from styleatlas import Atlas, load_encoder
 from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
 from styleatlas.prompts.sets import prompt_set
+from styleatlas.store import index as library
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.index import PromptIndex
 from styleatlas.store.records import text_table
@@ -58,6 +64,8 @@ ALTERNATIVES = [
     ("IVF1024,SQ8", 32, 500),
     ("IVF1024,SQ8", 256, 500),
 ]
+SIZES = (4_000, 16_000, 64_000, 125_000, 250_000, 500_000, 1_000_000)  # of --crossover
+SHOWN, TURNS = 10, 15  # phrases to either side; repetitions
 GRAPH = "HNSW32"  # slow to build, so of a tenth of the rows
 
 
@@ -174,22 +182,22 @@ def searches(bank: PromptBank, asked: Floats) -> list[Record]:
     """What the library does, then the alternatives."""
     rows, index = bank.embeddings, PromptIndex(bank)
 
-    def library(queries: Floats, top: int) -> NDArray[np.int64]:
+    def nearest(queries: Floats, top: int) -> NDArray[np.int64]:
         return index.nearest(queries, top)[1]
 
-    truth = library(asked, TOP)
+    truth = nearest(asked, TOP)
     records = []
 
     def add(name: str, search: Search, cost: Record) -> None:
         records.append(figures(name, search, asked, truth) | cost)
         click.echo(records[-1], err=True)
 
-    add("PromptIndex", library, {"build s": 0.0, "MiB": 0})
+    add("PromptIndex", nearest, {"build s": 0.0, "MiB": 0})
     start = time.perf_counter()
     index.prepare()
     seconds = round(time.perf_counter() - start, 1)
     mebibytes = _mebibytes(index._lists) if index._lists else 0
-    add("PromptIndex, prepared", library, {"build s": seconds, "MiB": mebibytes})
+    add("PromptIndex, prepared", nearest, {"build s": seconds, "MiB": mebibytes})
     made: dict[str, tuple[Any, Record]] = {}
     for kind, probes, candidates in ALTERNATIVES:
         if kind not in made:
@@ -205,6 +213,48 @@ def searches(bank: PromptBank, asked: Floats) -> list[Record]:
     other, cost = built(GRAPH, fewer)
     other.hnsw.efSearch = 256
     add(f"{GRAPH}, a tenth of the rows", rescored(other, fewer, TOP), cost)
+    return records
+
+
+def crossover(rows: int, width: int) -> list[Record]:
+    """A record a size up to `rows`: milliseconds of one question, to both signs."""
+    records = []
+    for size in (size for size in SIZES if size <= rows):
+        bank = PromptBank(tuple(map(str, range(size))), text_like(size, width)).centred()
+        asked = questions(bank)[:TURNS]
+        exact, prepared = PromptIndex(bank), PromptIndex(bank)
+        library.LARGE = 0  # whatever the library would do with so few
+        start = time.perf_counter()
+        prepared.prepare()
+        build = time.perf_counter() - start
+
+        def flat(query: Floats, rows: Floats = bank.embeddings) -> None:
+            faiss.knn(np.stack([query, -query]), rows, SHOWN, faiss.METRIC_INNER_PRODUCT)
+
+        ways: dict[str, Callable[[Floats], object]] = {
+            "exact ms": partial(exact.both_signs, top=SHOWN),
+            "FAISS flat ms": flat,
+            "prepared ms": partial(prepared.both_signs, top=SHOWN),
+        }
+        least = dict.fromkeys(ways, float("inf"))
+        for query in asked:
+            for name, search in ways.items():
+                start = time.perf_counter()
+                search(query)
+                least[name] = min(least[name], time.perf_counter() - start)
+        both = [[i.nearest(q[None], SHOWN)[1] for i in (exact, prepared)] for q in asked]
+        recall = np.mean([len(np.intersect1d(*pair)) / SHOWN for pair in both])
+        gain = least["exact ms"] - least["prepared ms"]
+        records.append(
+            {
+                "prompts": size,
+                **{name: round(1000 * seconds, 2) for name, seconds in least.items()},
+                "recall@10": round(float(recall), 3),
+                "build s": round(build, 2),
+                "pays after": int(np.ceil(build / gain)) if gain > 0 else None,
+            }
+        )
+        click.echo(records[-1], err=True)
     return records
 
 
@@ -237,9 +287,14 @@ def file_costs(bank: PromptBank) -> Record:
     metavar="FILE.npy",
     help="Composed phrases instead; their embeddings are kept in this file.",
 )
+@click.option("--crossover", "single", is_flag=True, help="Single questions to banks of all sizes.")
 @click.option("--json", "as_json", is_flag=True)
-def main(rows: int, width: int, kept: Path | None, as_json: bool) -> None:
+def main(rows: int, width: int, kept: Path | None, single: bool, as_json: bool) -> None:
     faiss.omp_set_num_threads(1)
+    if single:
+        records = crossover(rows, width)
+        click.echo(json.dumps(records, indent=2) if as_json else text_table(records))
+        return
     embeddings = composed(rows, kept) if kept else text_like(rows, width)
     bank = PromptBank(tuple(phrases(rows)), embeddings)
     del embeddings

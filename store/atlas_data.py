@@ -13,6 +13,7 @@ from .bank import PromptBank
 from .checks import TOLERANCE, as_array, require_range, require_unit, row_norms
 from .errors import AtlasCorruptError, AtlasFormatError, LayoutError, PromptError
 from .fingerprint import Fingerprint
+from .index import PromptIndex
 from .layout import StyleLayout
 
 
@@ -104,6 +105,11 @@ class AtlasData:
     def phrases(self) -> PromptBank:
         """The bank's prompts as unit directions from their mean."""
         return self.prompts.centred()
+
+    @cached_property
+    def phrase_index(self) -> PromptIndex:
+        """The search over `phrases` that `query_prompts` asks."""
+        return PromptIndex(self.phrases)
 
     @cached_property
     def reliability(self) -> NDArray[np.float32]:

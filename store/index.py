@@ -13,11 +13,13 @@ from .errors import OptionError
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
-# Of an exact search, at a time: what stays in the processor's cache, and few enough scores.
+# Of an exact search for several vectors, at a time: what stays in the processor's cache, and few
+# enough scores.
 ROWS, QUERIES = 2**14, 2**8
 
 LARGE = 200_000
-"""Prompts from which on :meth:`PromptIndex.prepare` builds anything."""
+"""Prompts from which on :meth:`PromptIndex.prepare` builds anything; where FAISS begins to pay by
+`python benchmarks/bank.py --crossover`."""
 MANY = 16
 """Vectors of one call from which on an exact search is as fast as that of a prepared index."""
 _TRAINED_ON = 64  # rows a list of the inverted file: more move its centres little
@@ -27,7 +29,9 @@ _PROBED = 8  # one list in so many is searched
 class PromptIndex:
     """Inner-product search over a prompt bank: exact, and at once, as nothing is built for it.
 
-    A process that asks a large bank hundreds of single questions calls :meth:`prepare` first.
+    One question reads the bank once, and so would the building of any index: a process that asks
+    little is best served like this at every size. One that asks a large bank hundreds of single
+    questions calls :meth:`prepare` first.
     """
 
     def __init__(self, bank: PromptBank) -> None:
@@ -75,15 +79,8 @@ class PromptIndex:
         Raises:
             OptionError: ``top`` below 1, or vectors of another shape or not finite.
         """
-        if top < 1:
-            raise OptionError(f"top {top}: must be at least 1")
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self._bank.width:
-            raise OptionError(
-                f"vectors: have shape {queries.shape}, must have (any, {self._bank.width})"
-            )
-        if not np.isfinite(queries).all():
-            raise OptionError("vectors: hold NaN or infinity; check how they were computed")
+        self._require(queries, top)
         top = min(top, len(self._bank))
         scores = np.empty((len(queries), top), np.float32)
         ids = np.empty((len(queries), top), np.int64)
@@ -103,12 +100,33 @@ class PromptIndex:
         exact as :meth:`nearest`.
         """
         values = np.asarray(vector, dtype=np.float32)
-        # The search ranks by the largest inner product only, so the second list asks for -vector.
-        scores, ids = self.nearest(np.stack([values, -values]), top)
-        texts = self._bank.texts
-        towards = [(texts[i], float(s)) for s, i in zip(scores[0], ids[0], strict=True)]
-        away = [(texts[i], -float(s)) for s, i in zip(scores[1], ids[1], strict=True)]
-        return towards, away
+        sides = np.stack([values, -values])
+        if self._lists is None:
+            self._require(sides, top)
+            found = self._both_ends(values, top)
+        else:
+            found = self.nearest(sides, top)
+        towards, away = (
+            [(self._bank.texts[i], float(score)) for score, i in zip(*side, strict=True)]
+            for side in zip(*found, strict=True)
+        )
+        return towards, [(text, -score) for text, score in away]
+
+    def _require(self, queries: NDArray[np.float32], top: int) -> None:
+        if top < 1:
+            raise OptionError(f"top {top}: must be at least 1")
+        if queries.ndim != 2 or queries.shape[1] != self._bank.width:
+            raise OptionError(
+                f"vectors: have shape {queries.shape}, must have (any, {self._bank.width})"
+            )
+        if not np.isfinite(queries).all():
+            raise OptionError("vectors: hold NaN or infinity; check how they were computed")
+
+    def _both_ends(self, vector: NDArray[np.float32], top: int) -> Found:
+        """The nearest of a vector and of its opposite, of all rows, by one product."""
+        products = self._bank.embeddings @ vector  # (n,)
+        ids = np.stack([largest(products, top), largest(-products, top)])
+        return np.stack([products[ids[0]], -products[ids[1]]]), ids
 
     def _exact(self, queries: NDArray[np.float32], top: int) -> Found:
         """The nearest of all rows, block by block."""
@@ -141,6 +159,17 @@ class PromptIndex:
         scores = self._bank.embeddings[ids] @ query
         order = np.argsort(-scores, kind="stable")[:top]
         return scores[order], ids[order]
+
+
+def largest(scores: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
+    """The positions of the ``top`` largest of (n,), or of all: best first, and equal ones in their
+    order, as the stable sort of all would give them at many times the cost."""
+    if top < len(scores):
+        least = np.partition(scores, len(scores) - top)[len(scores) - top]
+        among = np.flatnonzero(scores >= least)
+    else:
+        among = np.arange(len(scores))
+    return among[np.argsort(-scores[among], kind="stable")[:top]]
 
 
 def _largest(scores: NDArray[np.float32], top: int) -> NDArray[np.int64]:

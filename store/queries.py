@@ -16,7 +16,7 @@ from .atlas_data import AtlasData
 from .bank import normalise_prompt
 from .checks import row_norms
 from .errors import LayoutError, OptionError, PromptError
-from .index import PromptIndex
+from .index import largest
 from .records import Record, rounded
 
 Vector = NDArray[np.float32]
@@ -68,7 +68,7 @@ def channel_records(atlas: AtlasData, text: Vector, top: int) -> list[Record]:
     scores = atlas.rows @ text  # (R,)
     expected = atlas.responses @ text
     records = []
-    for row in np.argsort(-np.abs(scores), kind="stable")[:top]:
+    for row in largest(np.abs(scores), top):
         flat = int(atlas.channels[row])
         layer, _ = atlas.layout.locate(flat)
         records.append(
@@ -157,15 +157,14 @@ def similar_records(atlas: AtlasData, neutral: Vector, text: Vector, top: int) -
         words[part] = np.where(lengths < SAME, 1, moved @ text / lengths.clip(SAME))
         sizes = np.sqrt(_energies(moved, gram) * (text @ gram @ text))
         styles[part] = moved @ (gram @ text) / np.maximum(sizes, _TINY)
-    order = np.argsort(-styles, kind="stable")
-    other = words < 1 - SAME
+    other = np.flatnonzero(words < 1 - SAME)
     return [
         {
             "prompt": atlas.prompts.texts[i],
             "text_cosine": rounded(words[i]),
             "style_cosine": rounded(styles[i]),
         }
-        for i in order[other[order]][:top]
+        for i in other[largest(styles[other], top)]
     ]
 
 
@@ -227,8 +226,8 @@ def entangled_records(
     explained = about * float(shift @ text)
     records = []
     for side, sign in (("towards", 1), ("away", -1)):
-        more = (sign * moves > 0) & (sign * (moves - explained) > 0) & (np.abs(about) <= NEAR)
-        order = np.argsort(-sign * moves, kind="stable")
+        beyond = (sign * moves > 0) & (sign * (moves - explained) > 0) & (np.abs(about) <= NEAR)
+        more = np.flatnonzero(beyond)
         records += [
             {
                 "side": side,
@@ -236,7 +235,7 @@ def entangled_records(
                 "moves": rounded(moves[i]),
                 "explained": rounded(explained[i]),
             }
-            for i in order[more[order]][:top]
+            for i in more[largest(sign * moves[more], top)]
         ]
     return records
 
@@ -245,7 +244,7 @@ def _meaning_of_channel(atlas: AtlasData, row: int, top: int) -> list[Record]:
     _require_phrases(atlas)
     flat = int(atlas.channels[row])
     layer, _ = atlas.layout.locate(flat)
-    sides = PromptIndex(atlas.phrases).both_signs(atlas.rows[row], top)
+    sides = atlas.phrase_index.both_signs(atlas.rows[row], top)
     scores = np.array([score for side in sides for _, score in side])
     trust = iter(confidence(atlas, np.full(len(scores), row), scores))
     return [
@@ -277,7 +276,7 @@ def _meaning_of_layer(atlas: AtlasData, name: str, top: int) -> list[Record]:
     energy = _energies(phrases, own.T @ own)  # (n,)
     everywhere = _energies(phrases, atlas.responses.T @ atlas.responses)
     share = energy / np.maximum(everywhere, _TINY)
-    order = np.argsort(-share, kind="stable")[:top]
+    order = largest(share, top)
     answers = phrases[order] @ own.T  # (top, rows of the layer)
     towards, away = answers.argmax(1), answers.argmin(1)
     up, down = answers.max(1), -answers.min(1)  # how far either moves

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
-from ...store.index import PromptIndex
 from ...store.layout import Layer
 
 
@@ -16,18 +15,17 @@ class Phrasebook:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        self._index = PromptIndex(atlas.phrases) if len(atlas.prompts) else None
 
     def sides(self, channel: int, top: int) -> tuple[list[str], list[str]]:
         """The `top` phrases that a channel, by flat index, moves an image towards most, and away
         from; none for a channel that is not in the table, or moves nothing."""
         atlas = self._atlas
-        if self._index is None or channel not in atlas.channels:
+        if not len(atlas.prompts) or channel not in atlas.channels:
             return [], []
         row = atlas.rows[atlas.row_of(channel)]
         if not row.any():
             return [], []
-        towards, away = self._index.both_signs(row, top)
+        towards, away = atlas.phrase_index.both_signs(row, top)
         return [text for text, _ in towards], [text for text, _ in away]
 
 

@@ -70,6 +70,35 @@ def test_both_signs_finds_what_a_vector_points_to_and_away_from(bank):
     assert away == [("grey hair", pytest.approx(-0.6))]
 
 
+def test_both_signs_of_one_product_are_the_searches_of_both(many):
+    found = PromptIndex(many)
+    for vector in vectors(5):
+        sides = found.both_signs(vector, 30)
+        for sign, side in zip((1, -1), sides, strict=True):
+            scores, ids = found.nearest(sign * vector[None], 30)
+            assert [text for text, _ in side] == [many.texts[i] for i in ids[0]]
+            assert [score for _, score in side] == pytest.approx(sign * scores[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], [[1.0] * 4], [np.nan] * 4])
+def test_both_signs_of_no_vector_are_refused(bank, wrong):
+    with pytest.raises(OptionError, match="vectors: "):
+        PromptIndex(bank).both_signs(wrong, 1)
+    with pytest.raises(OptionError, match="top 0: must be at least 1"):
+        PromptIndex(bank).both_signs(EMBEDDINGS[0], 0)
+
+
+def test_largest_are_those_of_a_stable_sort():
+    random = np.random.default_rng(0)
+    for size, values in ((1, 1), (50, 3), (1000, 5), (1000, 10**6)):
+        scores = random.integers(-values, values + 1, size).astype(np.float32)
+        for top in (1, 7, size, size + 1):
+            assert np.array_equal(
+                index.largest(scores, top), np.argsort(-scores, kind="stable")[:top]
+            )
+    assert len(index.largest(np.zeros(0, np.float32), 3)) == 0
+
+
 @pytest.mark.parametrize(
     ("vectors", "top", "message"),
     [
@@ -149,6 +178,15 @@ def test_prepared_index_searches_exactly_for_many_vectors_at_once(many, prepared
     queries = vectors(index.MANY)
     exact = PromptIndex(many).nearest(queries, 10)
     assert np.array_equal(prepared.nearest(queries, 10), exact)
+
+
+def test_prepared_index_finds_both_signs(many, prepared):
+    vector = vectors(1)[0]
+    products = many.embeddings @ vector
+    for sign, side in zip((1, -1), prepared.both_signs(vector, 5), strict=True):
+        _, (ids,) = prepared.nearest(sign * vector[None], 5)
+        assert [text for text, _ in side] == [many.texts[i] for i in ids]
+        assert [score for _, score in side] == pytest.approx(products[ids], abs=1e-5)
 
 
 def test_prepared_index_refuses_what_any_index_does(prepared):

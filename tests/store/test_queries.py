@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from styleatlas.store import queries
+from styleatlas.store import index, queries
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import LayoutError, OptionError, PromptError
@@ -374,3 +374,22 @@ def test_phrases_that_say_what_the_edit_is_about_are_not_entangled():
 
 def test_step_that_moves_nothing_entangles_nothing(atlas):
     assert atlas.query_entangled(np.eye(6)[1], RED) == []
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_meaning_is_asked_of_the_prepared_index_of_a_large_bank(monkeypatch, above):
+    """FAISS from the threshold on, the exact search below it, and the same answers where all of
+    the lists are probed."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(4096, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    texts = tuple(f"phrase {i}" for i in range(len(rows)))
+    atlas, plain = (table(prompts=PromptBank(texts, rows)) for _ in range(2))
+    monkeypatch.setattr(index, "LARGE", len(rows) + (not above))
+    monkeypatch.setattr(index, "_PROBED", 1)
+    probed = []
+    search = index.PromptIndex._probe
+    monkeypatch.setattr(index.PromptIndex, "_probe", lambda *a: probed.append(1) or search(*a))
+    atlas.phrase_index.prepare()
+    assert atlas.query_prompts("b4.conv1:0", 30) == plain.query_prompts("b4.conv1:0", 30)
+    assert bool(probed) == above
