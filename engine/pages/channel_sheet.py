@@ -33,7 +33,9 @@ _MAX_PIXELS = 16_000_000
 _LEAST_SIDE, _USUAL_SIDE = 64, 192
 _GAP, _MARGIN, _LINE, _WIDEST = 14, 14, 18, 300
 _PHRASES = 3
-_FIGURES, _FIGURE_SIDE, _FIGURE_SEEDS, _FIGURE_TRUNCATION = 8, 128, (1, 2), 0.7
+_FIGURES, _FIGURE_SIDE, _FIGURE_ROWS, _FIGURE_TRUNCATION = 8, 128, 2, 0.7
+# Images that a channel of a report is tried on: fewer of large ones, which take longer.
+_MOST_TRIED, _LEAST_TRIED, _TRIED_PIXELS = 24, 4, 24 * 256 * 256
 
 
 @torch.inference_mode()
@@ -142,7 +144,8 @@ def sheet_records(
 def report_figures(
     generator: Generator, atlas: Atlas, label: int | None = None
 ) -> list[ChannelFigure]:
-    """Small pictures of the strongest channel of some layers, for a report.
+    """Small pictures of the strongest channel of some layers, for a report: each on two images of
+    the first 24 seeds, fewer above 256 px, those whose pixels it changes most.
 
     Raises:
         FingerprintError: the atlas belongs to another generator.
@@ -150,12 +153,18 @@ def report_figures(
     """
     atlas.fingerprint.require_generator(generator.identity)
     channels = leading_channels(atlas, _FIGURES)
-    styles = styles_from_seeds(generator, _FIGURE_SEEDS, _FIGURE_TRUNCATION, label)
-    images = channel_images(generator, atlas, styles, channels, STEPS, _FIGURE_SIDE)
+    tried = min(_MOST_TRIED, max(_LEAST_TRIED, _TRIED_PIXELS // atlas.layout.resolution**2))
+    styles = styles_from_seeds(generator, range(1, tried + 1), _FIGURE_TRUNCATION, label)
+    ends = (STEPS[0], STEPS[-1])
+    extremes = channel_images(generator, atlas, styles, channels, ends, _FIGURE_SIDE)
     figures = []
     for flat in channels:
+        low, high = extremes[flat].clamp(-1, 1).unbind(1)
+        change = (high - low).abs().mean((1, 2, 3))  # (tried,)
+        chosen = styles[change.argsort(descending=True, stable=True)[:_FIGURE_ROWS]]
+        images = channel_images(generator, atlas, chosen, [flat], STEPS, _FIGURE_SIDE)[flat]
         file = io.BytesIO()
-        sheet([list(row) for row in images[flat]]).save(file, format="PNG", optimize=True)
+        sheet([list(row) for row in images]).save(file, format="PNG", optimize=True)
         figures.append(ChannelFigure(flat, STEPS, file.getvalue()))
     return figures
 

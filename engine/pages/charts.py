@@ -1,53 +1,24 @@
-"""Charts of layers as SVG, and the markup they and the report are built of. Without torch.
-
-A chart carries no style sheet: its text takes the colour of what surrounds it, and its hues are
-seen on light and on dark alike. So it can stand in a page, or in a file of its own.
-"""
+"""Charts of layers as SVG. Without torch."""
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ...store.layout import Layer, LayerKind
+from .svg import SMALL, element, frame, legend, letters, line
 
 HUES: dict[LayerKind, str] = {"conv": "#3f7fd6", "rgb": "#e07a1f", "input": "#1f9d80"}
 KIND_NAMES: dict[LayerKind, str] = {"conv": "convolution", "rgb": "toRGB", "input": "input"}
 
 WIDTH = 480
-_LINE, _FONT, _SMALL = 18, 11, 9.5
+_LINE = 18
 _SIZE_X, _NAME_X, _PLOT_X = 40, 48, 134
 _PLOT_WIDTH = WIDTH - _PLOT_X - 46
-_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
-_VOID = {"meta", "img", "br"}
-# What neither HTML nor XML may hold, and what UTF-8 cannot.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-class Markup(str):
-    """Text that is markup already; `element` escapes every other."""
-
-
-def element(name: str, /, *children: str, **attributes: object) -> Markup:
-    """An element of HTML or SVG. An underscore in the name of an attribute stands for a hyphen,
-    one at its end for nothing; an attribute that is None is left out."""
-    parts = [name]
-    for key, value in attributes.items():
-        if value is not None:
-            text = f"{value:.6g}" if isinstance(value, float) else str(value)
-            parts.append(f'{key.rstrip("_").replace("_", "-")}="{_escaped(text)}"')
-    opening = f"<{' '.join(parts)}>"
-    return Markup(opening if name in _VOID else f"{opening}{join(*children)}</{name}>")
-
-
-def join(*children: str) -> Markup:
-    """Markup and texts, one after the other."""
-    return Markup("".join(c if isinstance(c, Markup) else _escaped(c) for c in children))
 
 
 def layer_bars(
@@ -64,10 +35,10 @@ def layer_bars(
         plot += [
             element("rect", width=whole, fill_opacity=0.35, **at),
             element("rect", width=part, **at),
-            _text(_PLOT_X + whole + 5, top + _LINE / 2, f"{totals[i]:.3f}", size=_SMALL),
+            letters(_PLOT_X + whole + 5, top + _LINE / 2, f"{totals[i]:.3f}", size=SMALL),
         ]
     height = _row_top(len(layers)) + 6
-    return _svg(title, height, _legend(layers), *_layer_axis(layers), *plot)
+    return frame(title, WIDTH, height, *_legend(layers), *_layer_axis(layers), *plot)
 
 
 def layer_spreads(
@@ -93,23 +64,23 @@ def layer_spreads(
     bottom = _row_top(len(layers))
     plot = []
     for tick in ticks:
-        plot.append(_line(x_of(tick), _row_top(0), x_of(tick), bottom, opacity=0.15))
-        plot.append(_text(x_of(tick), bottom + 10, f"{tick:g}", size=_SMALL, anchor="middle"))
+        plot.append(line(x_of(tick), _row_top(0), x_of(tick), bottom, opacity=0.15))
+        plot.append(letters(x_of(tick), bottom + 10, f"{tick:g}", size=SMALL, anchor="middle"))
     for i, layer in enumerate(layers):
         hue, middle = HUES[layer.kind], _row_top(i) + _LINE / 2
         first, second, median, fourth, last = (x_of(float(q)) for q in quantiles[i])
         box = max(fourth - second, 1.0)
         plot += [
-            _line(first, middle, last, middle, colour=hue),
+            line(first, middle, last, middle, colour=hue),
             element("rect", x=second, y=middle - 5, width=box, height=10, fill=hue, rx=1),
-            _line(median, middle - 6, median, middle + 6, width=2),
+            line(median, middle - 6, median, middle + 6, width=2),
         ]
     if mark:
         x = x_of(mark[0])
-        plot.append(_line(x, _row_top(0) - 2, x, bottom, opacity=0.8, dashes="3 3"))
-        plot.append(_text(x, bottom + 22, mark[1], size=_SMALL, anchor="middle"))
+        plot.append(line(x, _row_top(0) - 2, x, bottom, opacity=0.8, dashes="3 3"))
+        plot.append(letters(x, bottom + 22, mark[1], size=SMALL, anchor="middle"))
     height = bottom + (30 if mark else 18)
-    return _svg(title, height, _legend(layers), *_layer_axis(layers), *plot)
+    return frame(title, WIDTH, height, *_legend(layers), *_layer_axis(layers), *plot)
 
 
 def heat_map(
@@ -123,68 +94,47 @@ def heat_map(
     plot = []
     for row, name in enumerate(names):
         y = top + _LINE * row
-        plot.append(_text(left - 6, y + _LINE / 2, _cut(name, 26), anchor="end"))
+        plot.append(letters(left - 6, y + _LINE / 2, _cut(name, 26), anchor="end"))
         for column, layer in enumerate(layers):
             share = float(shares[row, column])
             tip = element("title", f"{_cut(name, 60)}, {_cut(layer.name, 40)}: {share:.1%}")
             at = {"x": left + cell * column, "y": y, "width": cell - 1, "height": _LINE - 1}
             depth = round(0.05 + 0.95 * share / most, 3)
             plot.append(element("rect", tip, fill=HUES[layer.kind], fill_opacity=depth, rx=1, **at))
-    small = min(_SMALL, cell - 0.5)
+    small = min(SMALL, cell - 0.5)
     for column, layer in enumerate(layers):
         x, y = left + cell * (column + 0.5), bottom + 5
         turned = f"rotate(-90 {x:.2f} {y})"
-        label = _text(x, y, _cut(layer.name, 14), size=small, anchor="end", transform=turned)
+        label = letters(x, y, _cut(layer.name, 14), size=small, anchor="end", transform=turned)
         plot.append(label)
     for first, last, size in _runs(layers):
         x, end = left + cell * first, left + cell * last - 1
-        plot.append(_line(x, top - 4, end, top - 4, opacity=0.5))
-        plot.append(_text((x + end) / 2, top - 11, str(size), size=_SMALL, anchor="middle"))
-    plot.append(_text(left - 6, top - 11, "resolution in px", size=_SMALL, anchor="end"))
+        plot.append(line(x, top - 4, end, top - 4, opacity=0.5))
+        plot.append(letters((x + end) / 2, top - 11, str(size), size=SMALL, anchor="middle"))
+    plot.append(letters(left - 6, top - 11, "resolution in px", size=SMALL, anchor="end"))
     longest = max(len(_cut(layer.name, 14)) for layer in layers)
     height = bottom + 14 + longest * small * 0.62
-    return _svg(title, height, _legend(layers, f"full colour: {most:.0%}"), *plot)
-
-
-def _svg(title: str, height: float, *children: str) -> Markup:
-    return element(
-        "svg",
-        element("title", title),
-        *children,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {height:.0f}",
-        width=WIDTH,
-        height=f"{height:.0f}",
-        role="img",
-        font_family=_FAMILY,
-        fill="currentColor",
-    )
+    return frame(title, WIDTH, height, *_legend(layers, f"full colour: {most:.0%}"), *plot)
 
 
 def _layer_axis(layers: Sequence[Layer]) -> list[Markup]:
     """The layers' names from top to bottom, with the resolution of each run of them."""
     axis = []
     for i, layer in enumerate(layers):
-        axis.append(_text(_NAME_X, _row_top(i) + _LINE / 2, _cut(layer.name, 13)))
+        axis.append(letters(_NAME_X, _row_top(i) + _LINE / 2, _cut(layer.name, 13)))
     for first, last, size in _runs(layers):
         top, bottom = _row_top(first), _row_top(last)
-        axis.append(_line(_SIZE_X + 3, top + 2, _SIZE_X + 3, bottom - 2, opacity=0.5))
+        axis.append(line(_SIZE_X + 3, top + 2, _SIZE_X + 3, bottom - 2, opacity=0.5))
         middle = (top + bottom) / 2
-        axis.append(_text(_SIZE_X - 1, middle, f"{size} px", size=_SMALL, anchor="end"))
-    axis.append(_line(_PLOT_X, _row_top(0), _PLOT_X, _row_top(len(layers)), opacity=0.5))
+        axis.append(letters(_SIZE_X - 1, middle, f"{size} px", size=SMALL, anchor="end"))
+    axis.append(line(_PLOT_X, _row_top(0), _PLOT_X, _row_top(len(layers)), opacity=0.5))
     return axis
 
 
-def _legend(layers: Sequence[Layer], note: str = "") -> Markup:
-    x, parts = 2.0, []
+def _legend(layers: Sequence[Layer], note: str = "") -> list[Markup]:
     kinds = [kind for kind in HUES if any(layer.kind == kind for layer in layers)]
-    for kind in kinds:
-        parts.append(element("rect", x=x, y=3, width=10, height=10, fill=HUES[kind], rx=1))
-        parts.append(_text(x + 15, 8, KIND_NAMES[kind], size=_SMALL))
-        x += 28 + 5.6 * len(KIND_NAMES[kind])
-    if note:
-        parts.append(_text(WIDTH - 2, 8, note, size=_SMALL, anchor="end"))
-    return join(*parts)
+    parts = legend([(KIND_NAMES[kind], HUES[kind]) for kind in kinds], 2.0, 8)
+    return [*parts, letters(WIDTH - 2, 8, note, size=SMALL, anchor="end")] if note else parts
 
 
 def _runs(layers: Sequence[Layer]) -> list[tuple[int, int, int]]:
@@ -216,48 +166,5 @@ def _log_ticks(values: NDArray[np.floating]) -> tuple[float, float, list[float]]
     return 10.0**bottom, 10.0**top, [10.0**power for power in range(bottom, top + 1)]
 
 
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float = _FONT,
-    anchor: str | None = None,
-    transform: str | None = None,
-) -> Markup:
-    # Not every reader of SVG knows dominant-baseline: a third of the size below does as well.
-    down = 0.35 * size
-    shift = {"x": round(x, 2), "y": round(y, 2), "dy": f"{down:.3g}", "font_size": float(size)}
-    return element("text", text, text_anchor=anchor, transform=transform, **shift)
-
-
-def _line(
-    x1: float,
-    y1: float,
-    x2: float,
-    y2: float,
-    *,
-    colour: str = "currentColor",
-    width: float = 1.0,
-    opacity: float | None = None,
-    dashes: str | None = None,
-) -> Markup:
-    return element(
-        "line",
-        x1=float(x1),
-        y1=float(y1),
-        x2=float(x2),
-        y2=float(y2),
-        stroke=colour,
-        stroke_width=width,
-        stroke_opacity=opacity,
-        stroke_dasharray=dashes,
-    )
-
-
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(_UNFIT.sub("\ufffd", text))

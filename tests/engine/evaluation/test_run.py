@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -430,7 +431,7 @@ def test_files_hold_the_figures_and_every_sample_strip(countable, tmp_path):
     assert len(rows) == sum(len(way["points"]) for way in record["ways"]) * 2
     page = (folder / "index.html").read_text()
     assert page.count("data:image/png;base64,") == len(strips) == 2
-    assert "default-src &#x27;none&#x27;" in page
+    assert "default-src 'none'" in unescape(page)
     assert set(re.findall("https?:[^\"' ]*", page)) == {"http://www.w3.org/2000/svg"}
 
 
@@ -452,9 +453,12 @@ def test_page_escapes_prompts_and_marks_misses(countable):
     _, record, _ = countable
     spoiled = json.loads(json.dumps(record))
     row = spoiled["edits"][0]
-    row["target"], row["success"] = "<script>alert(1)</script>", 12.3
+    row["target"], row["success"] = "<script>alert(1)</script>\x1b\ud800", 12.3
+    spoiled["ways"][1]["way"] = "</svg><script>"
     page = evaluation_html(spoiled, sample_strips(countable[0]))
     assert "<script>" not in page and "&lt;script&gt;" in page
+    assert "&lt;/svg&gt;&lt;script&gt;" in page
+    assert "alert(1)&lt;/script&gt;\ufffd\ufffd" in page
     assert "<mark>12.3</mark>" in page
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
+from setuptools import Distribution
 
 from styleatlas.engine.pages.atlas_report import (
     MAX_LAYERS,
@@ -26,6 +31,7 @@ from styleatlas.engine.pages.highlights import (
     spread_phrases,
     strongest_channels,
 )
+from styleatlas.engine.pages.html import TEMPLATES, page
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import OptionError, OutputError
@@ -244,6 +250,15 @@ def test_page_loads_nothing_and_runs_nothing(countable_atlas, pair):
     assert {attrs["href"][1:] for tag, attrs in page.elements if tag == "a"} == ids
 
 
+def test_tables_and_charts_scroll_in_boxes_of_their_own(countable_atlas, pair):
+    """So that no page is wider than a phone: each is inside a box that scrolls, by keys as well."""
+    html = report_html(countable_atlas, [pair], [figure(countable_atlas)])
+    opened = re.findall(r'<div class="scroll" tabindex="0">\s*<(\w+)', html)
+    assert opened.count("table") == html.count("<table") == 2
+    assert opened.count("svg") == html.count("<svg") == 4
+    assert ".scroll { overflow-x: auto" in html
+
+
 def test_policy_of_the_page_allows_its_own_style_and_pictures_alone(countable_atlas):
     html = report_html(countable_atlas)
     (policy,) = (
@@ -311,6 +326,31 @@ def test_atlas_without_phrases_or_rows_has_a_page(countable_atlas, what, pair):
     page = Page(report_html(atlas, [pair]))
     assert "Layers" in page.text and "nan" not in page.text.lower()
     assert "Strongest channels" in page.text and "Phrases over layers" not in page.text
+
+
+def test_page_without_a_value_is_not_written_with_a_hole():
+    with pytest.raises(UndefinedError, match="record"):
+        page("report.html", "Atlas of", "x", {"layers": "Layers"}, {}, footer="")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("pages.atlas_report", {"jinja2", "torch"}), ("evaluation.page", {"jinja2"})],
+)
+def test_templates_are_loaded_by_those_alone_who_write_pages(module, heavy):
+    code = f"import sys, styleatlas.engine.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
+
+
+def test_templates_are_in_the_package_that_is_built(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[3])
+    project = Distribution()
+    project.parse_config_files()
+    assert "styleatlas.engine.pages" in project.packages
+    patterns = project.package_data["styleatlas.engine.pages"]
+    packed = {path for pattern in patterns for path in TEMPLATES.parent.glob(pattern)}
+    assert packed == set(TEMPLATES.iterdir()) and len(packed) > 3
 
 
 def test_longest_bank_and_longest_settings_keep_the_page_small(countable_atlas):

@@ -14,6 +14,7 @@ from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.pages import channel_sheet
 from styleatlas.engine.pages.channel_sheet import (
     MAX_STEP,
     STEPS,
@@ -171,19 +172,34 @@ def test_step_that_is_no_step_is_refused(countable_atlas, step):
         require_sheet(countable_atlas, 1, [0.0, step])
 
 
-def test_figures_of_a_report_show_the_leading_channels(generator, countable_atlas):
+@pytest.mark.parametrize("tried", [24, 4])
+def test_figures_of_a_report_show_channels_on_images_they_change_most(
+    generator, countable_atlas, monkeypatch, tried
+):
+    if tried == 4:  # as of images so large that no more than the fewest are tried
+        monkeypatch.setattr(channel_sheet, "_TRIED_PIXELS", 1)
     figures = report_figures(generator, countable_atlas)
     assert [figure.channel for figure in figures] == leading_channels(countable_atlas, 8)
-    styles = styles_from_seeds(generator, [1, 2], 0.7)
-    images = channel_images(
-        generator, countable_atlas, styles, [f.channel for f in figures], STEPS, 128
-    )
+    styles = styles_from_seeds(generator, range(1, tried + 1), 0.7)
+    channels = [figure.channel for figure in figures]
+    images = channel_images(generator, countable_atlas, styles, channels, STEPS, 128)
+    rows = []
     for figure in figures:
         assert figure.steps == STEPS
+        pixels = to_bytes(images[figure.channel].flatten(0, 1)).numpy()
+        pixels = pixels.reshape(tried, len(STEPS), 8, 8, 3)
+        change = np.abs(pixels[:, 0].astype(float) - pixels[:, -1]).sum((1, 2, 3))
+        first, second = np.argsort(-change)[:2]
         with Image.open(io.BytesIO(figure.png)) as picture:
-            pixels = np.asarray(picture)
-        wanted = to_bytes(images[figure.channel].flatten(0, 1)).numpy()
-        assert_pixels_near(pixels[8:, 32:], wanted[9])  # the last step of the last image
+            drawn = np.asarray(picture)
+        assert_pixels_near(drawn, np.vstack([np.hstack(pixels[i]) for i in (first, second)]))
+        rows += [first, second]
+    assert set(rows) != {0, 1}, "not just the first seeds"
+
+
+def test_figures_of_a_report_are_the_same_again(generator, countable_atlas):
+    first, second = (report_figures(generator, countable_atlas) for _ in range(2))
+    assert [figure.png for figure in first] == [figure.png for figure in second]
 
 
 def test_figures_of_another_generator_are_refused(make_generator, countable_atlas):

@@ -6,17 +6,9 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
-from styleatlas.engine.pages.charts import (
-    HUES,
-    WIDTH,
-    Markup,
-    element,
-    heat_map,
-    join,
-    layer_bars,
-    layer_spreads,
-)
+from styleatlas.engine.pages.charts import HUES, WIDTH, heat_map, layer_bars, layer_spreads
 from styleatlas.store.layout import StyleLayout
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,30 +47,6 @@ def shapes(chart: str, name: str) -> list[ET.Element]:
 
 def number(node: ET.Element, key: str) -> float:
     return float(node.attrib[key])
-
-
-def test_texts_are_escaped_and_markup_is_not():
-    inner = element("b", "<&>\"'")
-    assert inner == "<b>&lt;&amp;&gt;&quot;&#x27;</b>"
-    assert element("p", inner, " & ", title='"><script>') == (
-        f'<p title="&quot;&gt;&lt;script&gt;">{inner} &amp; </p>'
-    )
-    assert join("<", Markup("<br>")) == "&lt;<br>"
-    assert element("p", Markup("<b>") + "x") == "<p>&lt;b&gt;x</p>", "a sum is a plain text"
-
-
-def test_attributes_are_named_as_in_html():
-    assert element("a", class_="x", font_size=3, y=None, dx=0.1234567) == (
-        '<a class="x" font-size="3" dx="0.123457"></a>'
-    )
-    assert element("meta", name="viewport") == '<meta name="viewport">', "without an end"
-
-
-@pytest.mark.parametrize("unfit", ["\x00", "\x1b", "\x7f", "\x9f", "\ud800", "\ufffe"])
-def test_characters_that_no_page_may_hold_are_replaced(unfit):
-    found = element("p", f"a{unfit}b", title=unfit)
-    assert found == '<p title="\ufffd">a\ufffdb</p>'
-    found.encode()
 
 
 @pytest.mark.parametrize("name", CHARTS)
