@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from . import __version__
-from .commands.base import Group
+from .commands.base import Program
 
 COMMANDS = {
     "convert": (
@@ -20,7 +20,7 @@ COMMANDS = {
         "evaluate",
         "Measure how well edits by an atlas work, and what they leave as it was.",
     ),
-    "info": ("files", "What an atlas or a generator's checkpoint is, and what it holds."),
+    "info": ("files", "What a file is, and what it holds."),
     "mapper": (
         "mapper",
         "Train and apply latent mappers: networks that make one edit, of any image.",
@@ -43,7 +43,7 @@ COMMANDS = {
 help of all imports none."""
 
 
-class LazyGroup(Group):
+class LazyGroup(Program):
     """Knows its commands by name and first sentence, and imports the one that is asked for."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -53,12 +53,10 @@ class LazyGroup(Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        click.Group(commands=self.commands).format_commands(ctx, formatter)
-
 
 @click.group(
     cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
     commands={name: click.Command(name, help=text) for name, (_, text) in COMMANDS.items()},
 )
 @click.version_option(__version__, prog_name="styleatlas")

@@ -12,7 +12,10 @@ import click
 from ..store.errors import OutputError
 from ..store.registry import EMBEDDED
 from .base import Command
-from .options import PATH, device_option
+from .inputs import OutputFolder
+from .options import device_option, option, threads_option
+from .sink import say
+from .sources import load_named_generator
 
 if TYPE_CHECKING:
     from ..precompute.scheduler import Progress
@@ -37,18 +40,19 @@ IMAGES = 3
     styleatlas demo --out demo
     """,
 )
-@click.option(
+@option(
     "--out",
     default="demo",
     show_default=True,
-    type=PATH,
+    type=OutputFolder(),
     help="The folder for the atlas and the pictures.",
 )
 @device_option
+@threads_option
 def demo(out: Path, device: str | None) -> None:
     """The whole trip on the embedded models: precompute, edit, query."""
     from ..engine.editor import Editor
-    from ..engine.models.load import load_encoder, load_generator
+    from ..engine.models.load import load_encoder
     from ..engine.models.sampling import styles_from_seeds
     from ..engine.models.subject import Subject
     from ..engine.pictures.sheet import save_png, sheet
@@ -64,41 +68,40 @@ def demo(out: Path, device: str | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another") from error
-    generator, encoder = load_generator(EMBEDDED.name, device), load_encoder(EMBEDDED.name, device)
+    generator = load_named_generator(EMBEDDED.name, device)
+    encoder = load_encoder(EMBEDDED.name, device)
 
-    click.echo(f"1. Precompute: every style channel over {IMAGES} images.")
+    say(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
     settings = PrecomputeSettings(images=IMAGES)
     report = ProgressReport(sys.stderr, generator.layout) if sys.stderr.isatty() else _silent
     precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
-    click.echo(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
+    say(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
 
     atlas = Atlas.open(EMBEDDED.atlas)
     editor = Editor(atlas, generator, encoder)
-    click.echo(
-        "2. Edit: a person and a prompt a row; as it was, two given strengths, the one found."
-    )
+    say("2. Edit: a person and a prompt a row; as it was, two given strengths, the one found.")
     rows = []
     for target, seed in EDITS.items():
         subject = Subject(generator, styles_from_seeds(generator, [seed], 0.7))
         direction = editor.direction(NEUTRAL, target)
         results = [editor.apply(subject, direction, alpha) for alpha in (*ALPHAS, None)]
         rows.append([result.images[0] for result in results])
-        click.echo(f"   {target}: alpha {results[-1].alphas[0, 0]:.1f}")
+        say(f"   {target}: alpha {results[-1].alphas[0, 0]:.1f}")
     picture = out / "edits.png"
     labels = [*(f"alpha {alpha:g}" if alpha else "as it was" for alpha in ALPHAS), "found"]
     save_png(sheet(rows, list(EDITS), labels, scale=2), picture)
-    click.echo(f"   {picture}\n")
+    say(f"   {picture}\n")
 
     asked = next(iter(EDITS))
     text = editor.texts.direction(NEUTRAL, asked)
-    click.echo(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
+    say(f'3. Query: which channels lead from "{NEUTRAL}" to "{asked}"?')
     records = atlas.query_channels(text, top=5)
-    click.echo(text_table(records) + "\n")
+    say(text_table(records) + "\n")
     channel = str(records[0]["channel"])
-    click.echo(f"4. Query: what does {channel} mean?")
-    click.echo(text_sides(atlas.query_prompts(channel, 5)))
-    click.echo(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
+    say(f"4. Query: what does {channel} mean?")
+    say(text_sides(atlas.query_prompts(channel, 5)))
+    say(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
 
 
 def _silent(progress: Progress) -> None:

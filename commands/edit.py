@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,14 @@ import click
 
 from ..store.errors import InputError, OptionError
 from .base import Command
+from .inputs import AtlasFile, EditText, Folder, InputFile, OutputPlace, Prompt, require_different
 from .options import (
+    HOW,
+    IMAGES,
+    MODELS,
     OF_ATLAS,
-    PATH,
+    PROMPTS,
+    RESULTS,
     Names,
     Numbers,
     before_option,
@@ -25,19 +29,37 @@ from .options import (
     json_option,
     latent_option,
     neutral_option,
+    option,
     output_option,
     seconds_option,
     seeds_given,
     seeds_option,
     styles_option,
     target_option,
+    threads_option,
     truncation_option,
 )
+from .sink import answer, note, sheet_counts
 from .sources import encoder_loader, open_atlas, open_generator, starting_images
+
+
+def usage(ctx: click.Context) -> None:
+    """What options say together, before any of them is looked at."""
+    given = ctx.params
+    if (given["neutral"] is None) != (given["target"] is None):
+        raise click.UsageError("--neutral and --target belong together; give both")
+    if given["neutral"] is None and not given["edits"] and given["from_picture"] is None:
+        raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
+    if is_given(ctx, "alphas") and is_given(ctx, "probability"):
+        raise click.UsageError(
+            "--probability is what alphas are found by, and --alpha gives them; leave one out"
+        )
+    seeds_given(ctx)
 
 
 @click.command(
     cls=Command,
+    usage=usage,
     epilog="""
     styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1-8 -o one.png
     styleatlas edit avatars --neutral "a face" --target "a sad face" --alpha 0,3,6 -o strip.png
@@ -47,95 +69,133 @@ from .sources import encoder_loader, open_atlas, open_generator, starting_images
     styleatlas edit avatars --from-picture one.png -o again.png
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @neutral_option()
 @target_option()
-@click.option(
+@option(
     "--edit",
     "edits",
+    type=EditText(),
     multiple=True,
     metavar="EDIT",
+    group=PROMPTS,
     help='As "NEUTRAL -> TARGET" or "NEUTRAL -> TARGET : WEIGHT"; more than one are combined.',
 )
-@click.option(
-    "--method",
-    type=click.Choice(["auto", "direction", "mapper", "optimize"]),
-    default="auto",
-    show_default=True,
-    help="How; see above.",
+@option(
+    "--keep",
+    type=Prompt(),
+    multiple=True,
+    metavar="TEXT",
+    group=PROMPTS,
+    help="What is to stay; may be repeated.",
 )
-@click.option("--keep", multiple=True, metavar="TEXT", help="What is to stay; may be repeated.")
 @seeds_option()
 @latent_option("styles, w or z")
 @truncation_option()
 @class_option
-@click.option(
+@option(
+    "--from-picture",
+    type=InputFile(),
+    metavar="PNG",
+    group=IMAGES,
+    help="Take all that is not given here from a picture that edit made.",
+)
+@option(
+    "--method",
+    type=click.Choice(["auto", "direction", "mapper", "optimize"]),
+    default="auto",
+    show_default=True,
+    metavar="WAY",
+    group=HOW,
+    help="auto, direction, mapper or optimize; see above.",
+)
+@option(
     "--alpha",
     "alphas",
     type=Numbers(),
     metavar="A",
+    group=HOW,
     help="Strength, or some, a column each: 0,2,4; found for each image if not given.",
 )
-@click.option(
+@option(
     "--probability",
     type=float,
     metavar="P",
+    group=HOW,
     help="What CLIP is to see the target with, against the neutral prompt, where alpha is found; "
     "0.998 if not given.",
 )
-@click.option(
+@option(
     "--beta",
     type=float,
     metavar="B",
+    group=HOW,
     help="Least score that moves a channel; the knee of the scores if not given.",
 )
-@click.option(
-    "--channels", type=int, metavar="K", help="Move the K channels of the highest scores instead."
+@option(
+    "--channels",
+    type=int,
+    metavar="K",
+    group=HOW,
+    help="Move the K channels of the highest scores instead.",
 )
-@click.option(
+@option(
     "--rule",
     type=click.Choice(["reliable", "paper"]),
     default="reliable",
     show_default=True,
-    help="How channels are scored; paper is StyleCLIP's formula.",
+    metavar="RULE",
+    group=HOW,
+    help="How channels are scored: reliable, or paper, StyleCLIP's formula.",
 )
-@click.option(
+@option(
     "--layers",
     type=Names(),
     default=(),
     metavar="L",
+    group=HOW,
     help="Move these alone: names, patterns, kinds: b32.*,rgb (colours) or conv (shapes).",
 )
-@click.option(
+@option(
     "--exclude-channels",
     "exclude",
     type=Names(),
     default=(),
     metavar="C",
+    group=HOW,
     help="Never move: b16.conv1:20,...",
 )
-@click.option("--grid", is_flag=True, help="A column an edit instead of all edits together.")
+@output_option(
+    "PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film; else a folder.", kind=OutputPlace()
+)
+@option(
+    "--grid",
+    is_flag=True,
+    group=RESULTS,
+    help="A column an edit instead of all edits together.",
+)
 @before_option
-@output_option("PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film; else a folder.")
 @styles_option
 @seconds_option
 @fps_option
-@click.option(
-    "--from-picture",
-    type=PATH,
-    metavar="PNG",
-    help="Take all that is not given here from a picture that edit made.",
+@json_option
+@option(
+    "--all-channels",
+    is_flag=True,
+    group=RESULTS,
+    help="With --json: every channel of a direction, not the 20 strongest.",
 )
 @generator_option()
 @clip_option(OF_ATLAS)
-@click.option(
+@option(
     "--mappers",
-    type=PATH,
+    type=Folder(),
     metavar="DIR",
+    group=MODELS,
     help="The folder of mappers to choose from; your library if not given.",
 )
 @device_option
-@json_option
+@threads_option
 @click.pass_context
 def edit(
     ctx: click.Context,
@@ -156,9 +216,16 @@ def edit(
     mappers: Path | None,
     device: str | None,
     as_json: bool,
+    all_channels: bool,
     **in_request: Any,
 ) -> None:
     """Edit images by prompts.
+
+    The neutral prompt says in words what the images show now, as far as the edit goes ("a face"),
+    the target what they are to show; what differs between the two is the edit. Alpha is how far an
+    image goes, beta how well a channel must fit the edit to be moved, and psi, the truncation, how
+    near drawn images stay to the average one: 0 is that image, 1 all variety. More on each:
+    docs/editing.md.
 
     Without --alpha every image gets its own: as little as it takes for CLIP to see the target, by
     a few renders. Which channels move is found by the shape of their scores. A prompt of many
@@ -174,24 +241,24 @@ def edit(
     image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
     all that it was made from inside, for --from-picture.
     """
-    from ..engine.editor import Editor
-    from ..engine.fallbacks.ways import Fallbacks
-    from ..engine.jobs.edit import Output, produce
-    from ..engine.jobs.edit_records import edit_summary
-    from ..engine.models.latents import require_styles_file, write_styles
     from ..engine.pictures.recipe import read_recipe
     from ..engine.steering.edits import Conflict, Edit
     from ..engine.steering.request import EditRequest
 
-    if (neutral is None) != (target is None):
-        raise click.UsageError("--neutral and --target belong together; give both")
     seeded = seeds_given(ctx)
     pair = [] if neutral is None or target is None else [Edit(neutral, target)]
+    for edit in pair:
+        require_different(edit.neutral, [edit.target])
     asked = [*pair, *map(Edit.parse, edits)]
     recipe = read_recipe(from_picture) if from_picture else None
     if not asked and (recipe is None or not recipe.edits):
         raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
     given = {name: value for name, value in in_request.items() if is_given(ctx, name)}
+    # Whatever a picture's recipe says of the one, it has no meaning beside the other.
+    if "alphas" in given:
+        given["probability"] = None
+    elif "probability" in given:
+        given["alphas"] = None
     if recipe is None:
         request = EditRequest(tuple(asked)).changed(**given)
     else:
@@ -200,13 +267,20 @@ def edit(
             seeds = seeds if seeded else recipe.seeds or seeds
         except InputError as error:
             raise InputError(f"{from_picture}: {error}") from error
+
+    from ..engine.editor import Editor
+    from ..engine.fallbacks.ways import Fallbacks
+    from ..engine.jobs.edit import Output, produce
+    from ..engine.jobs.edit_records import edit_summary, strongest
+    from ..engine.models.latents import require_styles_file, write_styles
+
     if styles is not None:
         require_styles_file(styles)
     opened = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(opened)
     model = open_generator(opened, generator, device)
-    fallbacks = Fallbacks(mappers, announce=lambda line: click.echo(line, err=True))
+    fallbacks = Fallbacks(mappers, announce=note)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:
@@ -222,13 +296,9 @@ def edit(
     if styles is not None:
         known = images.origins if images.file is None and request.columns == 1 else None
         write_styles(styles, edited, model, known)
-    if as_json:
-        click.echo(json.dumps({"output": str(output), **record}, indent=2))
-        return
-    click.echo(
-        "\n".join(
-            [f"{output}: {len(images.names)} x {request.columns} images", *edit_summary(record)]
-        )
-    )
+    told = record if all_channels else strongest(record)
+    lines = [f"{output}: {sheet_counts(len(images.names), request.columns)}", *edit_summary(record)]
+    answer({"output": str(output), **told}, "\n".join(lines), as_json)
     for conflict in record["conflicts"]:
-        click.echo(f"note: {Conflict(**conflict)}", err=True)
+        if not as_json:
+            note(f"note: {Conflict(**conflict)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,16 +10,20 @@ import click
 from ..store.errors import OptionError
 from ..store.registry import NAMES, bundle_of
 from .base import Command
+from .inputs import AtlasFile, Clip, InputFile, OutputFolder
 from .options import (
     OF_ATLAS,
     clip_option,
     device_option,
     generator_option,
     json_option,
+    option,
     output_option,
     seeds_option,
+    threads_option,
     truncation_option,
 )
+from .sink import answer
 from .sources import encoder_loader, open_atlas, open_generator
 
 
@@ -31,23 +34,31 @@ from .sources import encoder_loader, open_atlas, open_generator
     styleatlas evaluate avatars --seed 1-20 --judge ViT-B-32.pt -o quality
     """,
 )
-@click.argument("atlas")
-@output_option("DIR", "The folder for evaluation.json, evaluation.csv and index.html.")
-@click.option("--edits", metavar="FILE", help=f"What to try, as JSON; known for {NAMES}.")
-@click.option("--judge", metavar="JUDGE", help=f"{NAMES} or a CLIP; known for {NAMES}.")
-@click.option(
-    "--reference", metavar="ATLAS", help="A table of `precompute --reference-compat`, to compare."
+@click.argument("atlas", type=AtlasFile())
+@output_option(
+    "DIR", "The folder for evaluation.json, evaluation.csv and index.html.", kind=OutputFolder()
+)
+@option(
+    "--edits", type=InputFile(), metavar="FILE", help=f"What to try, as JSON; known for {NAMES}."
+)
+@option("--judge", type=Clip(), metavar="JUDGE", help=f"{NAMES} or a CLIP; known for {NAMES}.")
+@option(
+    "--reference",
+    type=AtlasFile(),
+    metavar="ATLAS",
+    help="A table of `precompute --reference-compat`, to compare.",
 )
 @generator_option()
 @clip_option(OF_ATLAS)
 @seeds_option("1-200")
 @truncation_option()
 @device_option
+@threads_option
 @json_option
 def evaluate(
     atlas: str,
     output: Path,
-    edits: str | None,
+    edits: Path | None,
     judge: str | None,
     reference: str | None,
     generator: str | None,
@@ -100,4 +111,4 @@ def evaluate(
         evaluation = measure(editor, seeing, suite, seeds, truncation, compared, report)
     record = evaluation_record(evaluation)
     write_evaluation(record, evaluation_html(record, sample_strips(evaluation)), output)
-    click.echo(json.dumps(record, indent=2) if as_json else f"{summary_text(record)}\n\n{output}")
+    answer(record, f"{summary_text(record)}\n\n{output}", as_json)

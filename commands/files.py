@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from ..store.errors import AtlasCorruptError
+from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError
+from ..store.records import Record
 from ..store.registry import find_bundle
 from .base import Command
-from .options import PATH, json_option
+from .inputs import AnyFile, AtlasFile, Checkpoint, OutputFile
+from .options import json_option
+from .sink import answer, say
 from .sources import open_atlas
 
 
@@ -19,34 +21,53 @@ from .sources import open_atlas
     epilog="""
     styleatlas info avatars
     styleatlas info ffhq.pkl
+    styleatlas info smiles.png
     """,
 )
-@click.argument("file", metavar="ATLAS|CHECKPOINT")
+@click.argument("file", type=AnyFile())
 @json_option
 def info(file: str, as_json: bool) -> None:
-    """What an atlas or a generator's checkpoint is, and what it holds.
+    """What a file is, and what it holds.
 
-    A checkpoint is read, but no network is built and nothing in it is run.
+    An atlas, a generator's checkpoint, a mapper, a picture that edit made, or an .npz of styles or
+    latents. A checkpoint is read, but no network is built and nothing in it is run.
     """
-    from ..store.describe import atlas_record
+    from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
-    from ..store.records import text_table
 
     if find_bundle(file) is None and is_other_file(file):
-        from ..engine.checkpoints.describe import checkpoint_record
-        from ..engine.checkpoints.read import read_checkpoint
-
-        record = checkpoint_record(Path(file), read_checkpoint(Path(file)))
+        record = _other_record(Path(file))
     else:
         record = atlas_record(open_atlas(file))
-    if as_json:
-        click.echo(json.dumps(record, indent=2))
-        return
-    layers = record.pop("layers")
-    for key, value in record.items():
-        text = json.dumps(value) if isinstance(value, dict) else value
-        click.echo(f"{key:<16}{text}")
-    click.echo("\n" + text_table(layers))
+    answer(record, record_text(record), as_json)
+
+
+def _other_record(path: Path) -> Record:
+    """Of a file that is no atlas."""
+    with path.open("rb") as file:
+        picture = file.read(8) == b"\x89PNG\r\n\x1a\n"
+    if picture:
+        from ..engine.pictures.recipe import read_recipe
+
+        return read_recipe(path).record()
+    if path.suffix.lower() == ".npz":
+        from ..engine.models.latents import latents_record
+
+        return latents_record(path)
+    from ..engine.checkpoints.describe import checkpoint_record
+    from ..engine.checkpoints.read import read_checkpoint
+    from ..engine.fallbacks.mapper import mapper_record, summarise_mapper
+
+    try:
+        return checkpoint_record(path, read_checkpoint(path))
+    except CheckpointError:
+        try:
+            mapper = mapper_record(summarise_mapper(path))
+        except CheckpointError:
+            mapper = {}
+        if not mapper:
+            raise
+        return {"kind": "mapper", "path": str(path), **mapper}
 
 
 @click.command(
@@ -55,9 +76,9 @@ def info(file: str, as_json: bool) -> None:
     styleatlas convert ffhq.pkl ffhq.safetensors
     """,
 )
-@click.argument("checkpoint", type=PATH)
-@click.argument("output", metavar="OUT.safetensors", type=PATH)
-def convert(checkpoint: Path, output: Path) -> None:
+@click.argument("checkpoint", type=Checkpoint())
+@click.argument("output", metavar="OUT.safetensors", type=OutputFile())
+def convert(checkpoint: str, output: Path) -> None:
     """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
 
     Reads NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles and rosinality's
@@ -66,11 +87,13 @@ def convert(checkpoint: Path, output: Path) -> None:
     from ..engine.checkpoints.native import require_other_file, write_generator
     from ..engine.checkpoints.read import read_checkpoint
 
-    require_other_file(checkpoint, output)
-    read = read_checkpoint(checkpoint)
+    bundle = find_bundle(checkpoint)
+    path = Path(checkpoint) if bundle is None else bundle.generator
+    require_other_file(path, output)
+    read = read_checkpoint(path)
     write_generator(output, read)
     config = read.config
-    click.echo(f"{output}: {read.family}, {config.resolution} px, {len(read.tensors)} tensors")
+    say(f"{output}: {read.family}, {config.resolution} px, {len(read.tensors)} tensors")
 
 
 @click.command(
@@ -79,7 +102,7 @@ def convert(checkpoint: Path, output: Path) -> None:
     styleatlas verify avatars
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @json_option
 def verify(atlas: str, as_json: bool) -> None:
     """Prove every checksum of an atlas; exit 1 if one fails."""
@@ -87,11 +110,13 @@ def verify(atlas: str, as_json: bool) -> None:
     from ..store.file import verify as prove
 
     checks = prove(atlas_path(atlas))
-    if as_json:
-        click.echo(json.dumps([vars(check) for check in checks], indent=2))
-    else:
-        for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}  {check.detail}")
     failed = [check for check in checks if not check.ok]
+    if failed and failed[0].name == "file":  # nothing in it can be checked
+        raise AtlasFormatError(f"{atlas}: {failed[0].detail}")
+    lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name}  {check.detail}" for check in checks]
+    answer([vars(check) for check in checks], "\n".join(lines), as_json)
     if failed:
-        raise AtlasCorruptError(f"{atlas}: {failed[0].detail}")
+        raise AtlasCorruptError(
+            f"{atlas}: {len(failed)} of {len(checks)} checks failed, first {failed[0].name}; copy "
+            "the file again or draw it with `styleatlas precompute`"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,10 @@ import click
 from ..store.errors import InputError, OptionError, OutputError
 from ..store.registry import NAMES, find_bundle
 from .base import Group
+from .inputs import Checkpoint, Folder, InputPlace, MapperFile, Recogniser, require_different
 from .options import (
-    PATH,
+    HOW,
+    IMAGES,
     Names,
     Numbers,
     before_option,
@@ -24,6 +25,7 @@ from .options import (
     json_option,
     latent_option,
     neutral_option,
+    option,
     output_option,
     precision_option,
     seed_option,
@@ -31,9 +33,11 @@ from .options import (
     seeds_option,
     styles_option,
     target_option,
+    threads_option,
     truncation_option,
 )
-from .sources import starting_images
+from .sink import answer, note, sheet_counts
+from .sources import load_named_generator, starting_images
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
@@ -52,7 +56,7 @@ def mapper() -> None:
     styleatlas mapper train g.pkl --clip ViT-B-32.pt --neutral "a cat" --target "a lion" --batch 2
     """,
 )
-@click.argument("generator")
+@click.argument("generator", type=Checkpoint())
 @clip_option("A file, a folder or a name.", required=True)
 @neutral_option(required=True)
 @target_option(required=True)
@@ -61,30 +65,38 @@ def mapper() -> None:
     "The .safetensors file to write; a new one in the library folder if not given.",
     required=False,
 )
-@click.option("--steps", default=150, show_default=True, help="At most so many.")
-@click.option("--batch", default=8, show_default=True, help="Images a step.")
-@click.option("--learning-rate", default=2.0, show_default=True, help="At its highest.")
-@click.option(
+@option("--steps", default=150, show_default=True, group=HOW, help="At most so many.")
+@option("--batch", default=8, show_default=True, group=HOW, help="Images a step.")
+@option("--learning-rate", default=2.0, show_default=True, group=HOW, help="At its highest.")
+@option(
     "--groups",
     type=Names(),
+    group=HOW,
     default="coarse,medium,fine",
     show_default=True,
     help="The rows of w that move.",
 )
-@click.option("--l2", default=1.4, show_default=True, help="Weight of the mean of (w' - w)^2.")
-@click.option(
-    "--directional", default=0.5, show_default=True, help="Weight of the way CLIP sees it go."
+@option("--l2", default=1.4, show_default=True, group=HOW, help="Weight of the mean of (w' - w)^2.")
+@option(
+    "--directional",
+    default=0.5,
+    show_default=True,
+    group=HOW,
+    help="Weight of the way CLIP sees it go.",
 )
-@click.option(
+@option(
     "--identity",
+    type=Recogniser(),
+    group=HOW,
     default="off",
     show_default=True,
     metavar="I",
     help=f"What is to see the same person: off, clip, {NAMES}, or a face recogniser's file.",
 )
-@click.option(
+@option(
     "--latents",
-    type=PATH,
+    type=InputPlace(),
+    group=IMAGES,
     metavar="F",
     help="Train on a file of w or z (.npz, .npy, .pt), or a folder of them, instead of drawn ones.",
 )
@@ -92,6 +104,7 @@ def mapper() -> None:
 @seed_option("weights and latents")
 @class_option
 @device_option
+@threads_option
 @precision_option("generator and CLIP")
 @json_option
 def mapper_train(
@@ -120,24 +133,23 @@ def mapper_train(
     Without -o the mapper goes to the library folder, where `edit` finds it: the one that the
     environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
+    require_different(neutral, [target])
+    if output is not None and output.suffix != ".safetensors":
+        raise OutputError(f"{output}: a mapper's name must end in .safetensors")
+
     from ..engine.fallbacks.mapper import library_path, write_mapper
     from ..engine.jobs.images import Images
     from ..engine.models.identity import load_identity
-    from ..engine.models.load import load_encoder, load_generator, pick_device
+    from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
     from ..precompute.mapper_reports import TrainingReport, training_record, training_text
     from ..precompute.mapper_settings import TrainSettings
     from ..precompute.mapper_state import TrainingFile
     from ..precompute.mappers import Trainer, train
-    from ..store.output import require_writable
 
     settings = TrainSettings(**options)
-    if output is not None:
-        if output.suffix != ".safetensors":
-            raise OutputError(f"{output}: a mapper's name must end in .safetensors")
-        require_writable(output)
     precision = pick_precision(precision, pick_device(device))
-    model = load_generator(generator, device, precision)
+    model = load_named_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
     people = load_identity(identity, encoder, model.device)
     given = None
@@ -150,37 +162,36 @@ def mapper_train(
         output = library_path(model.identity, encoder.identity, neutral, target)
     place = TrainingFile(output, trainer.config, trainer.record)
     if place.kept is not None:
-        click.echo(f"resuming: {place.kept} of {settings.steps} steps are done", err=True)
+        note(f"resuming: {place.kept} of {settings.steps} steps are done")
     try:
         trained = train(trainer, place, TrainingReport(sys.stderr))
     except KeyboardInterrupt:
         if place.kept is not None:
             kept = f"{place.kept} of {settings.steps} steps are kept in {place.path}"
-            click.echo(f"\ninterrupted: {kept}: the same command resumes", err=True)
+            note(f"\ninterrupted: {kept}: the same command resumes")
         raise
     write_mapper(output, trained)
     place.remove()
     record = training_record(trained, str(place.log_path))
-    if as_json:
-        click.echo(json.dumps({"output": str(output), **record}, indent=2))
-    else:
-        click.echo(training_text(str(output), generator, record))
+    told = {"output": str(output), **record}
+    answer(told, training_text(str(output), generator, record), as_json)
 
 
 @mapper.command(
     "apply",
+    usage=seeds_given,
     epilog="""
     styleatlas mapper apply wink.safetensors --seed 1-8 --before -o winks.png
     styleatlas mapper apply elf.pt --generator ffhq.pkl --seed 3 --strength 0.5,1,1.5 -o elf.png
     """,
 )
-@click.argument("mapper", metavar="MAPPER")
+@click.argument("mapper", metavar="MAPPER", type=MapperFile())
 @generator_option(f"The mapper's generator; known for {NAMES}.")
 @seeds_option()
 @latent_option("w or z")
 @truncation_option()
 @class_option
-@click.option(
+@option(
     "--strength",
     "strengths",
     type=Numbers(),
@@ -193,11 +204,9 @@ def mapper_train(
 @output_option("PATH", "The PNG file to write.")
 @styles_option
 @device_option
+@threads_option
 @json_option
-@click.pass_context
 def mapper_apply(
-    ctx: click.Context,
-    /,
     mapper: str,
     generator: str | None,
     seeds: tuple[int, ...],
@@ -220,23 +229,22 @@ def mapper_apply(
     import torch
 
     from ..engine.fallbacks.mapper import (
-        locate_mapper,
         mapper_record,
         read_mapper,
         summarise_mapper,
     )
     from ..engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
     from ..engine.models.latents import require_styles_file, write_styles
-    from ..engine.models.load import load_generator
     from ..engine.pictures.sheet import require_png, require_sheet_size, save_png
+    from ..store.library import locate_mapper
 
-    seeds_given(ctx)
     require_png(output)
     if styles is not None:
         require_styles_file(styles)
     path = locate_mapper(mapper)
     about = summarise_mapper(path)
-    model = load_generator(generator or _trained_with(about.record.generator), device)
+    named = generator or _trained_with(about.record.generator)
+    model = load_named_generator(named, device)
     trained = read_mapper(path, model)
     images = starting_images(model, seeds, latent, truncation, label)
     side = max(layer.resolution for layer in model.layout)
@@ -247,14 +255,15 @@ def mapper_apply(
         known = images.file is None and len(columns) == 1
         edited = torch.cat([column.styles for column in columns])
         write_styles(styles, edited, model, images.origins if known else None)
-    if as_json:
-        told = {"mapper": {"file": str(path), **mapper_record(about)}}
-        made = {"images": applied_records(images.names, columns)}
-        click.echo(json.dumps({"output": str(output), **told, **made}, indent=2))
-        return
+    told = {"file": str(path), **mapper_record(about)}
+    made = applied_records(images.names, columns)
     texts = [f'"{text}"' for text in (about.record.neutral, about.record.target) if text]
-    counts = f"{len(images.names)} x {len(columns)} images"
-    click.echo(f"{output}: {counts}, {' -> '.join(texts) or path.name}")
+    counts = sheet_counts(len(images.names), len(columns))
+    answer(
+        {"output": str(output), "mapper": told, "images": made},
+        f"{output}: {counts}, {' -> '.join(texts) or path.name}",
+        as_json,
+    )
 
 
 def _trained_with(generator: ModelIdentity | None) -> str:
@@ -276,7 +285,7 @@ def _trained_with(generator: ModelIdentity | None) -> str:
     styleatlas mapper list downloads
     """,
 )
-@click.argument("folder", required=False, type=PATH)
+@click.argument("folder", required=False, type=Folder())
 @json_option
 def mapper_list(folder: Path | None, as_json: bool) -> None:
     """Which mappers lie in FOLDER, or in the library folder.
@@ -284,10 +293,11 @@ def mapper_list(folder: Path | None, as_json: bool) -> None:
     What each says of itself; files of other programs say little. The library is the folder that
     the environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
-    from ..engine.fallbacks.mapper import library_folder, list_mappers
+    from ..engine.fallbacks.mapper import list_mappers
     from ..engine.jobs.mapper import mappers_text
+    from ..store.library import library_folder
 
     place = library_folder() if folder is None else folder
     # Before the first training there is none of the user's own.
     records = list_mappers(place) if folder is not None or place.is_dir() else []
-    click.echo(json.dumps(records, indent=2) if as_json else mappers_text(str(place), records))
+    answer(records, mappers_text(str(place), records), as_json)

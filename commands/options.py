@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..store.registry import NAMES
+from .base import OTHER, Option
+from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt
 
 MAX_NUMBERS, MAX_SEEDS = 1000, 100_000
 
@@ -69,17 +70,30 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
-PATH = click.Path(path_type=Path)
+# The groups that options are shown in, where a command has many.
+PROMPTS, IMAGES, HOW, RESULTS = "Prompts", "Images", "How", "Results"
+MODELS = "Models and computing"
+
+_THREADS = "styleatlas.threads"
+
+
+def option(*names: str, group: str = OTHER, **attributes: Any) -> Decorator:
+    """`click.option` in a group of the help."""
+    return click.option(*names, cls=Option, group=group, **attributes)
+
 
 # models
 
-device_option = click.option(
-    "--device", metavar="D", help="cpu, cuda, cuda:1, mps; the best there is if not given."
+device_option = option(
+    "--device",
+    metavar="D",
+    group=MODELS,
+    help="cpu, cuda, cuda:1, mps; the best there is if not given.",
 )
 
 
 def generator_option(text: str = f"The atlas's generator; known for {NAMES}.") -> Decorator:
-    return click.option("--generator", metavar="G", help=text)
+    return option("--generator", type=Checkpoint(), metavar="G", group=MODELS, help=text)
 
 
 OF_ATLAS = f"The atlas's CLIP; known for {NAMES}."
@@ -87,12 +101,34 @@ BEYOND_THE_BANK = "The atlas's CLIP, for prompts not in its bank."
 
 
 def clip_option(text: str, required: bool = False) -> Decorator:
-    return click.option("--clip", required=required, metavar="CLIP", help=text)
+    return option("--clip", required=required, type=Clip(), metavar="CLIP", group=MODELS, help=text)
 
 
 def precision_option(of: str, *more: str) -> Decorator:
     text = f"Of {of}; bfloat16 on CUDA and float32 elsewhere if not given."
-    return click.option("--precision", type=click.Choice(["float32", "bfloat16", *more]), help=text)
+    kinds = click.Choice(["float32", "bfloat16", *more])
+    return option("--precision", type=kinds, group=MODELS, help=text)
+
+
+def _keep_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    ctx.meta[_THREADS] = value
+
+
+threads_option = option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    expose_value=False,
+    callback=_keep_threads,
+    group=MODELS,
+    help="Of the CPU; one for generators of up to 128 px and all for larger if not given.",
+)
+
+
+def threads_asked() -> int | None:
+    """What --threads says of the command that runs."""
+    asked: int | None = click.get_current_context().meta.get(_THREADS)
+    return asked
 
 
 # images
@@ -100,34 +136,44 @@ def precision_option(of: str, *more: str) -> Decorator:
 
 def seeds_option(default: str = "1") -> Decorator:
     """--seed, as `seeds`: those of the images."""
-    return click.option(
-        "--seed", "seeds", type=Seeds(), default=default, show_default=True, help="1-8 or 3,5."
+    return option(
+        "--seed",
+        "seeds",
+        type=Seeds(),
+        default=default,
+        show_default=True,
+        group=IMAGES,
+        help="1-8 or 3,5.",
     )
 
 
 def seed_option(of: str) -> Decorator:
     """--seed, as `seed`: that of all that a computation draws."""
-    return click.option("--seed", default=0, show_default=True, help=f"Of {of}.")
+    return option("--seed", default=0, show_default=True, group=IMAGES, help=f"Of {of}.")
 
 
 def latent_option(kinds: str) -> Decorator:
-    return click.option(
+    return option(
         "--latent",
-        type=PATH,
+        type=InputPlace(),
         metavar="F",
+        group=IMAGES,
         help=f"Start from a file of {kinds} (.npz, .npy, .pt), or a folder of them, instead.",
     )
 
 
 def truncation_option(of: str = "seeds") -> Decorator:
-    return click.option("--truncation", default=0.7, show_default=True, help=f"Psi of the {of}.")
+    return option(
+        "--truncation", default=0.7, show_default=True, group=IMAGES, help=f"Psi of the {of}."
+    )
 
 
-class_option = click.option(
+class_option = option(
     "--class",
     "label",
     type=int,
     metavar="N",
+    group=IMAGES,
     help="Class of a conditional generator; drawn at random if not given.",
 )
 
@@ -152,26 +198,32 @@ def seeds_given(ctx: click.Context) -> bool:
 # prompts
 
 
-def neutral_option(*name: str, required: bool = False, multiple: bool = False) -> Decorator:
-    return click.option(
+def neutral_option(
+    *name: str, required: bool = False, multiple: bool = False, more: str = ""
+) -> Decorator:
+    return option(
         "--neutral",
         *name,
+        type=Prompt(),
         required=required,
         multiple=multiple,
         metavar="TEXT",
-        help='Where from: "a face".',
+        group=PROMPTS,
+        help=f'Where from: "a face"{more}.',
     )
 
 
 def target_option(
     *name: str, required: bool = False, multiple: bool = False, more: str = ""
 ) -> Decorator:
-    return click.option(
+    return option(
         "--target",
         *name,
+        type=Prompt(),
         required=required,
         multiple=multiple,
         metavar="TEXT",
+        group=PROMPTS,
         help=f'Where to: "a sad face"{more}.',
     )
 
@@ -179,32 +231,64 @@ def target_option(
 # results
 
 
-def output_option(metavar: str, text: str, required: bool = True) -> Decorator:
-    return click.option("-o", "--output", required=required, metavar=metavar, type=PATH, help=text)
+def output_option(
+    metavar: str, text: str, required: bool = True, kind: Given | None = None
+) -> Decorator:
+    return option(
+        "-o",
+        "--output",
+        required=required,
+        metavar=metavar,
+        type=kind or OutputFile(),
+        group=RESULTS,
+        help=text,
+    )
 
 
-styles_option = click.option("--styles", type=PATH, metavar="F", help="Also save .npz here.")
-before_option = click.option(
-    "--before", is_flag=True, help="A first column of the images as they were."
+styles_option = option(
+    "--styles", type=OutputFile(), metavar="F", group=RESULTS, help="Also save .npz here."
 )
-seconds_option = click.option(
-    "--seconds", default=4.0, show_default=True, help="Of a film, there and back."
+before_option = option(
+    "--before", is_flag=True, group=RESULTS, help="A first column of the images as they were."
 )
-fps_option = click.option(
-    "--fps", default=20.0, show_default=True, help="Frames a second of a film."
+seconds_option = option(
+    "--seconds", default=4.0, show_default=True, group=RESULTS, help="Of a film, there and back."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+fps_option = option(
+    "--fps", default=20.0, show_default=True, group=RESULTS, help="Frames a second of a film."
+)
+
+
+def _one_form(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value and ctx.params.get("as_csv" if param.name == "as_json" else "as_json"):
+        raise click.UsageError("--json and --csv exclude each other; give one of them")
+    return value
+
+
+json_option = option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    group=RESULTS,
+    callback=_one_form,
+    help="Answer in JSON.",
+)
 
 
 def form_options(command: Callable[..., None]) -> Callable[..., None]:
     """--json and --csv; the command is told one `form`."""
 
     @json_option
-    @click.option("--csv", "as_csv", is_flag=True, help="Answer in CSV with a header.")
+    @option(
+        "--csv",
+        "as_csv",
+        is_flag=True,
+        group=RESULTS,
+        callback=_one_form,
+        help="Answer in CSV with a header.",
+    )
     @wraps(command)
     def formed(*arguments: Any, as_json: bool, as_csv: bool, **options: Any) -> None:
-        if as_json and as_csv:
-            raise click.UsageError("--json and --csv exclude each other; give one of them")
         command(*arguments, form="json" if as_json else "csv" if as_csv else "text", **options)
 
     return formed

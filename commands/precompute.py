@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,70 +9,134 @@ from typing import TYPE_CHECKING
 import click
 
 from .base import Command
+from .inputs import Checkpoint, Phrases
 from .options import (
+    HOW,
+    IMAGES,
+    MODELS,
+    PROMPTS,
+    RESULTS,
     class_option,
     clip_option,
     device_option,
+    is_given,
     json_option,
+    option,
     output_option,
     precision_option,
     seed_option,
+    threads_asked,
+    threads_option,
     truncation_option,
 )
+from .sink import answer, note
+from .sources import load_named_generator
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
     from ..precompute.methods import MethodName
 
 
+def usage(ctx: click.Context) -> None:
+    """What options say together, before any of them is looked at."""
+    if ctx.params["reference_compat"] and is_given(ctx, "method"):
+        raise click.UsageError("--reference-compat is a method of its own; leave out --method")
+
+
 @click.command(
     cls=Command,
+    usage=usage,
     epilog="""
     styleatlas precompute avatars --clip avatars -o my.h5 --images 16
     styleatlas precompute ffhq.pkl --clip ViT-B-32.pt -o ffhq.h5 --dry-run
     """,
 )
-@click.argument("generator")
+@click.argument("generator", type=Checkpoint())
 @clip_option("A file, a folder or a name; see above.", required=True)
 @output_option("ATLAS", "The atlas file to write.")
-@click.option("--images", default=100, show_default=True, help="Images a channel is measured on.")
-@click.option(
+@option(
+    "--images",
+    default=100,
+    show_default=True,
+    group=IMAGES,
+    help="Images a channel is measured on.",
+)
+@option(
     "--method",
     type=click.Choice(["screened", "sweep", "jacobian"]),
     default="screened",
     show_default=True,
-    help="How; see above.",
+    metavar="WAY",
+    group=HOW,
+    help="screened, sweep or jacobian; see above.",
 )
-@click.option(
+@option(
     "--probes",
     type=int,
+    group=HOW,
     metavar="K",
     help="Slopes along K directions of CLIP's space; 32 for screened, all for jacobian.",
 )
-@click.option(
+@option(
     "--reference-compat",
     is_flag=True,
+    group=HOW,
     help="The table of StyleCLIP's public builders, their faults included, instead.",
 )
-@click.option(
+@option(
     "--refit",
     type=int,
+    group=HOW,
     metavar="N",
     help="Refit the rows from N composite directions at 8 renders each; see above.",
 )
-@click.option("--strength", default=5.0, show_default=True, help="Step to each side, in sigma.")
+@option(
+    "--strength",
+    default=5.0,
+    show_default=True,
+    group=HOW,
+    help="Step to each side, in sigma.",
+)
 @truncation_option("images")
-@click.option("--samples", default=10_000, show_default=True, help="Latents behind the statistics.")
+@option(
+    "--samples",
+    default=10_000,
+    show_default=True,
+    group=IMAGES,
+    help="Latents behind the statistics.",
+)
 @seed_option("the latents")
 @class_option
-@click.option(
-    "--prompts", "prompts_file", metavar="FILE", help="Add its phrases, one a line, to the bank."
+@option(
+    "--prompts",
+    "prompts_file",
+    type=Phrases(),
+    metavar="FILE",
+    group=PROMPTS,
+    help="Add its phrases, one a line, to the bank.",
 )
 @device_option
 @precision_option("the models", "float16")
-@click.option("--workers", default=1, show_default=True, help="Processes, each with a device.")
-@click.option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:6379, local.")
-@click.option("--dry-run", is_flag=True, help="Tell what it would take, and draw nothing.")
+@option(
+    "--workers",
+    default=1,
+    show_default=True,
+    group=MODELS,
+    help="Processes, each with a device; those on the CPU share its cores.",
+)
+@threads_option
+@option(
+    "--ray",
+    metavar="ADDRESS",
+    group=MODELS,
+    help="Work on a Ray cluster: auto, HOST:6379, local.",
+)
+@option(
+    "--dry-run",
+    is_flag=True,
+    group=RESULTS,
+    help="Tell what it would take, and draw nothing.",
+)
 @json_option
 def precompute(
     generator: str,
@@ -114,7 +177,7 @@ def precompute(
     wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
     ViT-B-32/openai.
     """
-    from ..engine.models.load import load_encoder, load_generator, pick_device
+    from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
     from ..precompute.build import open_work
     from ..precompute.build import precompute as build
@@ -123,36 +186,31 @@ def precompute(
     from ..precompute.settings import PrecomputeSettings
     from ..precompute.worker import Sources
     from ..prompts.sets import prompt_set, read_phrases
-    from ..store.output import require_writable
 
     if reference_compat:
-        given = click.get_current_context().get_parameter_source("method")
-        if given is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError("--reference-compat is a method of its own; leave out --method")
         method = "reference"
     settings = PrecomputeSettings(
         images, method, probes, strength, truncation, samples, seed, label, refit
     )
-    require_writable(output)
     precision = pick_precision(precision, pick_device(device))
     phrases = read_phrases(prompts_file) if prompts_file else ()
-    model = load_generator(generator, device, precision)
+    model = load_named_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
     prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
     if dry_run:
         from ..precompute.estimate import estimate
 
         record = estimate(model, encoder, prompts, settings, workers)
-        click.echo(json.dumps(record, indent=2) if as_json else estimate_text(record))
+        answer(record, estimate_text(record), as_json)
         return
     with (
         open_work(output, model, encoder, prompts, settings) as work,
-        open_executor(workers, ray, device) as executor,
+        open_executor(workers, ray, device, threads_asked()) as executor,
     ):
         for complaint in work.complaints:
-            click.echo(complaint, err=True)
+            note(complaint)
         if work.done:
-            click.echo(f"resuming: {len(work.done)} of {work.total} blocks are done", err=True)
+            note(f"resuming: {len(work.done)} of {work.total} blocks are done")
         report = ProgressReport(sys.stderr, model.layout)
         sources = Sources(generator, clip, precision)
         try:
@@ -160,11 +218,8 @@ def precompute(
             drawn.write(output)
         except KeyboardInterrupt:
             if work.done:
-                click.echo(f"\ninterrupted: {work.kept}", err=True)
+                note(f"\ninterrupted: {work.kept}")
             raise
         work.finish()
     record = summary(drawn)
-    if as_json:
-        click.echo(json.dumps({"output": str(output), **record}, indent=2))
-    else:
-        click.echo(summary_text(str(output), record))
+    answer({"output": str(output), **record}, summary_text(str(output), record), as_json)

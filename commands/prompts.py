@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,9 @@ import click
 from ..store.errors import OutputError
 from ..store.registry import BUNDLES
 from .base import Group
+from .inputs import AtlasFile, Phrases
 from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
+from .sink import answer
 from .sources import encoder_loader, open_atlas
 
 
@@ -28,8 +29,8 @@ def prompts() -> None:
     styleatlas prompts add avatars more.txt -o my.h5
     """,
 )
-@click.argument("atlas")
-@click.argument("file")
+@click.argument("atlas", type=AtlasFile())
+@click.argument("file", type=Phrases())
 @clip_option(OF_ATLAS)
 @output_option("OUT", "The atlas file to write; ATLAS itself if not given.", required=False)
 @device_option
@@ -66,10 +67,6 @@ def prompts_add(
     if added or output is not None:
         replace(opened, prompts=bank).write(target)
     skipped = len(phrases) - len(added)
-    if as_json:
-        answer = {"added": len(added), "skipped": skipped, "prompts": len(bank)}
-        click.echo(json.dumps({"output": str(target), **answer}, indent=2))
-    else:
-        click.echo(
-            f"{target}: {len(added)} prompts added, {skipped} skipped as known; {len(bank)} in all"
-        )
+    told = {"added": len(added), "skipped": skipped, "prompts": len(bank)}
+    text = f"{target}: {len(added)} prompts added, {skipped} skipped as known; {len(bank)} in all"
+    answer({"output": str(target), **told}, text, as_json)

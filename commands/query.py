@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from .base import Group
+from .inputs import AtlasFile, require_different
 from .options import (
     BEYOND_THE_BANK,
     Decorator,
@@ -15,7 +16,7 @@ from .options import (
     neutral_option,
     target_option,
 )
-from .sink import Form, answer
+from .sink import Form, answer_records, note, say
 from .sources import open_atlas, open_texts
 
 
@@ -45,7 +46,7 @@ def top_option(text: str = "How many.") -> Decorator:
     styleatlas query channels avatars --neutral "a face" --target "a face with a beard" --top 5
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @prompt_options
 @top_option()
 @form_options
@@ -58,8 +59,9 @@ def query_channels(
     the images are in it, strength how far the channel moves CLIP's embedding; expected is how far
     it is expected to move along the text direction for each sigma of the channel.
     """
+    require_different(neutral, [target])
     opened, texts = open_texts(atlas, clip)
-    answer(opened.query_channels(texts.direction(neutral, target), top=top), form)
+    answer_records(opened.query_channels(texts.direction(neutral, target), top=top), form)
 
 
 @query.command(
@@ -69,7 +71,7 @@ def query_channels(
     styleatlas query prompts avatars b16.conv1 --top 5
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @click.argument("channel", metavar="CHANNEL|LAYER")
 @top_option("How many, to either side.")
 @form_options
@@ -88,8 +90,8 @@ def query_prompts(atlas: str, channel: str, top: int, form: Form) -> None:
     opened = open_atlas(atlas)
     records = opened.query_prompts(channel, top)
     if records and records[0].get("consistency") == 0:
-        click.echo(f"{channel}: is dead: it never moved CLIP's embedding", err=True)
-    answer(records, form)
+        note(f"{channel}: is dead: it never moved CLIP's embedding")
+    answer_records(records, form)
 
 
 @query.command(
@@ -98,7 +100,7 @@ def query_prompts(atlas: str, channel: str, top: int, form: Form) -> None:
     styleatlas query similar avatars --neutral "a face" --target "a face with glasses" --top 5
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @prompt_options
 @top_option()
 @form_options
@@ -111,9 +113,10 @@ def query_similar(
     and of the edits' steps in style space, each channel counted by its strength. A phrase low in
     the first and high in the second means something else and yet edits alike.
     """
+    require_different(neutral, [target])
     opened, texts = open_texts(atlas, clip)
     text = texts.direction(neutral, target)
-    answer(opened.query_similar(texts.embed(neutral), text, top), form)
+    answer_records(opened.query_similar(texts.embed(neutral), text, top), form)
 
 
 @query.command(
@@ -122,7 +125,7 @@ def query_similar(
     styleatlas query entangled avatars --neutral "a face" --target "a bald face" --top 5
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @prompt_options
 @top_option("How many to either side.")
 @form_options
@@ -137,10 +140,11 @@ def query_entangled(
     """
     from ..engine.steering.direction import find_direction
 
+    require_different(neutral, [target])
     opened, texts = open_texts(atlas, clip)
     text = texts.direction(neutral, target)
     found = find_direction(opened, text, neutral=neutral, target=target)
-    answer(opened.query_entangled(found.delta(1.0), text, top), form)
+    answer_records(opened.query_entangled(found.delta(1.0), text, top), form)
 
 
 @query.command(
@@ -149,8 +153,8 @@ def query_entangled(
     styleatlas query compare avatars my.h5
     """,
 )
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", type=AtlasFile())
+@click.argument("b", metavar="B", type=AtlasFile())
 @form_options
 def query_compare(a: str, b: str, form: Form) -> None:
     """How alike two atlases of one generator are.
@@ -165,5 +169,5 @@ def query_compare(a: str, b: str, form: Form) -> None:
     one, other = open_atlas(a), open_atlas(b)
     records = one.compare(other)
     if form == "text":
-        click.echo(f"A  {origin(one)}\nB  {origin(other)}\n")
-    answer(records, form)
+        say(f"A  {origin(one)}\nB  {origin(other)}\n")
+    answer_records(records, form)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from ..store.registry import NAMES, bundle_of
 from .base import Command
+from .inputs import AtlasFile, require_different
 from .options import (
     BEYOND_THE_BANK,
     Numbers,
@@ -21,19 +21,35 @@ from .options import (
     output_option,
     seeds_option,
     target_option,
+    threads_option,
     truncation_option,
 )
+from .sink import answer, say
 from .sources import encoder_loader, open_atlas, open_generator
+
+
+def sheet_usage(ctx: click.Context) -> None:
+    """Channels, or what finds them."""
+    channels, asked = ctx.params["channels"], [ctx.params[x] for x in ("top", "neutral", "target")]
+    if bool(channels) == (None not in asked) or (channels and asked != [None, None, None]):
+        raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
+
+
+def report_usage(ctx: click.Context) -> None:
+    """Prompts in pairs."""
+    if len(ctx.params["neutrals"]) != len(ctx.params["targets"]):
+        raise click.UsageError("give --neutral and --target equally often; they make up pairs")
 
 
 @click.command(
     cls=Command,
+    usage=sheet_usage,
     epilog="""
     styleatlas sheet avatars b16.conv1:20 b32.torgb:45 --seed 1-4 -o sheet.png
     styleatlas sheet avatars --top 5 --neutral "a face" --target "a face with a beard" -o beard.png
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
 @click.option("--top", type=int, metavar="K", help="The K channels that the prompts move most.")
 @neutral_option()
@@ -52,6 +68,7 @@ from .sources import encoder_loader, open_atlas, open_generator
 @class_option
 @output_option("PATH", "The PNG file to write.")
 @device_option
+@threads_option
 @json_option
 def sheet(
     atlas: str,
@@ -75,14 +92,14 @@ def sheet(
     layer:number; instead of channels, --top K with a pair of prompts shows those the pair moves
     most. Large images are scaled down as the sheet grows.
     """
+    if target is not None:
+        require_different(neutral, [target])
+
     from ..engine.models.sampling import styles_from_seeds
     from ..engine.pages.channel_sheet import draw_sheet, require_sheet, sheet_records
     from ..engine.pictures.sheet import require_png, save_png
     from ..engine.steering.texts import TextEmbedder
 
-    asked = (top, neutral, target)
-    if bool(channels) == (None not in asked) or (channels and asked != (None, None, None)):
-        raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
     require_png(output)
     opened = open_atlas(atlas)
     scores = None
@@ -99,22 +116,20 @@ def sheet(
     styles = styles_from_seeds(model, seeds, truncation, label)
     records = sheet_records(opened, flats, scores)
     save_png(draw_sheet(model, opened, styles, seeds, records, steps), output)
-    if as_json:
-        answer = {"output": str(output), "seeds": seeds, "steps": steps, "channels": records}
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        counts = f"{len(flats)} x {len(seeds)} x {len(steps)}"
-        click.echo(f"{output}: {counts} images (channels, seeds, steps)")
+    told = {"output": str(output), "seeds": seeds, "steps": steps, "channels": records}
+    counts = f"{len(flats)} x {len(seeds)} x {len(steps)}"
+    answer(told, f"{output}: {counts} images (channels, seeds, steps)", as_json)
 
 
 @click.command(
     cls=Command,
+    usage=report_usage,
     epilog="""
     styleatlas report avatars -o report.html
     styleatlas report avatars -o report.html --neutral "a face" --target "a bald face"
     """,
 )
-@click.argument("atlas")
+@click.argument("atlas", type=AtlasFile())
 @output_option("PATH", "The HTML file to write.")
 @neutral_option("neutrals", multiple=True)
 @target_option("targets", multiple=True)
@@ -122,6 +137,7 @@ def sheet(
 @generator_option(f"The atlas's generator, for pictures; known for {NAMES}.")
 @class_option
 @device_option
+@threads_option
 def report(
     atlas: str,
     output: Path,
@@ -138,11 +154,12 @@ def report(
     which phrases, and, where the generator is at hand, what channels do in pictures. --neutral and
     --target, given together and as often as wanted, add what each layer answers to that pair.
     """
+    for one, other in zip(neutrals, targets, strict=True):
+        require_different(one, [other])
+
     from ..engine.pages.atlas_report import PromptPair, report_html, require_html, write_report
     from ..engine.steering.texts import TextEmbedder
 
-    if len(neutrals) != len(targets):
-        raise click.UsageError("give --neutral and --target equally often; they make up pairs")
     require_html(output)
     opened = open_atlas(atlas)
     texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
@@ -155,6 +172,4 @@ def report(
         figures = report_figures(open_generator(opened, generator, device), opened, label)
     page = report_html(opened, pairs, figures)
     write_report(page, output)
-    click.echo(
-        f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures"
-    )
+    say(f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures")

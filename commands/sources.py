@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import threads_asked
+
 if TYPE_CHECKING:
     from ..engine.jobs.images import Images
+    from ..engine.models.precision import Precision
     from ..engine.models.protocols import Generator, JointEncoder
     from ..engine.steering.texts import TextEmbedder
     from ..store.atlas import Atlas
@@ -44,7 +47,25 @@ def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> G
     """The generator named, or else the one whose name the atlas knows."""
     from ..engine.models.load import generator_of
 
-    return generator_of(atlas, generator, device)
+    return _threaded(generator_of(atlas, generator, device))
+
+
+def load_named_generator(
+    generator: str, device: str | None, precision: Precision = "float32"
+) -> Generator:
+    """The generator named."""
+    from ..engine.models.load import load_generator
+
+    return _threaded(load_generator(generator, device, precision))
+
+
+def _threaded(model: Generator) -> Generator:
+    """The same; what it computes from here on takes as many threads as --threads says, or as suit
+    its size."""
+    from ..engine.models.threads import use_threads
+
+    use_threads(threads_asked(), model.layout.resolution)
+    return model
 
 
 def starting_images(

@@ -38,7 +38,9 @@ T = TypeVar("T")
 _claimed: str | None = None
 
 
-def open_executor(workers: int, ray: str | None, device: str | None) -> Executor:
+def open_executor(
+    workers: int, ray: str | None, device: str | None, threads: int | None = None
+) -> Executor:
     """The place where blocks are drawn, a context manager.
 
     Left by an exception, it cancels what has not begun; left otherwise, it waits for everything.
@@ -46,6 +48,7 @@ def open_executor(workers: int, ray: str | None, device: str | None) -> Executor
     Args:
         workers: 1 stays in this process; 2 to 1024 (61 on Windows) are processes on this machine,
             each of which claims one device: `worker_device()`.
+        threads: that each of those computes on, on the CPU; by default they share its cores evenly.
         ray: the address of a cluster as Ray takes it: `auto`, `host:6379`, `ray://host:10001`, or
             `local` to start one here.
         device: of the workers; None or `cuda`: all CUDA devices in turn, or the CPU without CUDA.
@@ -62,7 +65,7 @@ def open_executor(workers: int, ray: str | None, device: str | None) -> Executor
                 f"workers {workers} and ray {ray}: a cluster has its own workers; give one of them"
             )
         return RayExecutor(ray)
-    return InThisProcess() if workers == 1 else LocalProcesses(workers, device)
+    return InThisProcess() if workers == 1 else LocalProcesses(workers, device, threads)
 
 
 def result(future: Future[T]) -> T:
@@ -131,12 +134,13 @@ class _LeftAtOnce(Executor):
 
 
 class LocalProcesses(_LeftAtOnce, ProcessPoolExecutor):
-    """Processes on this machine, one device each; on the CPU they share its cores evenly."""
+    """Processes on this machine, one device each; on the CPU they share its cores evenly, unless
+    the threads of each are given."""
 
-    def __init__(self, workers: int, device: str | None) -> None:
+    def __init__(self, workers: int, device: str | None, threads: int | None = None) -> None:
         # Forked processes cannot use CUDA.
         context = multiprocessing.get_context("spawn")
-        devices, cores = _devices(device), max(1, _cores() // workers)
+        devices, cores = _devices(device), threads or max(1, _cores() // workers)
         unclaimed = context.SimpleQueue()
         for number in range(workers):
             unclaimed.put(devices[number % len(devices)])

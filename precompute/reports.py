@@ -100,7 +100,10 @@ def summary(atlas: Atlas) -> Record:
         "channels": len(atlas.channels),
         "images": images,
         "live": int(live.sum()),
-        "more_consistent_than_chance": int((atlas.consistency > chance).sum()),
+        # One image or two say nothing of that: no consistency is beyond their chance.
+        "more_consistent_than_chance": (
+            int((atlas.consistency > chance).sum()) if chance < 1 else None
+        ),
         "median_consistency": round(float(np.median(atlas.consistency)), 3),
         "strongest_layers": [name for _, name in sorted(layers, reverse=True)[:3]],
         "strongest_channel": atlas.layout.label(int(atlas.channels[strongest])),
@@ -112,12 +115,17 @@ def summary(atlas: Atlas) -> Record:
 
 def summary_text(name: str, record: Record) -> str:
     """The summary of the atlas written to `name`, and what to try next, for people."""
+    alike = record["more_consistent_than_chance"]
+    consistency = (
+        "; how alike they do in all images takes 3 images to tell"
+        if alike is None
+        else f", {alike} of them more alike in all images than chance (median consistency "
+        f"{record['median_consistency']})"
+    )
+    images = f"{record['images']} image{'s' * (record['images'] > 1)}"
     lines = [
-        f"{name}: {record['channels']} channels over {record['images']} images, "
-        f"{record['prompts']} prompts",
-        f"  {record['live']} channels move CLIP's embedding, "
-        f"{record['more_consistent_than_chance']} of them more alike in all images than chance "
-        f"(median consistency {record['median_consistency']})",
+        f"{name}: {record['channels']} channels over {images}, {record['prompts']} prompts",
+        f"  {record['live']} channels move CLIP's embedding{consistency}",
         f"  strongest layers: {', '.join(record['strongest_layers']) or 'none'}",
     ]
     if "audit" in record:

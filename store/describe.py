@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .atlas_data import AtlasData
-from .records import Record, decimal
+from .records import Record, decimal, text_table
 
 
 def atlas_record(atlas: AtlasData) -> Record:
@@ -28,6 +28,7 @@ def atlas_record(atlas: AtlasData) -> Record:
         )
     models = {"generator": origin.generator, "clip": origin.clip}
     return {
+        "kind": "atlas",
         **{k: {"name": m.name, "sha256": m.sha256, **m.sizes} for k, m in models.items()},
         "settings": dict(origin.settings),
         "created": atlas.created,
@@ -39,6 +40,34 @@ def atlas_record(atlas: AtlasData) -> Record:
         "width": atlas.prompts.width,
         "layers": layers,
     }
+
+
+def record_text(record: Record) -> str:
+    """A record for people: a line a value, those of a mapping indented below its name, and lists of
+    records as tables behind all else."""
+    lines, tables = [], []
+    for key, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            tables.append(text_table(value))
+        elif isinstance(value, dict):
+            name = f"{value['name']}" if "name" in value else ""
+            lines.append(_line(key, name))
+            lines += [_line(f"  {inner}", v) for inner, v in value.items() if inner != "name"]
+        else:
+            lines.append(_line(key, value))
+    return "\n\n".join(["\n".join(lines), *tables])
+
+
+def _line(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, list | tuple):
+        text = "; ".join(map(str, value))
+    elif isinstance(value, dict):
+        text = ", ".join(f"{name} {inner}" for name, inner in value.items())
+    else:
+        text = "-" if value is None else str(value)
+    return f"{key:<18}{text}".rstrip()
 
 
 def origin(atlas: AtlasData) -> str:

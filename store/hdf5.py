@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .errors import AtlasCorruptError, AtlasError, AtlasFormatError, StyleAtlasError
 from .output import replacing
+from .paths import require_file
 from .schema import (
     FIELDS,
     FORMAT,
@@ -50,6 +51,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[Reader]:
     The errors name ``path`` first and then the place inside the file.
     """
     name = os.fspath(path)
+    require_atlas_file(name)
     try:
         with _open(name) as file:
             yield Reader(file, os.path.getsize(name))
@@ -58,17 +60,17 @@ def reading(path: str | os.PathLike[str]) -> Iterator[Reader]:
         raise kind(f"{name}: {error}") from error
 
 
+def require_atlas_file(path: str | os.PathLike[str]) -> None:
+    """Raise AtlasFormatError unless there is a file that may be an atlas."""
+    mend = "check the path, or draw it: `styleatlas precompute`"
+    require_file(path, AtlasFormatError, mend)
+    if not h5py.is_hdf5(os.fspath(path)):
+        raise AtlasFormatError(
+            f"{path}: is not an HDF5 file, so it is not an atlas; check the path"
+        )
+
+
 def _open(name: str) -> h5py.File:
-    if os.path.isdir(name):
-        raise AtlasFormatError("is a directory; name the atlas file in it")
-    if not os.path.exists(name):
-        raise AtlasFormatError("no such file; check the path, or draw it: `styleatlas precompute`")
-    if not os.path.isfile(name):  # opening a pipe would wait for ever
-        raise AtlasFormatError("is not a regular file; copy the atlas to a file first")
-    if not os.access(name, os.R_OK):
-        raise AtlasFormatError("may not be read; check its permissions")
-    if not h5py.is_hdf5(name):
-        raise AtlasFormatError("is not an HDF5 file, so it is not an atlas; check the path")
     with _translated("file"):
         return h5py.File(name, "r", locking="best-effort")
 

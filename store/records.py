@@ -8,10 +8,23 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 Record = dict[str, Any]
+
+# C0 and C1 but for tab and line feed, line separators, marks that turn text around, surrogates.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    """Text that a terminal shows as it is: control characters are written as Python writes them.
+    Without `lines` it is one line, too."""
+    shown = _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+    return shown if lines else shown.strip("\n").replace("\n", "\\n")
 
 
 def rounded(value: Any) -> float:

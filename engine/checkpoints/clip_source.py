@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import CheckpointError, OptionError
+from ...store.paths import HUB, require_clip
 from ...store.registry import NAMES
 from .clip_file import ClipWeights, openai_config, read_clip_weights
 
@@ -31,8 +32,6 @@ WEIGHTS_NAMES = (
     "open_clip_model.pt",
 )
 VOCABULARY_NAME = "bpe.txt.gz"
-HUB = "hf-hub:"
-SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,7 @@ def find_clip(source: str, name: str) -> ClipSource:
     model, equals, file = source.partition("=")
     if equals:
         return _in_architecture(source, model, Path(file))
-    if path.is_absolute() or source.startswith(".") or path.suffix in SUFFIXES:
-        raise CheckpointError(
-            f"{path}: no such file or folder; check the path, or name {NAMES} or one of "
-            "open_clip's MODEL/TAG"
-        )
+    require_clip(source)
     return _published(source)
 
 

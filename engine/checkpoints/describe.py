@@ -48,6 +48,7 @@ def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, 
         architecture = "config R" if radial else "config T"
     layers = config.styled_layers()
     return {
+        "kind": "generator",
         "path": str(path),
         "dialect": checkpoint.dialect,
         "family": checkpoint.family,

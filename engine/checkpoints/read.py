@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...store.errors import CheckpointError
-from ...store.registry import NAMES
+from ...store.paths import require_checkpoint
 from ..inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
 from ..inert.objects import InertObject
 from ..inert.stream import MAGIC
@@ -65,13 +65,8 @@ def read_checkpoint(path: Path) -> GeneratorCheckpoint:
 
 
 def _head(path: Path) -> bytes:
+    require_checkpoint(path)
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path}: is a directory; name the file in it")
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
-        if not path.is_file():
-            raise CheckpointError(f"{path}: is no regular file; name a checkpoint")
         with path.open("rb") as file:
             head = file.read(HEAD)
     except (OSError, ValueError) as error:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
 from torch import Tensor
 
 from ...store.bank import normalise_prompt
 from ...store.errors import CheckpointError, OptionError, OutputError
 from ...store.fingerprint import ModelIdentity
+from ...store.library import LIBRARY, OWN_SUFFIX, library_folder
 from ..checkpoints.mapper_checkpoint import MapperCheckpoint, MapperRecord
 from ..checkpoints.mapper_file import (
     MapperSummary,
@@ -33,20 +33,15 @@ __all__ = [
     "MapperRecord",
     "MapperSummary",
     "find_mapper",
-    "library_folder",
     "library_path",
     "list_mappers",
-    "locate_mapper",
     "mapper_record",
     "read_mapper",
     "summarise_mapper",
     "write_mapper",
 ]
 
-OWN_SUFFIX = ".safetensors"
 SUFFIXES = (OWN_SUFFIX, ".pt", ".pth")
-LIBRARY = "STYLEATLAS_MAPPERS"
-"""The variable of the environment that names another library folder than the user's own."""
 
 _LONGEST_NAME = 60
 
@@ -120,13 +115,6 @@ def write_mapper(path: str | os.PathLike[str], mapper: Mapper) -> None:
     )
 
 
-def library_folder() -> Path:
-    """The folder of mappers that are found by their prompts: where the variable of the environment
-    STYLEATLAS_MAPPERS says, or else in the user's own data folder. It may not exist yet."""
-    named = os.environ.get(LIBRARY)
-    return Path(named) if named else Path(user_data_path("styleatlas"), "mappers")
-
-
 def library_path(generator: ModelIdentity, clip: ModelIdentity, neutral: str, target: str) -> Path:
     """Where in the library a mapper for these prompts and models is kept: named after the target
     and the generator, and after a hash of all four, so that no other mapper has the name.
@@ -150,26 +138,6 @@ def library_path(generator: ModelIdentity, clip: ModelIdentity, neutral: str, ta
     digest = hashlib.sha256(whole.encode()).hexdigest()
     words = re.sub(r"\W+", "-", f"{target}-{generator.name}".lower()).strip("-")
     return folder / f"{words[:_LONGEST_NAME]}-{digest[:8]}{OWN_SUFFIX}"
-
-
-def locate_mapper(source: str | os.PathLike[str]) -> Path:
-    """A mapper's file by its path, or by its name in the library, with or without .safetensors.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    path = Path(source)
-    candidates = [path]
-    if path.name == os.fspath(source):
-        inside = library_folder() / path.name
-        candidates += [inside, inside.with_name(f"{inside.name}{OWN_SUFFIX}")]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(
-        f"{path}: no such file, and no mapper of that name in {library_folder()}; "
-        "`styleatlas mapper list` tells those there"
-    )
 
 
 def list_mappers(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -18,14 +18,15 @@ class Start:
 
     Args:
         styles: of the images as they are, (n, C).
-        target, neutral: unit embeddings of each row's prompts, (n, D).
+        target, neutral: unit embeddings of each row's prompts, (n, D); neutral is None where there
+            is the target alone, as in StyleCLIP.
         w: of the same images (n, num_ws, w_dim), for optimisation in w and w+.
         warm: styles (n, C) to begin at, such as a direction's result; `styles` if not given.
     """
 
     styles: Tensor
     target: Tensor
-    neutral: Tensor
+    neutral: Tensor | None
     w: Tensor | None = None
     warm: Tensor | None = None
 

@@ -26,7 +26,8 @@ from .moves import Moves, Start
 from .optimise_settings import OptimiseSettings
 
 LOSSES = ("loss", "clip", "directional", "l2", "identity", "probability")
-"""What is told of every step; the last is CLIP's probability of the target, and no loss."""
+"""What is told of every step; the last is CLIP's probability of the target against the neutral
+prompt, NaN where there is none, and no loss."""
 
 _GAIN = 2e-3  # of the loss: patience is for steps that gain less, all together
 _GRADIENTS = 4  # a gradient holds about as much as this many renders
@@ -57,7 +58,8 @@ class Optimised:
 
 State = dict[str, Tensor]
 OnProgress = Callable[[int, Mapping[str, float]], None]
-"""Told how many steps of rows were done or have become needless, and the mean of LOSSES."""
+"""Told how many steps of rows were done or have become needless, and the means of LOSSES that are
+numbers."""
 
 
 class Optimisation:
@@ -69,8 +71,8 @@ class Optimisation:
         frames: how many steps of the way to keep for a film, at most.
 
     Raises:
-        OptionError: rows that do not fit each other, w that is missing, or weights that the network
-            for identity cannot serve.
+        OptionError: rows that do not fit each other, w that is missing, weights that the network
+            for identity cannot serve, or a directional loss without a neutral prompt.
         LayoutError: a layer to freeze that the generator does not have.
     """
 
@@ -88,11 +90,14 @@ class Optimisation:
         self._settings = settings
         self._moves = Moves(generator, start, sigma, settings)
         # Out of inference mode, whose tensors no gradient can be taken through.
-        self._target, self._neutral = (
-            x.to(generator.device).float().clone() for x in (start.target, start.neutral)
-        )
+        self._target = start.target.to(generator.device).float().clone()
+        self._neutral: Tensor | None = None
+        if start.neutral is not None:
+            self._neutral = start.neutral.to(generator.device).float().clone()
+        elif settings.directional:
+            raise OptionError("directional: leads from a neutral prompt; give one, or weigh it 0")
         n = len(start.styles)
-        if {len(self._target), len(self._neutral)} != {n}:
+        if len(self._target) != n or (self._neutral is not None and len(self._neutral) != n):
             raise OptionError(f"prompts: are not one pair for each of {n} rows")
         self._rows = max(1, batch_size(generator) // _GRADIENTS)
         self._kept = _kept_steps(settings.steps, frames)
@@ -198,8 +203,8 @@ class Optimisation:
                 state[name][rows] = adam.state[step][name].cpu()
             state["steps"][rows] = number + 1
             curves = state["curves"][going, number]
-            means = dict(zip(LOSSES, curves.nanmean(0).tolist(), strict=True))
-            report(self.done, means)
+            means = zip(LOSSES, curves.nanmean(0).tolist(), strict=True)
+            report(self.done, {name: mean for name, mean in means if not math.isnan(mean)})
             save(self._state)
         running = state["stopped"][rows] == RUNNING
         state["stopped"][rows[running]] = STEPS
@@ -213,10 +218,15 @@ class Optimisation:
             random = torch.Generator().manual_seed(_mixed(settings.seed, number))
             views = torch.cat([images, random_crops(images, settings.crops, random)])
         embeddings = self._encoder.images(views).unflatten(0, (-1, len(rows)))  # (views, r, D)
-        target, neutral = (x[rows.to(x.device)] for x in (self._target, self._neutral))
-        text = torch.nn.functional.normalize(target - neutral, dim=1)
+        target = self._target[rows.to(self._target.device)]
         clip = clip_loss(embeddings, target).mean(0)
-        directional = directional_loss(embeddings, before["clip"], text).mean(0)
+        directional, probability = torch.zeros_like(clip), torch.full_like(clip, math.nan)
+        if self._neutral is not None:
+            difference = target - self._neutral[rows.to(self._neutral.device)]
+            text = torch.nn.functional.normalize(difference, dim=1)
+            directional = directional_loss(embeddings, before["clip"], text).mean(0)
+            scale = self._encoder.logit_scale
+            probability = target_probability(embeddings[0], difference, scale)
         l2 = l2_loss(step)
         same = torch.zeros_like(clip)
         if self._identity is not None:
@@ -227,7 +237,6 @@ class Optimisation:
             + settings.l2_weight * l2
             + settings.identity * same
         )
-        probability = target_probability(embeddings[0], target - neutral, self._encoder.logit_scale)
         return torch.stack([loss, clip, directional, l2, same, probability])
 
     @torch.no_grad()

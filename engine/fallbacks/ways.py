@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
+from ...store.library import library_folder
 from ...store.records import counted, duration
 from ..models.identity import Identity
 from ..models.protocols import Generator
 from ..models.subject import Subject
 from ..steering.edits import Edit
 from ..steering.texts import TextEmbedder
-from .mapper import find_mapper, library_folder, read_mapper
+from .mapper import find_mapper, read_mapper
 from .moves import Start
 from .optimise import OnProgress, Optimisation
 from .optimise_settings import OptimiseSettings

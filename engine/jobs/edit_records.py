@@ -76,6 +76,16 @@ def edit_record(
     }
 
 
+def strongest(record: Record, top: int = 20) -> Record:
+    """The same record with no more than `top` channels of each edit, those of the highest scores;
+    `channels_moved` says how many there are."""
+    edits = []
+    for edit in record["edits"]:
+        ranked = sorted(edit["channels"], key=lambda channel: -abs(channel["score"]))
+        edits.append({**edit, "channels_moved": len(ranked), "channels": ranked[:top]})
+    return {**record, "edits": edits}
+
+
 def edit_summary(record: Record) -> list[str]:
     """What an edit did, in lines for people."""
     lines = []

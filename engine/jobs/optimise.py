@@ -40,12 +40,13 @@ class OptimiseJob:
     """What to make, and where.
 
     Args:
-        neutral, targets: the prompts; every image is optimised for each of the targets.
+        neutral, targets: the prompts; every image is optimised for each of the targets. Without a
+            neutral one it goes towards the target alone, as in StyleCLIP.
         output: a PNG for a sheet, or a film's name.
         seconds, fps: of a film, there and back.
     """
 
-    neutral: str
+    neutral: str | None
     targets: tuple[str, ...]
     settings: OptimiseSettings
     output: Path
@@ -152,7 +153,8 @@ def optimise(
         if place.path.exists():
             tell(f"\ninterrupted: {place.path} keeps the state: the same command resumes")
         raise
-    record = _record(images, job, made, warm, _seen(generator, encoder, images, start, made))
+    seen = _seen(generator, encoder, images, start, made)
+    record = _record(images, job, made, warm, seen, identity)
     _write(generator, images, job, made)
     place.remove()
     return record, made.styles
@@ -168,15 +170,16 @@ def _start(
 ) -> tuple[Start, list[bool]]:
     """The rows, target after target, and which targets begin at a direction's result."""
     count = len(images.names)
+    prompts = [*([] if job.neutral is None else [job.neutral]), *job.targets]
     if editor is None:
-        embedded = embed_prompts_of(encoder, [job.neutral, *job.targets])
+        embedded = embed_prompts_of(encoder, prompts)
     else:
-        texts = [editor.texts.embed(text) for text in (job.neutral, *job.targets)]
+        texts = [editor.texts.embed(text) for text in prompts]
         embedded = torch.stack([torch.from_numpy(text) for text in texts])
     begun, warm = [], []
     for target in job.targets:
         styles = images.styles
-        if editor is not None:
+        if editor is not None and job.neutral is not None:
             try:
                 styles = editor.edit(
                     images.styles, neutral=job.neutral, target=target, method="direction"
@@ -188,8 +191,8 @@ def _start(
     repeated = len(job.targets)
     start = Start(
         images.styles.repeat(repeated, 1),
-        embedded[1:].repeat_interleave(count, 0),
-        embedded[:1].expand(repeated * count, -1),
+        embedded[-repeated:].repeat_interleave(count, 0),
+        None if job.neutral is None else embedded[:1].expand(repeated * count, -1),
         None if images.w is None else images.w.repeat(repeated, 1, 1),
         torch.cat(begun),
     )
@@ -207,16 +210,19 @@ def _sigma(generator: Generator, editor: Editor | None) -> Tensor:
 def _seen(
     generator: Generator, encoder: JointEncoder, images: Images, start: Start, made: Optimised
 ) -> tuple[list[float], list[float]]:
-    """CLIP's probability of each row's target against the neutral prompt, before and after."""
+    """CLIP's probability of each row's target against the neutral prompt, before and after; its
+    cosine with the target where there is no neutral one."""
     before = torch.cat([encoder.images(x) for x in render_batches(generator, images.styles)])
     after = torch.cat([encoder.images(x) for x in render_batches(generator, made.styles)])
-    difference = (start.target - start.neutral).to(after)
     repeated = before.repeat(len(after) // len(before), 1)
-    chances = [
-        target_probability(seen, difference, encoder.logit_scale).tolist()
-        for seen in (repeated, after)
-    ]
-    return chances[0], chances[1]
+    if start.neutral is None:
+        told = [(seen * start.target.to(after)).sum(1) for seen in (repeated, after)]
+    else:
+        difference = (start.target - start.neutral).to(after)
+        told = [
+            target_probability(seen, difference, encoder.logit_scale) for seen in (repeated, after)
+        ]
+    return told[0].tolist(), told[1].tolist()
 
 
 def _record(
@@ -225,9 +231,12 @@ def _record(
     made: Optimised,
     warm: Sequence[bool],
     seen: tuple[Sequence[float], Sequence[float]],
+    identity: Identity | None,
 ) -> Record:
     """What was made: for every image and target, the step it is of, why it ended, the losses there
-    and the probability of the target."""
+    and the `probability` of the target, or its `cosine` where there is no neutral prompt. Settings
+    of what took no part are null."""
+    measure = "cosine" if job.neutral is None else "probability"
     rows = []
     for j, target in enumerate(job.targets):
         for i, name in enumerate(images.names):
@@ -245,10 +254,15 @@ def _record(
                     "stopped": made.stopped[row],
                     **{key: round(value, 4) for key, value in figures.items()},
                     "before": round(seen[0][row], 4),
-                    "probability": round(seen[1][row], 4),
+                    measure: round(seen[1][row], 4),
                 }
             )
-    settings = {**asdict(job.settings), "l2": job.settings.l2_weight}
+    settings = {
+        **asdict(job.settings),
+        "l2": job.settings.l2_weight,
+        "identity": None if identity is None else job.settings.identity,
+        "directional": None if job.neutral is None else job.settings.directional,
+    }
     return {
         "neutral": job.neutral,
         "settings": settings,
@@ -262,13 +276,15 @@ def optimise_summary(record: Record) -> list[str]:
     lines = []
     for target, warm in record["begun_at_direction"].items():
         rows = [row for row in record["images"] if row["target"] == target]
+        measure = "probability to" if "probability" in rows[0] else "cosine with"
         before, after = (
-            sorted(row[key] for row in rows)[len(rows) // 2] for key in ("before", "probability")
+            sorted(row[key] for row in rows)[len(rows) // 2]
+            for key in ("before", measure.split()[0])
         )
         steps = sum(row["steps"] for row in rows) / len(rows)
         begun = "from the direction's result" if warm else "from the images as they are"
         lines.append(
-            f'"{target}": {begun}, {steps:.0f} steps (mean), probability to CLIP {before:.3f} '
+            f'"{target}": {begun}, {steps:.0f} steps (mean), {measure} CLIP {before:.3f} '
             f"before, {after:.3f} after (medians)"
         )
         for row in rows:

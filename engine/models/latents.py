@@ -31,6 +31,7 @@ MAX_BYTES = 2**30
 _MAX_IDENTITY_LETTERS = 10_000
 _UNNAMED = "arr_0"  # as numpy.savez calls it
 _KINDS = (".npz", ".npy", ".pt")
+_NUMPY_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
 
 ArrayName = Literal["styles", "w", "z"]
 ARRAY_NAMES: tuple[ArrayName, ...] = ("styles", "w", "z")
@@ -172,19 +173,49 @@ def _read(
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be read ({reason}); check the file") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+    except _NUMPY_ERRORS as error:
         what = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}" if str(error) else ""
         raise InputError(f"{path}: is no sound NumPy file ({what}); save it again") from error
 
 
-def _member(path: Path, archive: zipfile.ZipFile, generator: Generator) -> _Source:
-    """The array of an .npz that counts, once the generator it names is known to be this one."""
+def latents_record(path: Path) -> dict[str, Any]:
+    """What an .npz of styles or latents holds, as JSON values; no array is read.
+
+    Raises:
+        InputError: it is no sound .npz.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(path, archive)
+            arrays = []
+            for name, entry in members.items():
+                with archive.open(entry) as file:
+                    shape, dtype = _header(file)
+                size = " x ".join(map(str, shape)) or "1"
+                arrays.append({"array": escaped(name), "shape": size, "type": dtype.name})
+            record: dict[str, Any] = {"kind": "styles or latents", "path": str(path)}
+            if "generator" in members:
+                named = _named_generator(path, archive.open(members["generator"]))
+                record["generator"] = {"name": named.name, "sha256": named.sha256, **named.sizes}
+            return {**record, "arrays": arrays}
+    except (OSError, *_NUMPY_ERRORS) as error:
+        raise InputError(f"{path}: is no sound NumPy file; save it again") from error
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an .npz by name."""
     members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     for entry in members.values():
         # NumPy knows these two alone; others may take any memory to unpack.
         packed = entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         if packed or entry.flag_bits & 0x1:
             raise InputError(f"{path}: is encrypted or packed as NumPy packs none; save it again")
+    return members
+
+
+def _member(path: Path, archive: zipfile.ZipFile, generator: Generator) -> _Source:
+    """The array of an .npz that counts, once the generator it names is known to be this one."""
+    members = _members(path, archive)
     if "generator" in members:
         _require_generator(path, archive.open(members["generator"]), generator.identity)
     for name in (*ARRAY_NAMES, None):
@@ -195,16 +226,21 @@ def _member(path: Path, archive: zipfile.ZipFile, generator: Generator) -> _Sour
     raise InputError(f"{path}: holds {found}; name the array styles, w or z")
 
 
-def _require_generator(path: Path, file: IO[bytes], identity: ModelIdentity) -> None:
+def _named_generator(path: Path, file: IO[bytes]) -> ModelIdentity:
+    """The generator that an .npz says it is of."""
     with file:
         shape, dtype = _header(file)
         if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * _MAX_IDENTITY_LETTERS:
             raise InputError(f"{path}, array generator: is no text; leave it out")
         text = file.read(dtype.itemsize).decode("utf-32-be" if dtype.str[0] == ">" else "utf-32-le")
     try:
-        named = ModelIdentity.from_json(text.rstrip("\0"))
+        return ModelIdentity.from_json(text.rstrip("\0"))
     except AtlasFormatError as error:
         raise InputError(f"{path}, array generator: {error}; leave it out") from error
+
+
+def _require_generator(path: Path, file: IO[bytes], identity: ModelIdentity) -> None:
+    named = _named_generator(path, file)
     if named.sha256 != identity.sha256:
         raise FingerprintError(
             f"{path}: is of the generator {named}, this generator is {identity}; load the "

@@ -119,7 +119,9 @@ class Recipe:
             InputError: an option that is not of its type.
             OptionError: one out of its range, or an edit that is.
         """
-        given = edits or [Edit(*edit) for edit in self.edits]
+        # On one line, as a prompt given by hand is.
+        kept = [(" ".join(a.split()), " ".join(b.split()), weight) for a, b, weight in self.edits]
+        given = edits or [Edit(*edit) for edit in kept]
         read = {}
         for name, kind in _OPTIONS.items():
             if self.options.get(name) is not None:
@@ -147,6 +149,22 @@ class Recipe:
                 f"atlas: is of {atlas.created}, and the picture was made with one of "
                 f"{self.atlas.created}; name that one"
             )
+
+    def record(self) -> dict[str, Any]:
+        """What a picture was made of, as JSON values."""
+        models = {"generator": self.generator, "clip": self.clip}
+        return {
+            "kind": "picture of edit",
+            "library": self.library,
+            **{k: {"name": m.name, "sha256": m.sha256, **m.sizes} for k, m in models.items()},
+            "atlas": asdict(self.atlas),
+            "inputs": dict(self.inputs),
+            "options": dict(self.options),
+            "edits": [
+                {"neutral": neutral, "target": target, "weight": weight}
+                for neutral, target, weight in self.edits
+            ],
+        }
 
     def to_json(self) -> str:
         """One JSON object, in ASCII."""

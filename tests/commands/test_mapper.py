@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from styleatlas.commands.mapper import mapper_train
-from styleatlas.engine.fallbacks.mapper import LIBRARY, find_mapper, library_folder, read_mapper
+from styleatlas.engine.fallbacks.mapper import find_mapper, read_mapper
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.steering import texts
 from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mappers import Trainer
 from styleatlas.prompts.sets import PromptSet
+from styleatlas.store.library import LIBRARY, library_folder
 from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("--neutral", "face", "--target", "a cafe")

@@ -167,7 +167,7 @@ def test_atlas_of_a_newer_format_is_refused(refused, countable_path, command):
         (
             "query channels",
             ("--neutral", "a picture", "--target", "A  Picture"),
-            'target: "A  Picture" is the neutral prompt itself; say what differs',
+            'target: "A Picture" is the neutral prompt itself; say what differs',
         ),
         ("query channels", (*PAIR, "--top", "0"), "top 0: must be at least 1"),
         (

@@ -70,7 +70,7 @@ for arguments in (["--help"], ["verify", "--help"]):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     of_all, of_one = done.stderr.splitlines()
     assert of_all == "['styleatlas.commands.base']"
-    parts = ("base", "files", "options", "sources")
+    parts = ("base", "files", "inputs", "options", "sink", "sources")
     assert of_one == str([f"styleatlas.commands.{part}" for part in parts])
 
 

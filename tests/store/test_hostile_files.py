@@ -47,13 +47,13 @@ def test_missing_file(tmp_path):
 
 
 def test_directory(tmp_path):
-    refused(tmp_path, "is a directory; name the atlas file in it")
+    refused(tmp_path, "is a directory; name the file in it")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    refused(tmp_path / "pipe", "is not a regular file")
+    refused(tmp_path / "pipe", "is no regular file")
 
 
 @pytest.mark.parametrize("content", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n", b"\x89HDF" * 999])

@@ -1,0 +1,197 @@
+"""What commands are given to work with: types of parameters that know whether their value is there
+and can serve, asked before torch is imported, and what a shell may complete them to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ..store.errors import InputError, OutputError, PromptError, StyleAtlasError
+from ..store.library import locate_mapper
+from ..store.output import require_writable
+from ..store.paths import require_checkpoint, require_clip, require_file
+from ..store.registry import BUNDLES, find_bundle
+
+PICTURES = (".png", ".gif", ".webp", ".mp4")
+
+
+class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
+    """A text that must not be empty."""
+
+    name = "path"
+    names: tuple[str, ...] = ()
+    """What stands for something else than a file of that name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("is empty; name a file", param, ctx)
+        return value
+
+    def require(self, value: Any) -> None:
+        """Raise a StyleAtlasError where the value cannot serve. Without heavy imports."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        known = [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *known]
+
+
+class _Path(Given):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(super().convert(value, param, ctx))
+
+
+class Checkpoint(Given):
+    """A generator: a file, or a registered name."""
+
+    names = tuple(BUNDLES)
+
+    def require(self, value: str) -> None:
+        if find_bundle(value) is None:
+            require_checkpoint(value)
+
+
+class Clip(Given):
+    """A CLIP: a file, a folder, a registered name, or one of open_clip's."""
+
+    names = tuple(BUNDLES)
+
+    def require(self, value: str) -> None:
+        require_clip(value)
+
+
+class Recogniser(Clip):
+    """What tells who an image shows: `off`, `clip`, a registered name, or a file."""
+
+    names = ("off", "clip", *BUNDLES)
+
+    def require(self, value: str) -> None:
+        if value not in self.names:
+            require_checkpoint(value)
+
+
+class AtlasFile(Given):
+    """An atlas: a file, or a registered name."""
+
+    names = tuple(BUNDLES)
+
+    def require(self, value: str) -> None:
+        if find_bundle(value) is None:
+            from ..store.hdf5 import require_atlas_file
+
+            require_atlas_file(value)
+
+
+class AnyFile(Given):
+    """A file of any kind that StyleAtlas knows, or a registered name."""
+
+    names = tuple(BUNDLES)
+
+    def require(self, value: str) -> None:
+        if find_bundle(value) is None:
+            require_checkpoint(value)
+
+
+class MapperFile(Given):
+    """A mapper: a file, or a name in the library."""
+
+    def require(self, value: str) -> None:
+        locate_mapper(value)
+
+
+class InputFile(_Path):
+    """A file to read."""
+
+    folders = False
+
+    def require(self, value: Path) -> None:
+        require_file(value, InputError, folders=self.folders)
+
+
+class InputPlace(InputFile):
+    """A file to read, or a folder of them."""
+
+    folders = True
+
+
+class Folder(_Path):
+    """A folder that is there."""
+
+    def require(self, value: Path) -> None:
+        if not value.is_dir():
+            raise InputError(f"{value}: no such folder; check the path")
+
+
+class Phrases(Given):
+    """A file of phrases, or - for standard input."""
+
+    error: type[StyleAtlasError] = PromptError
+
+    def require(self, value: str) -> None:
+        if value != "-":
+            require_file(value, self.error)
+
+
+class OutputFile(_Path):
+    """A file to write."""
+
+    def require(self, value: Path) -> None:
+        require_writable(value)
+
+
+class OutputFolder(_Path):
+    """A folder to write to, which may be there."""
+
+    def require(self, value: Path) -> None:
+        if value.exists() and not value.is_dir():
+            raise OutputError(f"{value}: cannot be made (it is not a folder); choose another")
+
+
+class OutputPlace(OutputFolder):
+    """A picture or a film to write, or a folder, which is not called like them."""
+
+    def require(self, value: Path) -> None:
+        if value.suffix.lower() in PICTURES:
+            require_writable(value)
+        elif not value.suffix:
+            super().require(value)
+
+
+class Prompt(click.ParamType):  # type: ignore[type-arg]
+    """A prompt, on one line."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return " ".join(str(value).split())
+
+    def require(self, value: str) -> None:
+        from ..store.bank import normalise_prompt
+
+        normalise_prompt(value)
+
+
+class EditText(Prompt):
+    """An edit as people write it."""
+
+    def require(self, value: str) -> None:
+        from ..engine.steering.edits import Edit
+
+        edit = Edit.parse(value)
+        require_different(edit.neutral, [edit.target])
+
+
+def require_different(neutral: str | None, targets: Sequence[str]) -> None:
+    """Raise PromptError unless every target can serve and says something else than the neutral
+    prompt."""
+    from ..store.bank import normalise_prompt
+
+    for target in targets:
+        if normalise_prompt(target) == (neutral and normalise_prompt(neutral)):
+            raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')

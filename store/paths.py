@@ -1,0 +1,56 @@
+"""Whether what people name is there to be read, asked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+
+from .errors import CheckpointError, StyleAtlasError
+from .registry import NAMES, find_bundle
+
+HUB = "hf-hub:"
+"""How a CLIP's name begins that is a repository of Hugging Face."""
+CLIP_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+
+
+def require_file(
+    path: str | os.PathLike[str],
+    error: type[StyleAtlasError],
+    mend: str = "check the path",
+    *,
+    folders: bool = False,
+) -> None:
+    """Raise an error of that kind unless there is a file to read; or a folder, where those serve.
+
+    Args:
+        mend: what to do where there is nothing of that name.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        if not folders:
+            raise error(f"{name}: is a directory; name the file in it")
+    elif not os.path.exists(name):
+        raise error(f"{name}: no such {'file or folder' if folders else 'file'}; {mend}")
+    elif not os.path.isfile(name):  # opening a pipe would wait for ever
+        raise error(f"{name}: is no regular file; copy it to a file first")
+    if not os.access(name, os.R_OK):
+        raise error(f"{name}: may not be read; check its permissions")
+
+
+def require_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError unless there is such a file."""
+    require_file(path, CheckpointError, f"check the path, or name {NAMES}")
+
+
+def require_clip(source: str) -> None:
+    """Raise CheckpointError if this is the path of a CLIP that is not there. Names of open_clip's
+    are left to it."""
+    if find_bundle(source) is not None or os.path.exists(source) or source.startswith(HUB):
+        return
+    _, equals, file = source.partition("=")
+    if equals:
+        require_file(file, CheckpointError)
+    elif os.path.isabs(source) or source.startswith(".") or source.endswith(CLIP_SUFFIXES):
+        raise CheckpointError(
+            f"{source}: no such file or folder; check the path, or name {NAMES} or one of "
+            "open_clip's MODEL/TAG"
+        )
