@@ -79,8 +79,10 @@ def trained(
     generator: Any, encoder: Any, prompt: str, settings: TrainSettings, identity: Any
 ) -> Mapper:
     trainer = Trainer(generator, encoder, NEUTRAL, prompt, settings, identity)
-    with tempfile.TemporaryDirectory() as folder:
-        place = TrainingFile(Path(folder) / "m.safetensors", trainer.config, trainer.record)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        TrainingFile(Path(folder) / "m.safetensors") as place,
+    ):
         return train(trainer, place)
 
 

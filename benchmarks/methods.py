@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
+from styleatlas.commands.progress import progress_shown
 from styleatlas.engine.editor import EditResult
 from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.evaluation.scores import EditCounts, Predictions, rounded, share
@@ -44,7 +44,7 @@ from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import EditMethod
-from styleatlas.precompute.mapper_reports import TrainingReport
+from styleatlas.precompute.mapper_reports import training_progress
 from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer, train
@@ -155,10 +155,10 @@ def trained(editor: Editor, target: str, settings: TrainSettings, folder: Path) 
         if replace(record, measured={}, created="") == trainer.record:
             return float(record.measured["seconds"])
     click.echo(f'training a mapper for "{target}"', err=True)
-    place = TrainingFile(path, trainer.config, trainer.record)
-    mapper = train(trainer, place, TrainingReport(sys.stderr))
-    write_mapper(path, mapper)
-    place.remove()
+    with TrainingFile(path) as place, progress_shown() as shown:
+        mapper = train(trainer, place, lambda trainer: shown(training_progress(trainer)))
+        write_mapper(path, mapper)
+        place.remove()
     return float(mapper.about.measured["seconds"])
 
 

@@ -301,7 +301,7 @@ def _blocks(
 ) -> Iterator[tuple[WorkBlock, Arrays]]:
     """The blocks of a plan as precompute draws them."""
     place = (executor, worker, work)
-    scheduler = Scheduler(*place, lambda progress: None, plan.renders, frozenset())
+    scheduler = Scheduler(*place, lambda progress: None, plan.renders, plan.costs, frozenset())
     return scheduler.run(plan.blocks, 1)
 
 

@@ -14,11 +14,12 @@ from ..store.registry import EMBEDDED
 from .base import Command
 from .inputs import OutputFolder
 from .options import device_option, option, threads_option
+from .progress import progress_shown
 from .sink import say
 from .sources import load_named_generator
 
 if TYPE_CHECKING:
-    from ..precompute.scheduler import Progress
+    from ..precompute.scheduler import RunProgress
 
 NEUTRAL = "a face"
 # Prompts, each with the seed of an avatar that lacks what the prompt asks for.
@@ -57,7 +58,7 @@ def demo(out: Path, device: str | None) -> None:
     from ..engine.models.subject import Subject
     from ..engine.pictures.sheet import save_png, sheet
     from ..precompute.build import precompute
-    from ..precompute.reports import ProgressReport
+    from ..precompute.reports import run_progress
     from ..precompute.settings import PrecomputeSettings
     from ..prompts.sets import prompt_set
     from ..store.atlas import Atlas
@@ -74,8 +75,13 @@ def demo(out: Path, device: str | None) -> None:
     say(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
     settings = PrecomputeSettings(images=IMAGES)
-    report = ProgressReport(sys.stderr, generator.layout) if sys.stderr.isatty() else _silent
-    precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
+    with progress_shown() as shown:
+
+        def report(progress: RunProgress) -> None:
+            if sys.stderr.isatty():  # elsewhere the demonstration tells its steps alone
+                shown(run_progress(progress, generator.layout))
+
+        precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
     say(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
 
     atlas = Atlas.open(EMBEDDED.atlas)
@@ -102,7 +108,3 @@ def demo(out: Path, device: str | None) -> None:
     say(f"4. Query: what does {channel} mean?")
     say(text_sides(atlas.query_prompts(channel, 5)))
     say(f"\nDone in {time.monotonic() - start:.0f} s: {own}, {picture}")
-
-
-def _silent(progress: Progress) -> None:
-    """Off a terminal the demonstration tells its steps alone."""

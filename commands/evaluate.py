@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -23,6 +22,7 @@ from .options import (
     threads_option,
     truncation_option,
 )
+from .progress import progress_shown
 from .sink import answer
 from .sources import encoder_loader, open_atlas, open_generator
 
@@ -101,14 +101,8 @@ def evaluate(
     editor = Editor(opened, model, encoder_loader(opened, clip, device)())
     seeing = judge_for(judge, opened, suite, device)
     require_folder(output)
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=1, file=sys.stderr, hidden=hidden) as bar:
-
-        def report(edited: int, of: int) -> None:
-            bar.length = of
-            bar.update(edited)
-
-        evaluation = measure(editor, seeing, suite, seeds, truncation, compared, report)
+    with progress_shown() as shown:
+        evaluation = measure(editor, seeing, suite, seeds, truncation, compared, shown)
     record = evaluation_record(evaluation)
     write_evaluation(record, evaluation_html(record, sample_strips(evaluation)), output)
     answer(record, f"{summary_text(record)}\n\n{output}", as_json)

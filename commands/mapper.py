@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,8 @@ from .options import (
     threads_option,
     truncation_option,
 )
-from .sink import answer, note, sheet_counts
+from .progress import progress_shown
+from .sink import answer, sheet_counts
 from .sources import load_named_generator, starting_images
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def mapper_train(
     from ..engine.models.identity import load_identity
     from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
-    from ..precompute.mapper_reports import TrainingReport, training_record, training_text
+    from ..precompute.mapper_reports import training_progress, training_record, training_text
     from ..precompute.mapper_settings import TrainSettings
     from ..precompute.mapper_state import TrainingFile
     from ..precompute.mappers import Trainer, train
@@ -157,21 +157,17 @@ def mapper_train(
         given = Images.of_file(model, latents, settings.truncation, settings.label).w
         if given is None:
             raise InputError(f"{latents}: holds styles alone; training takes w or z")
-    trainer = Trainer(model, encoder, neutral, target, settings, people, given)
     if output is None:
         output = library_path(model.identity, encoder.identity, neutral, target)
-    place = TrainingFile(output, trainer.config, trainer.record)
-    if place.kept is not None:
-        note(f"resuming: {place.kept} of {settings.steps} steps are done")
-    try:
-        trained = train(trainer, place, TrainingReport(sys.stderr))
-    except KeyboardInterrupt:
-        if place.kept is not None:
-            kept = f"{place.kept} of {settings.steps} steps are kept in {place.path}"
-            note(f"\ninterrupted: {kept}: the same command resumes")
-        raise
-    write_mapper(output, trained)
-    place.remove()
+    with TrainingFile(output) as place, progress_shown() as shown:
+        trainer = Trainer(model, encoder, neutral, target, settings, people, given)
+
+        def report(trainer: Trainer) -> None:
+            shown(training_progress(trainer))
+
+        trained = train(trainer, place, report, shown.tell)
+        write_mapper(output, trained)
+        place.remove()
     record = training_record(trained, str(place.log_path))
     told = {"output": str(output), **record}
     answer(told, training_text(str(output), generator, record), as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ from .options import (
     threads_option,
     truncation_option,
 )
-from .sink import answer, note
+from .progress import progress_shown
+from .sink import answer
 from .sources import load_named_generator, open_atlas, starting_images
 
 if TYPE_CHECKING:
@@ -207,9 +207,11 @@ def optimize(
     encoder = load_encoder(clip, device, precision)
     people = load_identity(identity or usual_identity(model), encoder, model.device)
     editor = Editor(open_atlas(atlas), model, encoder) if atlas else None
-    record, edited = optimise(
-        model, encoder, images, job, people, editor, tell=note, stream=sys.stderr
-    )
+
+    with progress_shown() as shown:
+        record, edited = optimise(
+            model, encoder, images, job, people, editor, tell=shown.tell, report=shown
+        )
     if styles is not None:
         known = images.origins if images.file is None and len(targets) == 1 else None
         write_styles(styles, edited, model, known)

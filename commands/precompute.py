@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +28,14 @@ from .options import (
     threads_option,
     truncation_option,
 )
+from .progress import counted, progress_shown
 from .sink import answer, note
 from .sources import load_named_generator
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
     from ..precompute.methods import MethodName
+    from ..precompute.scheduler import RunProgress
 
 
 def usage(ctx: click.Context) -> None:
@@ -182,7 +183,13 @@ def precompute(
     from ..precompute.build import open_work
     from ..precompute.build import precompute as build
     from ..precompute.executors import open_executor
-    from ..precompute.reports import ProgressReport, estimate_text, summary, summary_text
+    from ..precompute.reports import (
+        bank_progress,
+        estimate_text,
+        run_progress,
+        summary,
+        summary_text,
+    )
     from ..precompute.settings import PrecomputeSettings
     from ..precompute.worker import Sources
     from ..prompts.sets import prompt_set, read_phrases
@@ -211,15 +218,21 @@ def precompute(
             note(complaint)
         if work.done:
             note(f"resuming: {len(work.done)} of {work.total} blocks are done")
-        report = ProgressReport(sys.stderr, model.layout)
         sources = Sources(generator, clip, precision)
-        try:
-            drawn = build(model, encoder, prompts, settings, report, work, executor, sources)
-            drawn.write(output)
-        except KeyboardInterrupt:
-            if work.done:
-                note(f"\ninterrupted: {work.kept}")
-            raise
+        with progress_shown() as shown:
+            embedded = counted(shown, lambda done: bank_progress(done, len(prompts.phrases)))
+
+            def report(progress: RunProgress) -> None:
+                shown(run_progress(progress, model.layout))
+
+            pair = model, encoder
+            try:
+                drawn = build(*pair, prompts, settings, report, work, executor, sources, embedded)
+                drawn.write(output)
+            except KeyboardInterrupt:
+                if work.done:
+                    shown.tell(f"interrupted: {work.kept}")
+                raise
         work.finish()
     record = summary(drawn)
     answer({"output": str(output), **record}, summary_text(str(output), record), as_json)

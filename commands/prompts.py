@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ..store.registry import BUNDLES
 from .base import Group
 from .inputs import AtlasFile, Phrases
 from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
+from .progress import counted, progress_shown
 from .sink import answer
 from .sources import encoder_loader, open_atlas
 
@@ -45,6 +45,7 @@ def prompts_add(
     CLIP in the atlas's own templates; all else in the atlas stays as it is.
     """
     from ..engine.steering.texts import TextEmbedder, encode_with
+    from ..precompute.reports import bank_progress
     from ..prompts.embed import extended
     from ..prompts.sets import read_phrases, unknown
     from ..store.atlas import atlas_path
@@ -61,9 +62,9 @@ def prompts_add(
     if added:
         texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
         encode = encode_with(texts.encoder)
-        hidden = not sys.stderr.isatty()
-        with click.progressbar(length=len(added), file=sys.stderr, hidden=hidden) as bar:
-            bank = extended(bank, added, texts.templates, encode, bar.update)
+        with progress_shown() as shown:
+            embedded = counted(shown, lambda done: bank_progress(done, len(added)))
+            bank = extended(bank, added, texts.templates, encode, embedded)
     if added or output is not None:
         replace(opened, prompts=bank).write(target)
     skipped = len(phrases) - len(added)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine.models.protocols import Generator, JointEncoder
+from ..store.layout import StyleLayout
 from ..store.shards import Shapes
-from .batches import Batches
+from .batches import MeasuredBatches
 from .probes import Probes
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -29,7 +30,7 @@ class Models:
     def __init__(self, generator: Generator, encoder: JointEncoder) -> None:
         self.generator, self.encoder = generator, encoder
         # Gradients take more memory than renders, so that each has its own size.
-        self.renders, self.gradients = Batches(generator), Batches(generator)
+        self.renders, self.gradients = MeasuredBatches(generator), MeasuredBatches(generator)
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """An array on the generator's device."""
@@ -82,7 +83,11 @@ class WorkBlock(ABC):
     @property
     @abstractmethod
     def renders(self) -> int:
-        """What it costs, in renders; a vector-Jacobian product costs about one."""
+        """How many renders it takes; a vector-Jacobian product counts as one."""
+
+    @abstractmethod
+    def cost(self, layout: StyleLayout) -> float:
+        """About how long it takes, in whole renders with their embedding."""
 
     @abstractmethod
     def shapes(self, width: int) -> Shapes:

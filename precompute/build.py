@@ -27,7 +27,7 @@ from .executors import InThisProcess
 from .methods import METHODS
 from .probes import Probes
 from .refit import refit
-from .scheduler import Progress, Scheduler
+from .scheduler import RunProgress, Scheduler
 from .settings import PrecomputeSettings, settled
 from .statistics import composite_styles, image_styles, style_statistics
 from .worker import LocalWorker, RemoteWorker, Sources
@@ -44,7 +44,8 @@ def open_work(
 
     Raises:
         OptionError: settings that the generator cannot satisfy.
-        ResumeError, OutputError: a folder that cannot be taken up or made.
+        ResumeError, OutputError: a folder that cannot be taken up or made, or a disk without room
+            for it and the atlas.
     """
     settings = settled(generator, encoder, prompts, settings)
     plan = settings.plan(generator.layout, encoder.width)
@@ -56,7 +57,7 @@ def open_work(
         blocks=len(shapes),
         library=LIBRARY,
     )
-    return WorkFolder(atlas, run, shapes)
+    return WorkFolder(atlas, run, shapes, plan.atlas_bytes(len(prompts.phrases), encoder.width))
 
 
 def precompute(
@@ -64,10 +65,11 @@ def precompute(
     encoder: JointEncoder,
     prompts: PromptSet,
     settings: PrecomputeSettings,
-    report: Callable[[Progress], None],
+    report: Callable[[RunProgress], None],
     work: WorkFolder | None = None,
     executor: Executor | None = None,
     sources: Sources | None = None,
+    embedded: Callable[[int], None] = lambda phrases: None,
 ) -> Atlas:
     """Draws the atlas of a generator as a CLIP sees it.
 
@@ -77,7 +79,8 @@ def precompute(
     With an `executor` from `open_executor`, other processes draw the blocks; they load the models
     from `sources`. Without, they are drawn here.
 
-    `report` is called once the prompts are embedded and after each block.
+    `embedded` is told how many more prompts are; `report` is called once all of them are, and
+    after each block.
 
     Raises:
         OptionError: settings that the generator or the prompts cannot satisfy.
@@ -91,7 +94,7 @@ def precompute(
     plan = settings.plan(generator.layout, encoder.width)
     resumed = work.done if work else frozenset[int]()
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
-    bank = _bank(encoder, prompts, work)
+    bank = _bank(encoder, prompts, work, embedded)
     probes = Probes.of(bank.embeddings, settings.products(encoder.width), settings.seed)
     drawn = (settings.truncation, settings.seed, settings.label)
     mean, std = style_statistics(generator, settings.samples, *drawn)
@@ -107,7 +110,7 @@ def precompute(
     else:
         worker = RemoteWorker(sources, generator.identity, encoder.identity, setup)
     place = executor or InThisProcess()
-    scheduler = Scheduler(place, worker, work, report, plan.renders, resumed)
+    scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
     table, found = METHODS[settings.method].measure(plan, setup, scheduler.run)
     fingerprint = _fingerprint(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
@@ -128,12 +131,18 @@ def precompute(
     return refit(atlas, plan, settings.seed, scheduler.run) if settings.refit else atlas
 
 
-def _bank(encoder: JointEncoder, prompts: PromptSet, work: WorkFolder | None) -> PromptBank:
+def _bank(
+    encoder: JointEncoder,
+    prompts: PromptSet,
+    work: WorkFolder | None,
+    embedded: Callable[[int], None],
+) -> PromptBank:
     """The prompts as CLIP reads them: block 0, which takes a real CLIP minutes on a CPU."""
     kept = work.load(0) if work else None
     if kept is not None:
         return PromptBank(prompts.phrases, kept["embedding"].astype(np.float32))
-    bank = build_bank(prompts.phrases, prompts.templates, encode_with(encoder), encoder.width)
+    encode = encode_with(encoder)
+    bank = build_bank(prompts.phrases, prompts.templates, encode, encoder.width, embedded)
     if work:
         work.save(0, {"embedding": bank.embeddings.astype(np.float64)})
     return bank

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..store.errors import OptionError
+from ..store.layout import StyleLayout
 from ..store.shards import Shapes
 from .blocks import Arrays, Models, Setup, WorkBlock
 
@@ -44,6 +45,9 @@ class CompositesBlock(WorkBlock):
     @property
     def renders(self) -> int:
         return 2 * COMPOSITE_IMAGES * self.count
+
+    def cost(self, layout: StyleLayout) -> float:
+        return self.renders
 
     def shapes(self, width: int) -> Shapes:
         return {"moves": (self.count, width)}

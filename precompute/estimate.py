@@ -16,6 +16,7 @@ from ..engine.steering.texts import encode_with
 from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
 from ..store.layout import Layer
+from ..store.shards import shapes_bytes
 from .blocks import Models, Setup, WorkBlock
 from .plan import Plan
 from .probes import Probes
@@ -57,8 +58,6 @@ def estimate(
         "sweep": _sweep_seconds(plan, trial) / workers,
         "composites": _composite_seconds(plan, trial) / workers,
     }
-    kept = sum(8 * int(np.prod(shape)) for block in shapes for shape in block.values())
-    rows = 4 * encoder.width * (len(plan.channels) + len(prompts.phrases))
     return {
         "method": settings.method,
         "channels": len(plan.channels),
@@ -70,8 +69,8 @@ def estimate(
         "seconds_in_all": round(sum(seconds.values()), 1),
         "device": str(generator.device),
         "workers": workers,
-        "work_folder_bytes": kept,
-        "atlas_bytes": rows,
+        "work_folder_bytes": shapes_bytes(shapes),
+        "atlas_bytes": plan.atlas_bytes(len(prompts.phrases), encoder.width),
         "peak_memory_bytes": _peak_memory(generator.device),
     }
 

@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import time
-from typing import TextIO
-
 from ..engine.fallbacks.mapper import Mapper
-from ..store.records import Record, duration
-from .mapper_state import Row
+from ..store.progress import Progress
+from ..store.records import Record
 from .mappers import Trainer
 
-_BAR = 24
 
-
-class TrainingReport:
-    """Tells a stream of every step: a line that renews itself on a terminal, elsewhere a JSON
-    object a validation."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._start: tuple[float, int] | None = None
-
-    def __call__(self, trainer: Trainer) -> None:
-        row, now = trainer.log[-1], time.monotonic()
-        if self._start is None:
-            self._start = now, row.step
-        rate = (row.step - self._start[1]) / max(now - self._start[0], 1e-3)
-        left = (trainer.settings.steps - row.step) / rate if rate else None
-        if self._stream.isatty():
-            self._stream.write(_line(trainer, row, left))
-            self._stream.flush()
-        elif row.validated:
-            record = {
-                "step": row.step,
-                "of_steps": trainer.settings.steps,
-                "loss": round(row.loss, 4),
-                "validation_loss": round(row.validation_loss, 4),
-                "probability": round(row.probability, 4),
-                "seconds_left": None if left is None else round(left, 1),
-            }
-            self._stream.write(json.dumps(record) + "\n")
-
-
-def _line(trainer: Trainer, row: Row, left: float | None) -> str:
-    steps, best = trainer.settings.steps, trainer.best
-    bar = "#" * (_BAR * row.step // steps)
-    parts = [
-        f"\r[{bar:-<{_BAR}}] step {row.step}/{steps}",
-        f"loss {row.loss:.3f}",
-        f"validation {best.validation_loss:.3f} at {best.step}",
-        f"{'?' if left is None else duration(left)} left ",
-    ]
-    return "  ".join(parts) + ("\n" if trainer.finished else "")
+def training_progress(trainer: Trainer) -> Progress:
+    """How far a training is, as it is shown; machines are told of every validation."""
+    row, steps, best, record = trainer.log[-1], trainer.settings.steps, trainer.best, None
+    if row.validated and row.step:
+        record = {
+            "step": row.step,
+            "of_steps": steps,
+            "loss": round(row.loss, 4),
+            "validation_loss": round(row.validation_loss, 4),
+            "probability": round(row.probability, 4),
+        }
+    figures = [f"step {row.step}/{steps}", f"validation {best.validation_loss:.3f} at {best.step}"]
+    if row.step:
+        figures.insert(1, f"loss {row.loss:.3f}")
+    done = steps if trainer.finished else row.step
+    return Progress(done, steps, row.step, label="train", figures=tuple(figures), record=record)
 
 
 def training_record(mapper: Mapper, log: str) -> Record:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from ..engine.checkpoints.mapper_checkpoint import header_from_json, header_to_json
-from ..engine.checkpoints.native import read_safetensors
+from ..engine.checkpoints.state_file import read_state, state_bytes
 from ..engine.fallbacks.mapper import MapperRecord
 from ..engine.networks.mapper import MapperConfig
-from ..store.errors import CheckpointError, ResumeError
-from ..store.fingerprint import ModelIdentity
-from ..store.output import leftovers, replacing, require_writable
+from ..store.output import replacing, require_writable
+from ..store.work import Parts, StateFile, model_part, value_parts
 
-METADATA_KEY, DIGEST_KEY = "styleatlas-mapper-training", "sha256"
+METADATA_KEY = "styleatlas-mapper-training"
 _UNKNOWN = math.nan
 
 
@@ -70,48 +64,61 @@ class TrainingState:
     log: Sequence[Row]
 
 
-class TrainingFile:
+class TrainingFile(StateFile):
     """The file `<output>.work`, which is there while a training is not finished, and the log
     `<output without extension>.csv`, which stays.
 
     Args:
         output: the file that the mapper will be written to.
-        config: of its network.
-        record: the models, prompts and settings that decide its weights.
 
     Attributes:
-        found: what an earlier process kept of this training; None if it kept nothing.
-        kept: how many steps the file holds by now; None without a file.
+        kept: how many steps the file is known to hold; None where none is.
 
     Raises:
         OutputError: the files cannot be written there.
-        ResumeError: the file there is of another training, or damaged.
+        ResumeError: another process is at work on this output.
     """
 
-    def __init__(self, output: Path, config: MapperConfig, record: MapperRecord) -> None:
-        target = require_writable(output)
-        self.path = target.with_name(f"{target.name}.work")
-        self.log_path = require_writable(target.with_suffix(".csv"))
-        self._config, self._record = config, record
-        self.found = self._load()
-        self.kept = None if self.found is None else self.found.log[-1].step
+    def __init__(self, output: Path) -> None:
+        self.log_path = require_writable(require_writable(output).with_suffix(".csv"))
+        super().__init__(output, "training", self.log_path.name)
+        self.kept: int | None = None
 
-    def save(self, state: TrainingState) -> None:
+    def found(self, config: MapperConfig, record: MapperRecord) -> TrainingState | None:
+        """What an earlier process kept of a training; None if it kept nothing.
+
+        Args:
+            config: of its network.
+            record: the models, prompts and settings that decide its weights, and the library. A
+                later one goes on.
+
+        Raises:
+            ResumeError: the file there is of another training, or damaged.
+        """
+
+        def same(header: str) -> None:
+            their_config, theirs = header_from_json(self.path, header)
+            self.require_same(_parts(theirs), _parts(record))
+            if their_config != config:
+                raise ValueError("its network is another one")
+
+        state = self.load(lambda path: _parsed(read_state(path, METADATA_KEY, same), config))
+        self.kept = None if state is None else state.log[-1].step
+        return state
+
+    def keep(self, state: TrainingState, config: MapperConfig, record: MapperRecord) -> None:
         """Keep where the training stands; after a crash the file is the old one or this one.
 
         Raises:
             OutputError: it cannot be written.
         """
-        header = header_to_json(self._config, self._record)
         tensors = {
-            f"{part}.{name}": tensor.detach().cpu().contiguous()
+            f"{part}.{name}": tensor
             for part in ("network", "averages", "squares", "best")
             for name, tensor in getattr(state, part).items()
         }
         tensors["log"] = torch.tensor([list(row) for row in state.log], dtype=torch.float64)
-        content = save(tensors, {METADATA_KEY: header, DIGEST_KEY: _digest(header, tensors)})
-        with replacing(self.path) as file:
-            file.write(content)
+        self.save(state_bytes(METADATA_KEY, header_to_json(config, record), tensors))
         self.kept = state.log[-1].step
         self.write_log(state.log)
 
@@ -132,82 +139,35 @@ class TrainingFile:
 
     def remove(self) -> None:
         """Remove the state, once the mapper is written or where it is of no use; the log stays."""
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        super().remove()
         self.kept = None
 
-    def _load(self) -> TrainingState | None:
-        ours = {self.path.name, self.log_path.name}
-        for path, name in leftovers(self.path.parent):
-            if name in ours:
-                path.unlink(missing_ok=True)
-        if not os.path.lexists(self.path):
-            return None
-        try:
-            metadata, tensors = read_safetensors(self.path)
-            config, record = header_from_json(self.path, metadata.get(METADATA_KEY, ""))
-            if differences := _differences(record, self._record):
-                raise ResumeError(
-                    f"{self.path}: is of another training: {', '.join(differences)}; go on with "
-                    f"its settings, or start afresh: delete {self.path}, or choose another -o"
-                )
-            if config != self._config:
-                raise ValueError("its network is another one")
-            if metadata.get(DIGEST_KEY) != _digest(metadata[METADATA_KEY], tensors):
-                raise ValueError("its SHA-256 is not the one it names")
-            return self._parsed(tensors)
-        except (CheckpointError, ValueError) as error:
-            reason = str(error).removeprefix(f"{self.path}: ")
-            raise ResumeError(
-                f"{self.path}: cannot be resumed ({reason}); delete it to start afresh, or choose "
-                "another -o"
-            ) from error
 
-    def _parsed(self, tensors: Mapping[str, Tensor]) -> TrainingState:
-        """The state; ValueError where the tensors are not those of one."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for part in ("network", "averages", "squares", "best"):
-            parts[part] = {}
-            for name, shape in self._config.shapes().items():
-                tensor = tensors.get(f"{part}.{name}")
-                if tensor is None or tensor.dtype != torch.float32 or tensor.shape != shape:
-                    raise ValueError(f"it has no sound tensor {part}.{name}")
-                parts[part][name] = tensor
-        log = tensors.get("log", torch.empty(0))
-        if log.dtype != torch.float64 or log.ndim != 2 or log.shape[1] != len(Row._fields):
-            raise ValueError("it has no sound log")
-        rows = [Row(step, *row[1:]) for step, row in enumerate(log.tolist())]
-        if not rows or log[:, 0].tolist() != list(range(len(rows))) or not rows[0].validated:
-            raise ValueError("its log does not count from 0")
-        return TrainingState(**parts, log=rows)
+def _parsed(tensors: Mapping[str, Tensor], config: MapperConfig) -> TrainingState:
+    """The state; ValueError where the tensors are not those of one."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for part in ("network", "averages", "squares", "best"):
+        parts[part] = {}
+        for name, shape in config.shapes().items():
+            tensor = tensors.get(f"{part}.{name}")
+            if tensor is None or tensor.dtype != torch.float32 or tensor.shape != shape:
+                raise ValueError(f"it has no sound tensor {part}.{name}")
+            parts[part][name] = tensor
+    log = tensors.get("log", torch.empty(0))
+    if log.dtype != torch.float64 or log.ndim != 2 or log.shape[1] != len(Row._fields):
+        raise ValueError("it has no sound log")
+    rows = [Row(step, *row[1:]) for step, row in enumerate(log.tolist())]
+    if not rows or log[:, 0].tolist() != list(range(len(rows))) or not rows[0].validated:
+        raise ValueError("its log does not count from 0")
+    return TrainingState(**parts, log=rows)
 
 
-def _differences(there: MapperRecord, here: MapperRecord) -> list[str]:
-    """What is not the same, in words; a model's name does not count."""
-    theirs, ours = _parts(there), _parts(here)
-    unset = (object(), "unset")  # None is a value
-    return [
-        f"{name} is {theirs.get(name, unset)[1]} there and {ours.get(name, unset)[1]} here"
-        for name in {**theirs, **ours}
-        if theirs.get(name, unset)[0] != ours.get(name, unset)[0]
-    ]
-
-
-def _parts(record: MapperRecord) -> dict[str, tuple[Any, str]]:
-    """Everything that must be the same, each as a value and as a message shows it."""
-    models = {"generator": record.generator, "CLIP": record.clip}
-    rest = {"neutral": record.neutral, "target": record.target, "library": record.library}
-    rest |= {f"settings.{name}": value for name, value in record.settings.items()}
+def _parts(record: MapperRecord) -> Parts:
+    """Everything that must be the same."""
+    prompts = {"neutral": record.neutral, "target": record.target}
     return {
-        **{name: (_sha256(model), str(model)) for name, model in models.items()},
-        **{name: (value, json.dumps(value)) for name, value in rest.items()},
+        "generator": model_part(record.generator),
+        "CLIP": model_part(record.clip),
+        **value_parts(prompts),
+        **value_parts(record.settings, "settings."),
     }
-
-
-def _sha256(model: ModelIdentity | None) -> str | None:
-    return None if model is None else model.sha256
-
-
-def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of the header and every tensor: a file that was damaged shows."""
-    return hashlib.sha256(header.encode() + save(dict(tensors))).hexdigest()

@@ -26,6 +26,7 @@ from torch import Tensor
 from ..engine.fallbacks.losses import clip_loss, directional_loss, identity_loss
 from ..engine.fallbacks.mapper import Mapper, MapperRecord
 from ..engine.models.identity import Identity
+from ..engine.models.memory import is_out_of_memory
 from ..engine.models.probability import target_probability
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import batch_size, one_hot_labels
@@ -38,7 +39,6 @@ from .mapper_state import Row, TrainingFile, TrainingState
 
 VALIDATION_IMAGES = 32
 """Drawn for validation; of given latents it is the last tenth, and at most so many."""
-SAVE_SECONDS = 20.0
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 6, 7  # beside those of the other rooms' files
 _BETAS = (0.9, 0.99)
@@ -215,7 +215,9 @@ class Trainer:
             self._require_finite(loss, step + 1)
             self._optimizer.zero_grad()
             loss.backward()
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise DeviceMemoryError(
                 f"{self._generator.device}: a batch of {self.settings.batch} does not fit into "
                 "its memory; lower --batch"
@@ -305,39 +307,52 @@ class Trainer:
 
 
 def train(
-    trainer: Trainer, place: TrainingFile, report: Callable[[Trainer], None] = lambda _: None
+    trainer: Trainer,
+    place: TrainingFile,
+    report: Callable[[Trainer], None] = lambda trainer: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Mapper:
     """Trains to the end, from where an earlier process stopped, if one did.
 
-    The state is kept every 20 seconds and at Ctrl-C; it is still there when this returns, and to
+    The state is kept every SAVE_SECONDS and at Ctrl-C; it is still there when this returns, and to
     be removed once the mapper is written. On one device, and on a CPU with one thread, a training
     that was killed ends in the same bits.
 
     Args:
-        report: called after every step.
+        report: called at the start and after every step.
+        tell: told in a line what there is to know.
 
     Raises:
+        ResumeError: what is kept is of another training, or damaged.
         OutputError: state or log cannot be written.
         OptionError: the loss is not finite, or nothing was learned. The state is then removed.
         DeviceMemoryError: a batch does not fit into the device's memory.
     """
-    if place.found is None:
+    found, steps = place.found(trainer.config, trainer.record), trainer.settings.steps
+
+    def keep() -> None:
+        place.keep(trainer.state, trainer.config, trainer.record)
+
+    if found is None:
         trainer.begin()
     else:
-        trainer.take_up(place.found)
-    saved = time.monotonic()
+        trainer.take_up(found)
+        tell(f"resuming: {place.kept} of {steps} steps are done")
+    report(trainer)
     try:
         while not trainer.finished:
             trainer.advance()
             report(trainer)
-            if time.monotonic() - saved >= SAVE_SECONDS:
-                place.save(trainer.state)
-                saved = time.monotonic()
-        place.save(trainer.state)
+            if place.due:
+                keep()
+        keep()
         return trainer.mapper
     except KeyboardInterrupt:
         if trainer.whole:
-            place.save(trainer.state)
+            keep()
+        if place.kept is not None:
+            kept = f"{place.kept} of {steps} steps are kept in {place.path}"
+            tell(f"interrupted: {kept}: the same command resumes")
         raise
     except OptionError:
         place.remove()

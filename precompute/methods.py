@@ -104,7 +104,9 @@ class Screened(Jacobian):
 
     def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
         channels = _channels(layout)
-        as_many = channels[: screened_count(len(channels))]
+        # Spread over the layers, as those that will be chosen are: they cost about as much.
+        spread = np.linspace(0, len(channels) - 1, screened_count(len(channels)))
+        as_many = channels[spread.astype(np.int64)]
         return Plan(
             layout,
             channels,

@@ -31,7 +31,7 @@ class Plan:
         channels: the flat indices of all rows, ascending (R,).
         slopes: blocks of derivatives, numbered from 1.
         sweep: blocks of the sweep, numbered after them. Those of the screened method have the
-            right sizes, but their channels are known once the slopes are.
+            right sizes, but which channels they have is known once the slopes are.
         composites: blocks of composites, numbered last. Their steps are zeros until they are known,
             once the table is.
     """
@@ -59,8 +59,17 @@ class Plan:
 
     @property
     def renders(self) -> list[int]:
-        """What every block costs, by its number."""
+        """How many renders every block takes, by its number."""
         return [0, *(block.renders for block in self.blocks)]
+
+    @property
+    def costs(self) -> list[float]:
+        """About how long every block takes, by its number, in whole renders."""
+        return [0.0, *(block.cost(self.layout) for block in self.blocks)]
+
+    def atlas_bytes(self, phrases: int, width: int) -> int:
+        """About what the atlas will take on disk."""
+        return 4 * width * (len(self.channels) + phrases)
 
     def shapes(self, phrases: int, width: int) -> list[Shapes]:
         """Of the arrays of every block, by its number."""

@@ -2,66 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import time
-from typing import TextIO
-
 import numpy as np
 
 from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
+from ..store.progress import Progress
 from ..store.records import Record, duration
-from .scheduler import Progress
-
-_BAR = 24
+from .scheduler import RunProgress
 
 
-class ProgressReport:
-    """Tells a stream of every `Progress`: a line that renews itself on a terminal, elsewhere a
-    JSON object a block."""
-
-    def __init__(self, stream: TextIO, layout: StyleLayout) -> None:
-        self._stream, self._layout = stream, layout
-        self._start: float | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if self._start is None:
-            self._start = now
-        done = progress.renders - progress.resumed_renders
-        rate = done / max(now - self._start, 1e-3)
-        left = (progress.of_renders - progress.renders) / rate if rate else None
-        if self._stream.isatty():
-            self._stream.write(_line(progress, rate, left))
-            self._stream.flush()
-        elif progress.last is not None:
-            block = progress.last
-            ends = (self._layout.label(int(block.channels[i])) for i in (0, -1))
-            record = {
-                "kind": block.kind,
-                "channels": list(ends),
-                block.counted: [block.first, block.last - 1],
-                "blocks": progress.blocks,
-                "of_blocks": progress.of_blocks,
-                "resumed": progress.resumed,
-                "renders_per_s": round(rate, 2),
-                "seconds_left": None if left is None else round(left, 1),
-            }
-            self._stream.write(json.dumps(record) + "\n")
+def run_progress(progress: RunProgress, layout: StyleLayout) -> Progress:
+    """How far a run over a generator's channels is, as it is shown."""
+    done = progress.renders - progress.resumed_renders
+    rate = done / max(progress.seconds, 1e-3)
+    block, record = progress.last, None
+    if block is not None:
+        record = {
+            "kind": block.kind,
+            "channels": [layout.label(int(block.channels[i])) for i in (0, -1)],
+            block.counted: [block.first, block.last - 1],
+            "blocks": progress.blocks,
+            "of_blocks": progress.of_blocks,
+            "resumed": progress.resumed,
+            "renders_per_s": round(rate, 2),
+        }
+    return Progress(
+        progress.cost,
+        progress.of_cost,
+        part="blocks",
+        label="blocks" if block is None else block.kind,
+        figures=(f"{progress.blocks}/{progress.of_blocks} blocks", f"{rate:.3g} renders/s"),
+        record=record,
+    )
 
 
-def _line(progress: Progress, rate: float, left: float | None) -> str:
-    share = progress.renders / max(1, progress.of_renders)
-    bar = "#" * int(_BAR * share)
-    stage = progress.last.kind if progress.last else "begins"
-    parts = [
-        f"\r{stage:<9} [{bar:-<{_BAR}}] {share:4.0%}",
-        f"{progress.blocks}/{progress.of_blocks} blocks",
-        f"{rate:.3g} renders/s",
-        f"{'?' if left is None else duration(left)} left ",
-    ]
-    end = "\n" if progress.blocks == progress.of_blocks else ""
-    return "  ".join(parts) + end
+def bank_progress(embedded: int, of: int) -> Progress:
+    """How far the prompts of a bank are."""
+    return Progress(
+        embedded,
+        of,
+        part="prompts",
+        label="prompts",
+        figures=(f"{embedded:,}/{of:,}",),
+        record={"embedded": embedded, "of": of},
+        spare=True,
+    )
 
 
 def estimate_text(record: Record) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..store.shards import WorkFolder
 from .blocks import Arrays, WorkBlock
@@ -16,16 +17,18 @@ _AHEAD = 64
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is.
 
     Args:
         blocks: finished ones, those of an earlier run and the prompt bank among them.
         of_blocks: how many there are.
         resumed: how many an earlier run had finished.
-        renders, of_renders: the same as work; a vector-Jacobian product counts as a render.
+        renders, of_renders: the same in renders; a vector-Jacobian product counts as one.
         resumed_renders: those that an earlier run had done.
         last: the block that was just finished; None at the start.
+        cost, of_cost: the same in what takes equal time, whole renders; see `WorkBlock.cost`.
+        seconds: since this run began with its blocks.
     """
 
     blocks: int
@@ -35,6 +38,9 @@ class Progress:
     of_renders: int
     resumed_renders: int
     last: WorkBlock | None
+    cost: float = field(default=0.0, kw_only=True)
+    of_cost: float = field(default=0.0, kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True, compare=False)
 
 
 class Scheduler:
@@ -45,7 +51,7 @@ class Scheduler:
         worker: what turns a block into its arrays.
         work: keeps finished blocks; None: they are kept in memory until they are handed on.
         report: told of the progress at the start and after each block.
-        renders: of every block of the run, in the order of their numbers.
+        renders, costs: of every block of the run, in the order of their numbers.
         resumed: the blocks that an earlier run had finished.
     """
 
@@ -54,12 +60,14 @@ class Scheduler:
         executor: Executor,
         worker: Callable[[WorkBlock], Arrays],
         work: WorkFolder | None,
-        report: Callable[[Progress], None],
+        report: Callable[[RunProgress], None],
         renders: Sequence[int],
+        costs: Sequence[float],
         resumed: Set[int],
     ) -> None:
         self._executor, self._worker, self._work = executor, worker, work
-        self._report, self._renders = report, renders
+        self._report, self._renders, self._costs = report, renders, costs
+        self._began = time.monotonic()
         self._done, self._resumed = {0, *resumed}, resumed  # block 0, the bank, came before
         self._ahead = 1 if isinstance(executor, InThisProcess) else _AHEAD
         self._tell(None)
@@ -115,7 +123,7 @@ class Scheduler:
             return sum(self._renders[number] for number in numbers)
 
         self._report(
-            Progress(
+            RunProgress(
                 blocks=len(self._done),
                 of_blocks=len(self._renders),
                 resumed=len(self._resumed),
@@ -123,5 +131,8 @@ class Scheduler:
                 of_renders=sum(self._renders),
                 resumed_renders=of(self._resumed),
                 last=last,
+                cost=sum(self._costs[number] for number in self._done),
+                of_cost=sum(self._costs),
+                seconds=time.monotonic() - self._began,
             )
         )

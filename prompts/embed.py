@@ -48,11 +48,15 @@ def embed_prompts(
 
 
 def build_bank(
-    phrases: Sequence[str], templates: Sequence[str], encode: EncodeTexts, width: int
+    phrases: Sequence[str],
+    templates: Sequence[str],
+    encode: EncodeTexts,
+    width: int,
+    report: Report = lambda embedded: None,
 ) -> PromptBank:
     """A bank of phrases embedded in templates; empty, of `width` D, when there are none."""
     empty = PromptBank((), np.zeros((0, width), np.float32))
-    return extended(empty, phrases, templates, encode)
+    return extended(empty, phrases, templates, encode, report)
 
 
 def extended(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,6 +62,21 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"{path}: the directory {target.parent} is not writable; choose another")
     return target
+
+
+def require_space(path: str | os.PathLike[str], needed: int) -> None:
+    """Raise OutputError unless so many bytes are free where ``path`` lies; asked before long work.
+    A disk that does not tell is taken to have room."""
+    target = Path(os.path.realpath(path))
+    try:
+        free = shutil.disk_usage(target.parent).free
+    except OSError:
+        return
+    if free < needed:
+        raise OutputError(
+            f"{path}: the work needs {needed:,} bytes in {target.parent}, and {free:,} are free "
+            "there; free some, or choose another -o, on a larger disk"
+        )
 
 
 def leftovers(folder: Path) -> Iterator[tuple[Path, str]]:

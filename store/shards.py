@@ -7,24 +7,22 @@ into place is also the record: there is no list that could disagree with the fil
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OutputError, ResumeError, StyleAtlasError
 from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json
-from .output import leftovers, replacing, require_writable, sync_directory
+from .output import leftovers, replacing, require_space, require_writable, sync_directory
+from .work import Lock, Parts, differences, model_part, value_parts
 
 _FORMAT = 1
 _MAX_PLAN_BYTES = 2**20
@@ -61,13 +59,7 @@ class Run:
     def differences(self, here: Run) -> list[str]:
         """What is not the same in the run ``here``, in words; neither a model's name counts nor the
         library."""
-        ours, theirs = here._parts(), self._parts()
-        unset = (object(), "unset")  # None is a value
-        return [
-            f"{name} is {theirs.get(name, unset)[1]} there and {ours.get(name, unset)[1]} here"
-            for name in {**theirs, **ours}
-            if theirs.get(name, unset)[0] != ours.get(name, unset)[0]
-        ]
+        return differences(self._parts(), here._parts())
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -97,15 +89,14 @@ class Run:
         except (StyleAtlasError, LookupError, TypeError, ValueError) as error:
             raise ResumeError(f"{_PLAN}: is not the plan of a run ({error})") from error
 
-    def _parts(self) -> dict[str, tuple[Any, str]]:
-        """Everything that must be the same, each as a value and as a message shows it."""
-        models = {"generator": self.fingerprint.generator, "CLIP": self.fingerprint.clip}
-        rest = {f"settings.{name}": value for name, value in self.fingerprint.settings.items()}
-        rest["blocks"] = self.blocks
+    def _parts(self) -> Parts:
+        """Everything that must be the same."""
         return {
-            **{name: (model.sha256, str(model)) for name, model in models.items()},
+            "generator": model_part(self.fingerprint.generator),
+            "CLIP": model_part(self.fingerprint.clip),
             "prompts": (self.prompts, f"sha256 {self.prompts[:12]}"),
-            **{name: (value, json.dumps(value)) for name, value in rest.items()},
+            **value_parts(self.fingerprint.settings, "settings."),
+            **value_parts({"blocks": self.blocks}),
         }
 
 
@@ -120,6 +111,7 @@ class WorkFolder:
         atlas: the atlas that the run will write.
         run: its description.
         shapes: by block, the shape of every array in it.
+        atlas_bytes: what the atlas itself will take; there must be room for it and for the blocks.
 
     Attributes:
         path: the folder.
@@ -127,20 +119,30 @@ class WorkFolder:
 
     Raises:
         ResumeError: the folder is another run's, in use, or something else altogether.
-        OutputError: the folder cannot be made, read or written.
+        OutputError: the folder cannot be made, read or written, its file system has no locks, or
+            the disk has no room for what is missing.
     """
 
-    def __init__(self, atlas: str | os.PathLike[str], run: Run, shapes: Sequence[Shapes]) -> None:
+    def __init__(
+        self,
+        atlas: str | os.PathLike[str],
+        run: Run,
+        shapes: Sequence[Shapes],
+        atlas_bytes: int = 0,
+    ) -> None:
         target = require_writable(atlas)
         self.path = target.with_name(f"{target.name}.work")
         self.complaints: list[str] = []
         self._run, self._key, self._shapes = run, run.key, shapes
         self._shards: dict[int, Path] = {}
-        self._lock: int | None = None
+        self._lock: Lock | None = None
         try:
             self._open(target)
+            self._require_space(target, atlas_bytes)
         except BaseException as error:
             self._release()
+            with suppress(OSError):
+                self.path.rmdir()  # which is done only where nothing is in it
             if isinstance(error, OSError):
                 raise OutputError(
                     f"{self.path}: cannot be used ({error.strerror or error}); check permissions "
@@ -205,12 +207,7 @@ class WorkFolder:
             self._shards = {}
             # Not before the blocks: a folder of blocks without a plan would look foreign.
             (self.path / _PLAN).unlink(missing_ok=True)
-            # While it is still locked: nobody else can then hold a lock on a file that is gone.
-            if os.name == "posix":
-                (self.path / _LOCK).unlink(missing_ok=True)
-            else:  # elsewhere an open file cannot be removed
-                self._release()
-                (self.path / _LOCK).unlink(missing_ok=True)
+            self._release()
             self.path.rmdir()
         self._release()
 
@@ -225,11 +222,8 @@ class WorkFolder:
     ) -> None:
         if self._lock is None:  # finished
             return
-        if not self._shards:
-            self.finish()
-            return
-        self._release()
-        if isinstance(error, OutputError):
+        self._let_go()
+        if self._shards and isinstance(error, OutputError):
             raise OutputError(f"{error}; {self.kept}") from error
 
     def _open(self, atlas: Path) -> None:
@@ -238,7 +232,7 @@ class WorkFolder:
                 raise ResumeError(f"{self.path}: is not a folder; move it, or choose another -o")
             self.path.mkdir(exist_ok=True)
         self._plan()  # refuses a foreign folder before anything is put into it
-        self._lock = _take_lock(self.path / _LOCK)
+        self._lock = Lock(self.path / _LOCK, self.path)
         plan = self._plan()
         present = self._present()
         differences = plan.differences(self._run) if plan else []
@@ -260,6 +254,14 @@ class WorkFolder:
             self._key = plan.key  # 5 and 5.0 are one setting, but not one text; and its library
         for number, path in present:
             self._verify(number, path)
+
+    def _require_space(self, atlas: Path, atlas_bytes: int) -> None:
+        missing = (x for number, x in enumerate(self._shapes) if number not in self._shards)
+        try:
+            require_space(atlas, shapes_bytes(missing) + atlas_bytes)
+        except OutputError:
+            self._let_go()
+            raise
 
     def _plan(self) -> Run | None:
         """The plan that is there; None in a folder that holds nothing yet."""
@@ -336,56 +338,22 @@ class WorkFolder:
         head = {"format": _FORMAT, "run": self._key, "block": number, "float64": arrays}
         return b"styleatlas " + to_json(_PLAN, head).encode() + b"\n"
 
+    def _let_go(self) -> None:
+        """Leave the folder as it is; one without any finished block goes."""
+        if self._lock is not None and not self._shards:
+            self.finish()
+        self._release()
+
     def _release(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
+
+
+def shapes_bytes(blocks: Iterable[Shapes]) -> int:
+    """What the arrays of blocks take on disk."""
+    return sum(8 * math.prod(shape) for block in blocks for shape in block.values())
 
 
 def _is_ours(name: str) -> bool:
     return name == _PLAN or _SHARD.fullmatch(name) is not None
-
-
-def _take_lock(path: Path) -> int:
-    """Open and lock ``path``; the system lets go of the lock when the process ends, however."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-        try:
-            if not _lock(descriptor):
-                raise ResumeError(
-                    f"{path.parent}: another run is at work in this folder; wait for it or end "
-                    "it, or choose another -o"
-                )
-            with suppress(FileNotFoundError):
-                # A run that just finished may have removed the file after it was opened here.
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            # Some network disks know no locks. Two runs there may do the same work twice, but
-            # each file of theirs is whole and of the same run.
-            pass
-        return True

@@ -21,7 +21,7 @@ from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
 from styleatlas.engine.pictures.recipe import read_recipe
 from styleatlas.precompute.build import open_work, precompute
 from styleatlas.precompute.probes import Probes
-from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet, prompt_set
 from styleatlas.store.registry import EMBEDDED
@@ -150,7 +150,7 @@ def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(release, gene
     whole = prompt_set("avatars")
     prompts = PromptSet(whole.phrases[:PHRASES], whole.templates)
     arguments = (generator, load_encoder("avatars", "cpu"), prompts, SETTINGS)
-    calls: list[Progress] = []
+    calls: list[RunProgress] = []
     with open_work(tmp_path / "atlas.h5", *arguments) as work:
         assert (work.complaints, work.done, work.total) == ([], {0, 1}, 4)
         atlas = precompute(*arguments, calls.append, work)

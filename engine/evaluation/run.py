@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
+from ...store.progress import Progress, Report
 from ..editor import Editor
 from ..models.sampling import batch_size, styles_from_seeds
 from ..models.subject import Subject
@@ -22,9 +23,6 @@ from .judges import Judge, Look, feature_distance
 from .scores import EditCounts, Predictions, count_edit
 from .suite import Suite, Trial
 from .variants import Variant, compared_variants
-
-Report = Callable[[int, int], None]
-"""Told how many more images were edited, and how many there will be in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +121,7 @@ def evaluate(
     seeds: Sequence[int],
     truncation: float = 0.7,
     reference: Atlas | None = None,
-    report: Report = lambda edited, of: None,
+    report: Report = lambda progress: None,
 ) -> Evaluation:
     """Tries every trial of a suite in every way, on the image of each seed.
 
@@ -142,8 +140,13 @@ def evaluate(
     )
     of = len(seeds) * len(suite.trials) * (1 + sum(len(variant.columns) for variant in variants))
 
+    done = 0
+
     def edited(images: int) -> None:
-        report(images, of)
+        nonlocal done
+        done += images
+        figures, record = (f"{done:,}/{of:,} edits",), {"edits": done, "of": of}
+        report(Progress(done, of, label="evaluate", figures=figures, record=record, spare=True))
 
     with torch.inference_mode():
         results = [

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ..models.identity import Identity
-from ..models.memory import give_back, is_out_of_memory, too_small
+from ..models.memory import Batches
 from ..models.probability import target_probability
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import batch_size
@@ -99,9 +99,10 @@ class Optimisation:
         n = len(start.styles)
         if len(self._target) != n or (self._neutral is not None and len(self._neutral) != n):
             raise OptionError(f"prompts: are not one pair for each of {n} rows")
-        self._rows = max(1, batch_size(generator) // _GRADIENTS)
+        self._rows = Batches(max(1, batch_size(generator) // _GRADIENTS), generator.device)
         self._kept = _kept_steps(settings.steps, frames)
         self._state = self._fresh(n)
+        self._made = 0
 
     def take_up(self, state: State) -> None:
         """Go on from the `state` of the same optimisation.
@@ -118,6 +119,11 @@ class Optimisation:
     def state(self) -> State:
         """All that it takes to go on, on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self._state.items()}
+
+    @property
+    def made(self) -> int:
+        """Steps of rows that this process has taken."""
+        return self._made
 
     @property
     def total(self) -> int:
@@ -141,30 +147,21 @@ class Optimisation:
         Raises:
             DeviceMemoryError: a single row does not fit.
         """
-        n, first = len(self._state["stopped"]), 0
+
+        def go_on(first: int, last: int) -> None:
+            rows = torch.arange(first, last)
+            if (self._state["stopped"][rows] == RUNNING).any():
+                self._run(rows, report, save)
+
         report(self.done, {})
-        while first < n:
-            rows = torch.arange(first, min(first + self._rows, n))
-            try:
-                if (self._state["stopped"][rows] == RUNNING).any():
-                    self._run(rows, report, save)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(rows) == 1:
-                    raise too_small(self._generator.device) from error
-                # Outside of this clause the failed step's tensors are gone.
-            else:
-                first += len(rows)
-                continue
-            self._rows = len(rows) // 2
-            give_back(self._generator.device)
+        for _ in self._rows.over(len(self._state["stopped"]), go_on):
+            pass
         return self._outcome()
 
     def estimate(self) -> float:
         """Seconds that all steps take, at most, by the time of one step of the first rows."""
         n, device = len(self._state["stopped"]), self._generator.device
-        rows = torch.arange(min(self._rows, n))
+        rows = torch.arange(min(self._rows.size, n))
         before = self._seen_before(rows)
         seconds = 0.0
         for _ in range(2):  # the first warms up
@@ -203,6 +200,7 @@ class Optimisation:
                 state[name][rows] = adam.state[step][name].cpu()
             state["steps"][rows] = number + 1
             curves = state["curves"][going, number]
+            self._made += len(going)
             means = zip(LOSSES, curves.nanmean(0).tolist(), strict=True)
             report(self.done, {name: mean for name, mean in means if not math.isnan(mean)})
             save(self._state)

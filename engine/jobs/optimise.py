@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...store.errors import DirectionError, OptionError
-from ...store.records import Record, duration
+from ...store.progress import Progress, Report
+from ...store.records import Record
 from ...store.version import LIBRARY
 from ..editor import Editor
 from ..fallbacks.moves import Start
@@ -28,11 +28,10 @@ from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.texts import embed_prompts_of
 from .images import Images
-from .optimise_state import StateFile
+from .optimise_state import OptimisationFile
 
 MOST_ROWS = 10_000
 _SAMPLES = 1000  # seeds behind the standard deviations, where there is no atlas
-_SHOWN = 1.0  # seconds between two lines that are no terminal's
 
 
 @dataclass(frozen=True)
@@ -84,35 +83,21 @@ class OptimiseJob:
             require_sheet_size(count, 1 + len(self.targets), side, side)
 
 
-class OptimiseReport:
-    """Tells a stream of every step: a line that renews itself on a terminal, elsewhere a JSON
-    object a second."""
-
-    def __init__(self, stream: TextIO, total: int) -> None:
-        self._stream, self._total = stream, total
-        self._start: tuple[float, int] | None = None
-        self._told = 0.0
-
-    def __call__(self, done: int, means: Mapping[str, float]) -> None:
-        now = time.monotonic()
-        if self._start is None:
-            self._start = now, done
-        made = done - self._start[1]
-        left = (self._total - done) * (now - self._start[0]) / made if made else None
-        if self._stream.isatty():
-            figures = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-            end = "\n" if done == self._total else ""
-            self._stream.write(
-                f"\r{done / max(1, self._total):4.0%}  {figures}  "
-                f"{'?' if left is None else duration(left)} left {end}"
-            )
-            self._stream.flush()
-        elif means and now - self._told >= _SHOWN:
-            self._told = now
-            figures_told = {name: round(value, 4) for name, value in means.items()}
-            seconds = None if left is None else round(left, 1)
-            told = {"done": done, "of": self._total, **figures_told, "seconds_left": seconds}
-            self._stream.write(json.dumps(told) + "\n")
+def optimise_progress(optimisation: Optimisation, means: Mapping[str, float]) -> Progress:
+    """How far an optimisation is, as it is shown, with the means of its last step."""
+    done, total, record = optimisation.done, optimisation.total, None
+    if means:
+        rounded = {name: round(value, 4) for name, value in means.items()}
+        record = {"done": done, "of": total, **rounded}
+    return Progress(
+        done,
+        total,
+        optimisation.made,
+        label="optimize",
+        figures=tuple(f"{name} {value:.3f}" for name, value in means.items()),
+        record=record,
+        spare=True,
+    )
 
 
 def optimise(
@@ -123,41 +108,43 @@ def optimise(
     identity: Identity | None = None,
     editor: Editor | None = None,
     tell: Callable[[str], None] = lambda line: None,
-    stream: TextIO | None = None,
+    report: Report = lambda progress: None,
 ) -> tuple[Record, Tensor]:
     """Makes a job and writes it; an earlier process's state of the same job is taken up.
 
     Args:
         editor: of an atlas whose directions it begins at; without one it begins at the images.
         tell: told in a line what there is to know.
-        stream: of the progress.
+        report: told of every step.
 
     Returns:
         A record of what was made, and the styles (targets * n, C), target after target.
 
     Raises:
-        ResumeError: `<output>.work` is of another optimisation, or damaged.
+        ResumeError: `<output>.work` is of another optimisation, or damaged, or another process is
+            at work on this output.
         OutputError: what cannot be written.
     """
-    start, warm = _start(generator, encoder, images, job, editor, tell)
-    sigma = _sigma(generator, editor)
-    frames = job.frames
-    optimisation = Optimisation(generator, encoder, start, sigma, job.settings, identity, frames)
-    place = StateFile(job.output, _plan(generator, encoder, identity, start, sigma, job))
-    if done := place.take_up(optimisation):
-        tell(f"resuming: {done:,} of {optimisation.total:,} steps are done")
-    report = OptimiseReport(stream, optimisation.total) if stream else lambda done, means: None
-    try:
-        made = optimisation.run(report, place.save)
-    except KeyboardInterrupt:
-        if place.path.exists():
-            tell(f"\ninterrupted: {place.path} keeps the state: the same command resumes")
-        raise
-    seen = _seen(generator, encoder, images, start, made)
-    record = _record(images, job, made, warm, seen, identity)
-    _write(generator, images, job, made)
-    place.remove()
-    return record, made.styles
+    with OptimisationFile(job.output) as place:
+        start, warm = _start(generator, encoder, images, job, editor, tell)
+        sigma, frames, settings = _sigma(generator, editor), job.frames, job.settings
+        optimisation = Optimisation(generator, encoder, start, sigma, settings, identity, frames)
+        plan = _plan(generator, encoder, identity, start, sigma, job)
+        if done := place.take_up(optimisation, plan):
+            tell(f"resuming: {done:,} of {optimisation.total:,} steps are done")
+        try:
+            made = optimisation.run(
+                lambda done, means: report(optimise_progress(optimisation, means)), place.offer
+            )
+        except KeyboardInterrupt:
+            if place.there:
+                tell(f"interrupted: {place.path} keeps the state: the same command resumes")
+            raise
+        seen = _seen(generator, encoder, images, start, made)
+        record = _record(images, job, made, warm, seen, identity)
+        _write(generator, images, job, made)
+        place.remove()
+        return record, made.styles
 
 
 def _start(

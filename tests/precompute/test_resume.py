@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from styleatlas.precompute.build import open_work, precompute
-from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.precompute.worker import LocalWorker
 from styleatlas.prompts.sets import PromptSet
@@ -39,9 +39,9 @@ def same(one: Atlas, other: Atlas) -> bool:
 def start(make_generator, make_encoder, tmp_path) -> Callable[..., tuple[Atlas, list]]:
     """Run to the end beside `tmp_path`; returns the atlas and what the progress was."""
 
-    def start(settings: PrecomputeSettings = SETTINGS) -> tuple[Atlas, list[Progress]]:
+    def start(settings: PrecomputeSettings = SETTINGS) -> tuple[Atlas, list[RunProgress]]:
         arguments = (make_generator(), make_encoder(), PROMPTS, settings)
-        calls: list[Progress] = []
+        calls: list[RunProgress] = []
         with open_work(tmp_path / "a.h5", *arguments) as work:
             atlas = precompute(*arguments, calls.append, work)
             atlas.write(tmp_path / "a.h5")

@@ -15,7 +15,7 @@ import pytest
 from styleatlas.precompute.blocks import WorkBlock
 from styleatlas.precompute.executors import InThisProcess
 from styleatlas.precompute.relevance import swept_table
-from styleatlas.precompute.scheduler import Progress, Scheduler
+from styleatlas.precompute.scheduler import RunProgress, Scheduler
 from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.store.errors import OutputError
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
@@ -89,13 +89,16 @@ def sleepy(block: WorkBlock) -> dict[str, np.ndarray]:
     return arrays_of(block)
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: RunProgress) -> None:
     pass
 
 
 def scheduler_of(executor, worker, count, work=None, report=silent) -> Scheduler:
     renders = [0, *(block.renders for block in blocks_of(count))]
-    return Scheduler(executor, worker, work, report, renders, work.done if work else frozenset())
+    costs = [2.0 * count for count in renders]
+    return Scheduler(
+        executor, worker, work, report, renders, costs, work.done if work else frozenset()
+    )
 
 
 def in_order(results: Iterator, count: int) -> None:
@@ -249,7 +252,9 @@ def test_progress_counts_blocks_and_renders_and_those_of_an_earlier_run(place, t
     with work_at(tmp_path / "a.h5", 20) as work, place() as executor:
         list(scheduler_of(executor, sleepy, 20, work, calls.append).run(blocks_of(20), 1))
     earlier, whole = 10 + 11 + 15 + 21, sum(b.renders for b in blocks_of(20))
-    assert calls[0] == Progress(5, 21, 5, earlier, whole, earlier, None)
+    assert calls[0] == RunProgress(
+        5, 21, 5, earlier, whole, earlier, None, cost=2 * earlier, of_cost=2 * whole
+    )
     assert [call.blocks for call in calls] == list(range(5, 22))
     assert {(c.of_blocks, c.resumed, c.of_renders, c.resumed_renders) for c in calls} == {
         (21, 5, whole, earlier)

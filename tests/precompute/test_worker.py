@@ -13,7 +13,7 @@ import pytest
 from styleatlas.engine.models.load import load_encoder, load_generator
 from styleatlas.precompute.build import open_work, precompute
 from styleatlas.precompute.executors import InThisProcess, open_executor
-from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.precompute.worker import Sources
 from styleatlas.prompts.sets import PromptSet
@@ -60,7 +60,7 @@ def drawn_here(models) -> Callable[[PrecomputeSettings], Atlas]:
     return draw
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: RunProgress) -> None:
     pass
 
 
@@ -75,7 +75,7 @@ def pool() -> Iterator[Executor]:
 
 @pytest.mark.parametrize("settings", [JACOBIAN, SCREENED], ids=["jacobian", "screened"])
 def test_two_workers_draw_the_atlas_of_one_process(models, drawn_here, pool, settings):
-    calls: list[Progress] = []
+    calls: list[RunProgress] = []
     atlas = precompute(*models, PROMPTS, settings, calls.append, executor=pool, sources=SOURCES)
     assert_atlases_near(atlas, drawn_here(settings))
     assert calls[-1].blocks == calls[-1].of_blocks >= 7
@@ -94,7 +94,7 @@ def test_run_whose_worker_is_killed_keeps_its_blocks_and_resumes(
     """The last test of the pool, which does not outlive it."""
     settings, path = JACOBIAN, tmp_path / "a.h5"
 
-    def kill_one(progress: Progress) -> None:
+    def kill_one(progress: RunProgress) -> None:
         if progress.blocks == 3:  # the bank and two more
             multiprocessing.active_children()[-1].kill()
 
@@ -106,7 +106,7 @@ def test_run_whose_worker_is_killed_keeps_its_blocks_and_resumes(
         precompute(*arguments, kill_one, work, pool, SOURCES)
     kept = len(list(Path(f"{path}.work").glob("block-*")))
     assert 3 <= kept < 1 + 6
-    calls: list[Progress] = []
+    calls: list[RunProgress] = []
     with open_work(path, *arguments) as work:
         atlas = precompute(*arguments, calls.append, work)
         work.finish()
@@ -138,7 +138,7 @@ def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, m
     cluster = Cluster(True, head_node_args=head)
     doomed, killed = cluster.add_node(**NODE), []
 
-    def kill_node(progress: Progress) -> None:
+    def kill_node(progress: RunProgress) -> None:
         if progress.blocks >= 5 and not killed:
             deadline = time.monotonic() + 300
             while available_resources_per_node()[doomed.node_id].get("CPU", 0) >= 1:

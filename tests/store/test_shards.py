@@ -220,7 +220,8 @@ def test_key_of_a_run_is_for_ever_what_its_blocks_were_named_by():
 
 
 def test_other_run_may_start_where_no_block_was_finished(begin, folder):
-    begin()._release()  # as if killed
+    begin()._release()  # as if killed, which leaves the file of the lock
+    (folder / "lock").touch()
     assert {path.name for path in folder.iterdir()} == {"lock", "plan.json"}
     with begin(settings={**SETTINGS, "images": 50}):
         assert json.loads((folder / "plan.json").read_text())["settings"]["images"] == 50
@@ -317,8 +318,7 @@ def test_second_process_is_refused_until_the_first_lets_go(begin, left, atlas):
 
     with begin() as work:
         assert second() == (
-            f"{left}: another run is at work in this folder; wait for it or end it, "
-            "or choose another -o\n"
+            f"{left}: another run is at work here; wait for it or end it, or choose another -o\n"
         )
         with pytest.raises(ResumeError, match="another run is at work"):
             begin()
