@@ -48,7 +48,7 @@ class SlopesBlock(WorkBlock):
         return self.products * self.count
 
     def cost(self, layout: StyleLayout) -> float:
-        # A pass back; measured in docs/methods.md, 1.7 of them for FFHQ and 2.3 for the avatars.
+        # A pass back; measured in docs/methods.md, 1.7 of them for FFHQ, 2.3 for the embedded pair.
         return 2.0 * self.renders
 
     def shapes(self, width: int) -> Shapes:

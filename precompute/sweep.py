@@ -24,7 +24,7 @@ from .blocks import STILL, Arrays, Models, Setup, WorkBlock
 
 _STILL_SHARE = 0.15
 """Of a whole render with its embedding, what every channel takes, the embedding above all: .08 for
-FFHQ, .2 for the avatars."""
+FFHQ, .2 for the embedded pair."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,5 @@ def countable(countable_atlas, make_generator, make_encoder):
         consistency=np.zeros_like(countable_atlas.consistency),
     )
     reports = []
-    evaluation = evaluate(
-        editor, PixelJudge(), SUITE, SEEDS, 1.0, still, lambda *report: reports.append(report)
-    )
+    evaluation = evaluate(editor, PixelJudge(), SUITE, SEEDS, 1.0, still, reports.append)
     return evaluation, evaluation_record(evaluation), reports

@@ -49,8 +49,10 @@ def test_edit_without_a_channel_counts_as_one_that_changes_nothing(countable):
 def test_report_adds_up_to_all_that_is_edited(countable):
     evaluation, _, reports = countable
     columns = sum(len(result.outcomes) for result in evaluation.results)
-    assert {of for _, of in reports} == {len(SEEDS) * 2 * (columns + 1)}
-    assert sum(edited for edited, _ in reports) == reports[0][1]
+    everything = len(SEEDS) * 2 * (columns + 1)
+    assert {report.total for report in reports} == {everything}
+    done = [report.done for report in reports]
+    assert done == sorted(done) and done[-1] == everything
 
 
 def test_keep_holds_what_the_edit_would_change_beside(countable):
