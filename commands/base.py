@@ -98,14 +98,13 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """In groups, in the order in which they come, where there are many."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record and isinstance(param, click.Option):
-                groups.setdefault(getattr(param, "group", OTHER), []).append(record)
-        if sum(map(len, groups.values())) < GROUPED_FROM:
-            groups = {"Options": [record for records in groups.values() for record in records]}
-        elif OTHER in groups:
+        for option in options:
+            title = getattr(option, "group", OTHER) if len(options) >= GROUPED_FROM else "Options"
+            if record := option.get_help_record(ctx):
+                groups.setdefault(title, []).append(record)
+        if OTHER in groups:
             groups[OTHER] = groups.pop(OTHER)  # last
         for title, records in groups.items():
             with formatter.section(title):

@@ -149,8 +149,9 @@ class OutputFolder(_Path):
     """A folder to write to, which may be there."""
 
     def require(self, value: Path) -> None:
-        if value.exists() and not value.is_dir():
-            raise OutputError(f"{value}: cannot be made (it is not a folder); choose another")
+        there = next(path for path in (value, *value.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise OutputError(f"{value}: cannot be made ({there} is not a folder); choose another")
 
 
 class OutputPlace(OutputFolder):

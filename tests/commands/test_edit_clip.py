@@ -85,7 +85,7 @@ def test_what_is_kept_is_told_as_text_and_in_json(run, avatars, tmp_path):
     assert [list(moved) for moved in kept] == [["a face with a beard", "a face with a hat"]] * 2
     text = run("edit", "avatars", *GLASSES, *keep, "--seed", "1,2", "-o", tmp_path / "o.png").stdout
     first, second, third, fourth = text.splitlines()
-    assert first == f"{tmp_path / 'o.png'}: 2 x 1 images"
+    assert first == f"{tmp_path / 'o.png'}: 2 images"
     assert second.startswith('"a face with glasses": ') and "probability to CLIP" in second
     mean = np.mean([abs(moved["a face with a beard"]) for moved in kept])
     assert third == f'"a face with a beard": kept, but for {mean:.3f} of movement to CLIP (mean)'
@@ -124,7 +124,7 @@ def test_edit_by_prompts_of_the_bank_imports_torch_but_no_clip(
     assert done.returncode == 0, done.stderr
     assert path.exists()
     assert done.stderr == "imported: PIL torch\n"
-    assert done.stdout.startswith(f"{path}: 1 x 1 images\n")
+    assert done.stdout.startswith(f"{path}: 1 image\n")
 
 
 @pytest.mark.parametrize("option", ["--json", "--probability=0.9"])

@@ -16,7 +16,7 @@ from .edit_calls import ALPHA, EASY, GLASSES, PAIR, TWELVE, pixels
 
 def test_folder_has_a_picture_an_image_by_its_name(draw_to, edit, tmp_path):
     text = draw_to(tmp_path / "a" / "b", *PAIR, *EASY, *ALPHA, "--seed", "2-4")
-    assert text.startswith(f"{tmp_path / 'a' / 'b'}: 3 x 1 images\n")
+    assert text.startswith(f"{tmp_path / 'a' / 'b'}: 3 images\n")
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["seed 2.png", "seed 3.png", "seed 4.png"]
     for seed in (2, 3, 4):
@@ -71,7 +71,7 @@ def test_folder_that_cannot_be_made_is_named(refused_edit, tmp_path):
 def test_film_goes_there_and_back(draw_to, edit, tmp_path):
     path = tmp_path / "o.gif"
     text = draw_to(path, *PAIR, *EASY, *ALPHA, "--seconds", 0.5, "--seed", "1,2")
-    assert text.startswith(f"{path}: 2 x 1 images\n")
+    assert text.startswith(f"{path}: 2 images\n")
     with Image.open(path) as film:
         assert film.n_frames == 10 and film.size == (16, 8)
         frames = []

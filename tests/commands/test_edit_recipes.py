@@ -122,7 +122,7 @@ def test_picture_of_another_atlas_is_refused(draw_to, refused_edit, tiny_atlas, 
 def test_picture_without_a_recipe_is_refused(refused_edit, tmp_path):
     save_png(Image.new("RGB", (4, 4)), tmp_path / "plain.png")
     assert "plain.png: holds no recipe" in refused_edit("--from-picture", tmp_path / "plain.png")
-    assert "none.png: cannot be read" in refused_edit("--from-picture", tmp_path / "none.png")
+    assert "none.png: no such file" in refused_edit("--from-picture", tmp_path / "none.png")
     (tmp_path / "text.png").write_bytes(b"no picture")
     assert "text.png: is no sound PNG" in refused_edit("--from-picture", tmp_path / "text.png")
 

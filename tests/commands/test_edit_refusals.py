@@ -20,6 +20,18 @@ def test_a_prompt_without_its_other_is_wrong_usage(usage_error):
         assert "belong together" in usage_error(*alone, "--edit", SEVEN)
 
 
+def test_probability_beside_alpha_is_wrong_usage(usage_error):
+    error = usage_error(*PAIR, "--alpha", "3", "--probability", "0.9")
+    assert error.startswith("--probability is what alphas are found by, and --alpha gives them")
+
+
+@pytest.mark.parametrize("probability", ["0", "0.4", "1", "nan"])
+def test_probability_out_of_its_range_is_refused(refused, tmp_path, probability):
+    options = ("--probability", probability, "-o", tmp_path / "o.png")
+    message = refused("edit", "avatars", "--edit", "a face -> a sad face", *options)
+    assert message.startswith(f"probability {probability}: must be at least 0.5 and below 1")
+
+
 def test_nothing_to_do_is_wrong_usage(usage_error):
     assert usage_error() == "give --neutral and --target, --edit, or --from-picture\n"
 
@@ -44,7 +56,7 @@ def test_generator_that_is_not_known_by_name_is_to_be_named(refused, tiny_path, 
     [
         (("--target", ""), "prompt: is empty; write what the picture should show"),
         (("--neutral", " "), "prompt: is empty"),
-        (("--target", "A picture "), 'target: "A picture " is the neutral prompt itself'),
+        (("--target", "A picture "), 'target: "A picture" is the neutral prompt itself'),
         (("--target", "x" * 1025), "longer than 1024 bytes; shorten it"),
         (("--target", "a\x07b"), "holds control characters; remove them"),
         (("--target", "words of no bank"), "name its file by --clip"),
@@ -57,10 +69,6 @@ def test_generator_that_is_not_known_by_name_is_to_be_named(refused, tiny_path, 
         (("--beta", "0"), "beta 0: must lie between 0 and 1"),
         (("--beta", "nan"), "beta nan: must lie between 0 and 1"),
         (("--channels", "3"), "beta and channels: exclude each other; give one of them"),
-        (("--probability", "0"), "probability 0: must be at least 0.5 and below 1"),
-        (("--probability", "0.4"), "probability 0.4: must be at least 0.5 and below 1"),
-        (("--probability", "1"), "probability 1: must be at least 0.5 and below 1"),
-        (("--probability", "nan"), "probability nan: must be at least 0.5"),
         (("--seed", "4294967296"), "seed 4294967296: must lie between 0 and 4294967295"),
         (("--alpha", "101"), "alpha 101: must lie between -100 and 100"),
         (("--alpha", "1,nan"), "alpha nan: must lie between"),

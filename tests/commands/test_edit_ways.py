@@ -76,7 +76,7 @@ def test_summary_counts_the_ways(quick, run, tmp_path):
     told = run("edit", "avatars", *WINK, *SOME, "-o", tmp_path / "o.png")
     assert told.exit_code == 0 and told.stderr == ""
     first, second, third = told.stdout.splitlines()
-    assert first == f"{tmp_path / 'o.png'}: 2 x 1 images"
+    assert first == f"{tmp_path / 'o.png'}: 2 images"
     assert second.startswith('"a winking face": ') and ", alpha " in second
     assert third.startswith("2 images: 1 by direction, 1 by optimize (channels of the atlas: ")
 
@@ -105,6 +105,7 @@ def test_mapper_is_looked_for_in_the_library_if_no_folder_is_named(
     monkeypatch.setenv("STYLEATLAS_MAPPERS", str(winks.parent))
     record, _ = avatars(*WINK, "--method", "mapper")
     assert record["why"] == ["1 of 1 images by the mapper winks.safetensors"]
+    (tmp_path / "none").mkdir()
     options = ("--method", "mapper", "--mappers", tmp_path / "none", "-o", tmp_path / "o.png")
     message = refused("edit", "avatars", *WINK, *options)
     assert message.startswith(f"mapper: none in {tmp_path / 'none'} is trained for")

@@ -101,7 +101,7 @@ def test_interrupted_training_goes_on_with_the_same_command(train, trained, tmp_
 
     monkeypatch.setattr(Trainer, "advance", interrupted)
     result = train("-o", path)
-    assert result.exit_code == 1 and result.stdout == ""
+    assert result.exit_code == 130 and result.stdout == ""
     work = tmp_path / "m.safetensors.work"
     kept = f"interrupted: 2 of 4 steps are kept in {work}: the same command resumes"
     assert kept in result.stderr and not path.exists()
@@ -138,7 +138,7 @@ def test_train_refuses_what_it_cannot_do(refused, checkpoint, clip_folder, tmp_p
         ("--groups", "broad"): "must be some of coarse, medium, fine",
         ("--latents", tmp_path / "s.npz"): "holds styles alone",
         ("--identity", tmp_path / "no.pth"): "no such file",
-        ("--target", "face"): "mean the same",
+        ("--target", "face"): "is the neutral prompt itself",
     }.items():
         arguments = ("--clip", clip_folder, *PAIR, *QUICK, *options)
         assert message in refused("mapper train", checkpoint, *arguments)
@@ -221,4 +221,4 @@ def test_list_tells_what_mappers_say_of_themselves(run, trained, library, tmp_pa
 
 
 def test_list_refuses_a_folder_that_is_not_there(refused, tmp_path):
-    assert "no such folder of mappers" in refused("mapper list", tmp_path / "none")
+    assert "no such folder; check the path" in refused("mapper list", tmp_path / "none")

@@ -45,7 +45,7 @@ def interrupted(optimize, monkeypatch):
         with monkeypatch.context() as once:
             once.setattr(StateFile, "save", stopping)
             result = optimize("-o", path)
-        assert result.exit_code == 1 and "the same command resumes" in result.stderr
+        assert result.exit_code == 130 and "the same command resumes" in result.stderr
         work = path.with_name(f"{path.name}.work")
         assert work.is_file() and not path.exists()
         return work

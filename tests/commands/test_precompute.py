@@ -176,7 +176,7 @@ def test_precompute_interrupted_before_its_first_block_leaves_the_old_atlas_and_
     path.write_bytes(b"old")
     monkeypatch.setattr("styleatlas.precompute.build.build_bank", interrupted)
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK)
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert "Traceback" not in result.output
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -201,7 +201,7 @@ def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(SweepBlock, "run", interrupting)
         result = run(*arguments)
-    assert result.exit_code == 1 and result.stdout == ""
+    assert result.exit_code == 130 and result.stdout == ""
     assert path.read_bytes() == b"old"
     return arguments, result.stderr
 

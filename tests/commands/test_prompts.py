@@ -119,7 +119,7 @@ def test_prompts_that_cannot_be_added_are_explained_and_the_atlas_stays(
     assert "takes 4" in refused("prompts add", own, long)
     message = refused("prompts add", own, more, "--clip", clip_folder)
     assert message.startswith("atlas and CLIP do not belong together: the atlas was drawn with")
-    assert f"{tmp_path / 'none'}: cannot be read" in refused("prompts add", own, tmp_path / "none")
+    assert f"{tmp_path / 'none'}: no such file" in refused("prompts add", own, tmp_path / "none")
     assert "does not exist; create it first" in refused(
         "prompts add", own, more, "-o", tmp_path / "none" / "a.h5"
     )
@@ -139,8 +139,8 @@ def test_precompute_refuses_a_file_of_prompts_it_cannot_read_before_it_loads_a_m
     refused, tmp_path
 ):
     path = tmp_path / "none.txt"
-    arguments = ("none.pkl", "--clip", "none", "-o", tmp_path / "a.h5", "--prompts", path)
-    assert refused("precompute", *arguments).startswith(f"{path}: cannot be read")
+    arguments = ("avatars", "--clip", "none", "-o", tmp_path / "a.h5", "--prompts", path)
+    assert refused("precompute", *arguments).startswith(f"{path}: no such file; check the path")
 
 
 def test_precompute_with_other_prompts_is_refused_while_blocks_are_kept(
@@ -154,8 +154,8 @@ def test_precompute_with_other_prompts_is_refused_while_blocks_are_kept(
     out = tmp_path / "a.h5"
     arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", out, *QUICK)
     with monkeypatch.context() as patch:
-        patch.setattr("styleatlas.precompute.bench.sweep_block", interrupted)
-        assert run(*arguments, "--prompts", path).exit_code == 1
+        patch.setattr("styleatlas.precompute.sweep.SweepBlock.run", interrupted)
+        assert run(*arguments, "--prompts", path).exit_code == 130
     path.write_text("b\nc\n")
     message = refused(*arguments, "--prompts", path)
     assert "prompts is sha256" in message and "start afresh: delete the folder" in message
