@@ -28,9 +28,9 @@ def test_folder_is_made_a_batch_at_a_time(draw_to, edit, tmp_path, monkeypatch):
     sizes = []
     known = jobs.run
 
-    def counted(editor, images, job, fallbacks):
+    def counted(editor, images, job):
         sizes.append(len(images.names))
-        return known(editor, images, job, fallbacks)
+        return known(editor, images, job)
 
     monkeypatch.setattr(jobs, "run", counted)
     monkeypatch.setattr(jobs, "batch_size", lambda generator: 2)

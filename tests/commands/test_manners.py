@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from styleatlas.cli import main
 from styleatlas.commands.base import Command
-from styleatlas.commands.sink import answer, counted, note
+from styleatlas.commands.sink import answer, note, sheet_counts
 from styleatlas.store.records import printable
 
 from .test_usage import leaves
@@ -181,7 +181,7 @@ def test_error_with_a_hostile_name_is_one_line(run):
 
 
 def test_images_are_counted_as_people_do():
-    assert [counted(*case) for case in ((1, 1), (8, 1), (1, 3), (8, 3))] == [
+    assert [sheet_counts(*case) for case in ((1, 1), (8, 1), (1, 3), (8, 3))] == [
         "1 image",
         "8 images",
         "1 x 3 images",
