@@ -17,9 +17,10 @@ Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 # enough scores.
 ROWS, QUERIES = 2**14, 2**8
 
-LARGE = 200_000
-"""Prompts from which on :meth:`PromptIndex.prepare` builds anything; where FAISS begins to pay by
-`python benchmarks/bank.py --crossover`."""
+LARGE = 64_000
+"""Prompts from which on :meth:`PromptIndex.prepare` builds anything: measured by `python
+benchmarks/bank.py --crossover`, from here on it paid after 60 to 140 single questions, below after
+hundreds."""
 MANY = 16
 """Vectors of one call from which on an exact search is as fast as that of a prepared index."""
 _TRAINED_ON = 64  # rows a list of the inverted file: more move its centres little
@@ -39,13 +40,13 @@ class PromptIndex:
         self._lists: Any = None
 
     def prepare(self) -> None:
-        """Make single questions fast, and approximate, if the bank holds 200,000 prompts or more.
+        """Make single questions fast, and approximate, if the bank holds 64,000 prompts or more.
 
         Builds an inverted file of rows in 8 bits, by FAISS, in a quarter of the bank's memory;
-        a question then reads an eighth of it, and the best rows get their exact scores. Of a
-        million prompts the build paid after 120 to 180 single questions, each then 4 to 14 times
-        as fast; recall@10 and @100 were 1.000 and .999 on phrases by the embedded CLIP, .962 and
-        .958 on synthetic rows of 512 dimensions (`docs/prompt-bank.md`).
+        a question then reads an eighth of it, and the best rows get their exact scores. The build
+        paid after 60 to 140 single questions, each then 4 to 9 times as fast; recall@10 was .95 to
+        .98 on synthetic rows of 512 dimensions, the hard case, and of a million phrases by the
+        embedded CLIP 1.000 (`docs/prompt-bank.md`).
         """
         size, rows = len(self._bank), self._bank.embeddings
         if size < LARGE or self._lists is not None:
@@ -66,8 +67,8 @@ class PromptIndex:
         """The ``top`` prompts with the largest inner product, best first.
 
         They are exact, but for fewer than 16 vectors after :meth:`prepare` of a large bank: then
-        up to one in twenty was missed, and others took its place (recall is given there). Scores
-        are always those of the prompts returned.
+        about one in twenty was missed at worst, and others took its place (recall is given there).
+        Scores are always those of the prompts returned.
 
         Args:
             vectors: finite (k, D).
