@@ -177,3 +177,14 @@ def test_files_of_latents_with_one_name_are_not_written_over_each_other(
 def test_bad_place_for_styles_is_refused_before_the_edit(refused_edit, tmp_path):
     assert "end the name in .npz" in refused_edit("--styles", tmp_path / "styles.npy")
     assert "create it first" in refused_edit("--styles", tmp_path / "none" / "styles.npz")
+
+
+def test_json_lists_the_strongest_channels_unless_all_are_asked_for(answer, tmp_path):
+    chosen = ("--alpha", "3", "--channels", "50", "-o", tmp_path / "o.png", "--json")
+    arguments = ("edit", "avatars", "--edit", "a face -> a sad face", *chosen)
+    (few,) = json.loads(answer(*arguments))["edits"]
+    (every,) = json.loads(answer(*arguments, "--all-channels"))["edits"]
+    assert (len(few["channels"]), few["channels_moved"]) == (20, 50)
+    scores = [abs(channel["score"]) for channel in every["channels"]]
+    assert len(scores) == 50
+    assert [abs(channel["score"]) for channel in few["channels"]] == sorted(scores)[::-1][:20]

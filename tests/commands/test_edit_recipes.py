@@ -239,3 +239,31 @@ def test_recipe_names_the_models_and_the_atlas(run, tmp_path):
     assert (recipe.generator, recipe.clip) == (origin.generator, origin.clip)
     assert recipe.edits == (("a face", "a face with glasses", 1.0),)
     assert recipe.inputs == {"seeds": [1]} and "seeds" not in recipe.options
+
+
+def test_prompts_of_a_recipe_are_printed_on_one_line_without_control(draw_to, answer, tmp_path):
+    path, hostile = tmp_path / "o.png", tmp_path / "hostile.png"
+    draw_to(path, *PAIR, *EASY, *ALPHA)
+    edits = (("a picture", "a\npicture\tchannel7", 1.0),)
+    with Image.open(path) as picture:
+        save_png(picture, hostile, replace(read_recipe(path), edits=edits))
+    text = draw_to(tmp_path / "again.png", "--from-picture", hostile)
+    assert '"a picture channel7": ' in text
+    with Image.open(path) as picture:
+        save_png(picture, hostile, replace(read_recipe(path), edits=(("a", "b\x1b[2J", 1.0),)))
+    assert "\x1b" not in answer("info", hostile)
+
+
+def test_alpha_by_hand_replaces_the_probability_of_a_recipe_and_the_other_way(run, tmp_path):
+    found, given = tmp_path / "found.png", tmp_path / "given.png"
+    for path, options in (
+        (found, (*GLASSES, "--probability", "0.9")),
+        (given, ("--from-picture", found, "--alpha", "1")),
+    ):
+        assert run("edit", "avatars", *options, "-o", path).exit_code == 0
+    assert read_recipe(given).options["alphas"] == [1]
+    assert read_recipe(given).options["probability"] is None
+    last = tmp_path / "last.png"
+    options = ("--from-picture", given, "--probability", "0.9")
+    assert run("edit", "avatars", *options, "-o", last).exit_code == 0
+    assert last.read_bytes() == found.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -192,3 +193,53 @@ def test_nan_in_a_table_is_refused(refused, countable_path, name):
     with h5py.File(countable_path, "r+") as file:
         file[name][0] = np.nan
     assert f"/{name}: does not match its sha256" in refused("info", countable_path)
+
+
+def test_registered_name_is_converted(run, tmp_path):
+    path = tmp_path / "avatars.safetensors"
+    result = run("convert", "avatars", path)
+    assert result.exit_code == 0 and "stylegan2, 64 px" in result.stdout
+    one, other = load_generator("avatars", "cpu"), load_generator(path, "cpu")
+    assert one.identity.sha256 == other.identity.sha256
+
+
+def test_info_of_a_picture_tells_its_recipe(draw_to, answer, tmp_path):
+    path = tmp_path / "o.png"
+    draw_to(path, *PAIR, "--beta", "0.05", "--alpha", "4", "--seed", "3,5")
+    record = json.loads(answer("info", path, "--json"))
+    assert (record["kind"], record["generator"]["name"]) == ("picture of edit", "tiny")
+    assert record["inputs"] == {"seeds": [3, 5]} and record["options"]["alphas"] == [4]
+    pair = {"neutral": "a picture", "target": "a picture channel7", "weight": 1}
+    assert record["edits"] == [pair]
+    text = answer("info", path)
+    assert re.search(r"^  seeds +3; 5$", text, re.MULTILINE) and "a picture channel7" in text
+
+
+def test_info_of_a_mapper_and_of_latents_says_what_they_are(answer, draw_to, tmp_path):
+    archive = Path(__file__).parents[1] / "archive" / "0.1.0"
+    record = json.loads(answer("info", archive / "mapper.safetensors", "--json"))
+    assert record["kind"] == "mapper" and record["target"] and record["space"] == "w+"
+    assert record["target"] in answer("info", archive / "mapper.safetensors")
+    path = tmp_path / "o.npz"
+    draw_to(tmp_path / "o.png", *PAIR, "--beta", "0.05", "--alpha", "4", "--styles", path)
+    record = json.loads(answer("info", path, "--json"))
+    assert (record["kind"], record["generator"]["name"]) == ("styles or latents", "tiny")
+    shapes = {array["array"]: array["shape"] for array in record["arrays"]}
+    assert shapes["styles"] == "1 x 23" and shapes["seeds"] == "1"
+    assert "styles" in answer("info", path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no archive"])
+def test_info_of_a_damaged_npz_is_refused(refused, tmp_path, content):
+    path = tmp_path / "o.npz"
+    path.write_bytes(content)
+    assert refused("info", path) == f"{path}: is no sound NumPy file; save it again"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_verify_of_what_is_no_atlas_says_so_once(run, tmp_path, as_json):
+    path = tmp_path / "bad.h5"
+    path.write_text("no atlas")
+    result = run("verify", path, *["--json"] * as_json)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("is not an HDF5 file") == result.stderr.count("\n") == 1

@@ -64,7 +64,7 @@ def test_pipe_that_closes_hides_no_failure(countable_path):
 def test_signal_ends_work_which_is_resumed(number, code, tmp_path):
     output = tmp_path / "a.h5"
     arguments = ("precompute", "avatars", "--clip", "avatars", "-o", output, "--samples", "60")
-    few = ("--images", "2", "--method", "sweep")
+    few = ("--images", "1", "--method", "sweep")
     command = [*PROGRAM, *map(str, arguments), *few]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     work = tmp_path / "a.h5.work"

@@ -203,3 +203,38 @@ def test_diverged_image_is_told(optimize, tmp_path, monkeypatch):
     monkeypatch.setattr(optimise_job, "optimise", diverged)
     result = optimize("-o", tmp_path / "o.png")
     assert 'seed 2, "a bald face": diverged at step 4' in result.stdout
+
+
+def test_without_a_neutral_prompt_the_loss_is_styleclips_own(run, optimize, tmp_path):
+    few = ("--steps", 4, "--seed", "2-3", "--identity", "off", "--l2", 0, "-o", tmp_path / "o.png")
+    alone = ("optimize", "avatars", "--clip", "avatars", "--target", "a bald face", *few)
+    result = run(*alone, "--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["neutral"] is record["settings"]["directional"] is None
+    for row in record["images"]:
+        assert row["loss"] == row["clip"] and row["directional"] == 0
+        assert row["cosine"] > row["before"] and "probability" not in row
+        # The cosine told is that of the loss.
+        assert row["cosine"] == pytest.approx(1 - row["clip"], abs=2e-3)
+    assert all("probability" not in json.loads(line) for line in result.stderr.splitlines())
+    with_neutral = json.loads(optimize(*few, "--directional", 0, "--json").stdout)
+    assert [row["clip"] for row in with_neutral["images"]] == pytest.approx(
+        [row["clip"] for row in record["images"]], abs=1e-3
+    )
+    assert "cosine with CLIP" in run(*alone).stdout
+
+
+@pytest.mark.parametrize("option", [("--directional", 1), ("--atlas", "avatars")])
+def test_what_leads_from_a_neutral_prompt_needs_one(run, tmp_path, option):
+    alone = ("optimize", "avatars", "--clip", "avatars", "--target", "a bald face")
+    result = run(*alone, *option, "-o", tmp_path / "o.png")
+    assert result.exit_code == 2
+    assert f"{option[0]} leads from a neutral prompt; give --neutral" in result.stderr
+
+
+def test_identity_that_is_off_has_no_weight(optimize, tmp_path):
+    options = ("--steps", 1, "--json", "-o", tmp_path / "o.png")
+    off = json.loads(optimize(*options, "--identity", "off").stdout)
+    usual = json.loads(optimize(*options).stdout)
+    assert off["settings"]["identity"] is None and usual["settings"]["identity"] == 0.005
