@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check check-long clean
+.PHONY: demo test check check-long coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/styleatlas demo --out demo
@@ -18,6 +18,10 @@ check: $(VENV)/.installed-dev
 
 check-long: $(VENV)/.installed-test
 	scripts/check-long
+
+# What the tests run of the package, with the lines that they never reach.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --cov --cov-report=term-missing
 
 $(VENV)/.installed: pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
