@@ -99,8 +99,12 @@ class _Bar(Shown):
         self._progress = Progress(0, 1, label=label)
         self._lock, self._over = threading.Lock(), threading.Event()
         tqdm.monitor_interval = 0  # no thread of its own beside ours
-        self._bar = tqdm(total=1.0, file=stream, bar_format="", mininterval=0)
-        self._draw()
+        columns = _columns(stream)
+        form = bar_format(self._progress, 0.0, None, columns)
+        rows = 2  # tqdm hides a bar where a terminal says that it has none
+        self._bar = tqdm(
+            total=1.0, file=stream, bar_format=form, ncols=columns, nrows=rows, mininterval=0
+        )
         self._clock = threading.Thread(target=self._go_on, daemon=True)
         self._clock.start()
 

@@ -26,12 +26,15 @@ def run_progress(progress: RunProgress, layout: StyleLayout) -> Progress:
             "resumed": progress.resumed,
             "renders_per_s": round(rate, 2),
         }
+    figures = [f"{progress.blocks}/{progress.of_blocks} blocks"]
+    if done:
+        figures.append(f"{rate:.3g} renders/s")
     return Progress(
         progress.cost,
         progress.of_cost,
         part="blocks",
         label="blocks" if block is None else block.kind,
-        figures=(f"{progress.blocks}/{progress.of_blocks} blocks", f"{rate:.3g} renders/s"),
+        figures=tuple(figures),
         record=record,
     )
 
@@ -44,7 +47,7 @@ def bank_progress(embedded: int, of: int) -> Progress:
         part="prompts",
         label="prompts",
         figures=(f"{embedded:,}/{of:,}",),
-        record={"embedded": embedded, "of": of},
+        record={"kind": "prompts", "embedded": embedded, "of": of},
         spare=True,
     )
 

@@ -74,7 +74,7 @@ class Pace:
 
     def left(self, now: float) -> float | None:
         """Seconds; None before anything is known."""
-        if self._remaining <= 0:
+        if self._part is not None and self._remaining <= 0:
             return 0.0
         if not self._work:
             return None

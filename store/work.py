@@ -78,7 +78,7 @@ class Lock:
         while self._descriptor is None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
             try:
-                _take(descriptor, place)
+                self._take(descriptor, place)
                 with suppress(FileNotFoundError):
                     # Who just let go may have removed the file after it was opened here.
                     if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -105,19 +105,21 @@ class Lock:
         if os.name == "posix":
             os.close(descriptor)
 
-
-def _take(descriptor: int, place: Path) -> None:
-    try:
-        taken = lock_descriptor(descriptor, blocking=False)
-    except OSError as error:
-        raise OutputError(
-            f"{place}: its file system has no locks ({error.strerror or error}), so two runs could "
-            "spoil each other's work; choose another -o, on a local disk, or mount it with locks"
-        ) from error
-    if not taken:
-        raise ResumeError(
-            f"{place}: another run is at work here; wait for it or end it, or choose another -o"
-        )
+    def _take(self, descriptor: int, place: Path) -> None:
+        try:
+            taken = lock_descriptor(descriptor, blocking=False)
+        except OSError as error:
+            with suppress(OSError):
+                self._path.unlink()  # it is nobody's lock
+            raise OutputError(
+                f"{place}: its file system has no locks ({error.strerror or error}), so two runs "
+                "could spoil each other's work; choose another -o, on a local disk, or mount it "
+                "with locks"
+            ) from error
+        if not taken:
+            raise ResumeError(
+                f"{place}: another run is at work here; wait for it or end it, or choose another -o"
+            )
 
 
 class StateFile:

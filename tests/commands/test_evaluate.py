@@ -24,7 +24,9 @@ def test_evaluation_of_avatars_takes_no_number_by_hand(run, two_edits, tmp_path)
     folder = tmp_path / "quality"
     result = run("evaluate", "avatars", "--edits", two_edits, "--seed", "1-4", "-o", folder)
     assert result.exit_code == 0, result.output
-    assert result.stderr == ""
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    assert told and all(list(line) == ["edits", "of", "seconds_left"] for line in told)
+    assert told == sorted(told, key=lambda line: line["edits"])
     lines = result.stdout.splitlines()
     assert lines[0].split()[:3] == ["way", "best", "alpha"]
     assert lines[1].startswith("default ") and "automatic" in lines[1]

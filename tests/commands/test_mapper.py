@@ -16,6 +16,7 @@ from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.steering import texts
 from styleatlas.precompute.mapper_settings import TrainSettings
+from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.library import LIBRARY, library_folder
@@ -88,6 +89,17 @@ def test_mapper_without_a_name_goes_where_its_prompts_find_it(
         out = tmp_path / "x.png"
         result = run("mapper", "apply", name, "--generator", checkpoint, "-o", out)
         assert result.exit_code == 0, result.output
+
+
+def test_second_training_to_one_output_is_refused_at_once(train, tmp_path):
+    path = tmp_path / "m.safetensors"
+    with TrainingFile(path):
+        result = train("-o", path)
+    assert result.exit_code == 1 and result.stderr == (
+        f"styleatlas mapper train: {path}.work: another run is at work here; wait for it or end "
+        "it, or choose another -o\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_training_goes_on_with_the_same_command(train, trained, tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from styleatlas.engine.jobs import optimise as optimise_job
-from styleatlas.engine.jobs import optimise_state as optimise_file
-from styleatlas.engine.jobs.optimise_state import StateFile
+from styleatlas.engine.jobs.optimise_state import OptimisationFile
+from styleatlas.store import work
 
 PAIR = ("--neutral", "a face", "--target", "a bald face")
 
@@ -33,22 +33,22 @@ def interrupted(optimize, monkeypatch):
     or the tensors named."""
 
     def interrupted(path: Path, *names: str) -> Path:
-        monkeypatch.setattr(optimise_file, "_EVERY", 0.0)
-        save, steps = StateFile.save, []
+        monkeypatch.setattr(work, "SAVE_SECONDS", 0.0)
+        offer, steps = OptimisationFile.offer, []
 
         def stopping(place, state):
-            save(place, {name: state[name] for name in names or state})
+            offer(place, {name: state[name] for name in names or state})
             steps.append(state)
             if len(steps) == 3:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as once:
-            once.setattr(StateFile, "save", stopping)
+            once.setattr(OptimisationFile, "offer", stopping)
             result = optimize("-o", path)
         assert result.exit_code == 130 and "the same command resumes" in result.stderr
-        work = path.with_name(f"{path.name}.work")
-        assert work.is_file() and not path.exists()
-        return work
+        state = path.with_name(f"{path.name}.work")
+        assert sorted(path.parent.glob(f"{path.name}*")) == [state]
+        return state
 
     return interrupted
 
@@ -126,6 +126,28 @@ def test_interrupted_optimisation_goes_on_to_the_same_picture(optimize, interrup
     result = optimize("-o", path)
     assert result.exit_code == 0 and "resuming: 6 of 8 steps are done" in result.stderr
     assert path.read_bytes() == whole.read_bytes() and not work.exists()
+
+
+def test_state_of_an_earlier_library_is_taken_up(optimize, interrupted, tmp_path, monkeypatch):
+    path, known = tmp_path / "o.png", optimise_job.LIBRARY
+    monkeypatch.setattr(optimise_job, "LIBRARY", "styleatlas 0.0.1")
+    interrupted(path)
+    monkeypatch.setattr(optimise_job, "LIBRARY", known)
+    result = optimize("-o", path)
+    assert result.exit_code == 0 and "resuming: 6 of 8 steps are done" in result.stderr
+
+
+def test_second_optimisation_to_one_output_is_refused_at_once(optimize, tmp_path):
+    path = tmp_path / "o.png"
+    place = OptimisationFile(path)
+    result = optimize("-o", path)
+    refused = f"{path}.work: another run is at work here; wait for it or end it, or choose another"
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"styleatlas optimize: {refused} -o")
+    with place:
+        pass
+    assert optimize("-o", path).exit_code == 0
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

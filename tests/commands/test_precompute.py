@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import re
+from collections import namedtuple
 
 import numpy as np
 import pytest
 
 from styleatlas import Atlas
 from styleatlas.precompute.sweep import SweepBlock
+from styleatlas.store.work import Lock
 
 QUICK = ("--images", 2, "--samples", 50)
 
@@ -73,6 +75,7 @@ def test_precompute_off_a_terminal_tells_every_block_in_json(
     options = (*QUICK, "--method", "sweep", "--images", 65)
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", tmp_path / "a.h5", *options)
     told = blocks_told(result.stderr)
+    assert told.pop(0) == {"kind": "prompts", "embedded": 2, "of": 2, "seconds_left": 0.0}
     assert said(result.stderr) == [] and len(told) == 5
     assert [block["blocks"] for block in told] == [2, 3, 4, 5, 6], "after the prompt bank"
     assert {block["of_blocks"] for block in told} == {6}
@@ -238,6 +241,29 @@ def test_other_settings_are_refused_while_blocks_are_kept(interrupted, refused, 
     message = refused(*arguments, "--images", 3)
     assert "settings.images is 65 there and 3 here" in message
     assert f"start afresh: delete the folder {tmp_path / 'a.h5.work'}, or choose" in message
+
+
+def test_second_precompute_to_one_output_is_refused_at_once(refused, interrupted, tmp_path):
+    arguments, _ = interrupted
+    folder = tmp_path / "a.h5.work"
+    lock = Lock(folder / "lock", folder)
+    message = refused(*arguments)
+    assert message == (
+        f"{folder}: another run is at work here; wait for it or end it, or choose another -o"
+    )
+    lock.release()
+
+
+def test_disk_without_room_is_refused_before_the_work(refused_precompute, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**6, 10**6 - 99, 99))
+    message = refused_precompute()
+    assert re.fullmatch(
+        rf"{tmp_path / 'a.h5'}: the work needs [\d,]+ bytes in {tmp_path}, and 99 are free there; "
+        "free some, or choose another -o, on a larger disk",
+        message,
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_is_explained_and_the_same_command_resumes(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styleatlas.precompute.batches import Batches
+from styleatlas.engine.models.memory import Batches
 from styleatlas.store.errors import DeviceMemoryError
 
 CPU_ALLOCATOR = (
@@ -22,9 +22,7 @@ PHRASES = tuple(f"word{i}" for i in range(9))
 
 
 def batches_of(generator, size: int) -> Batches:
-    batches = Batches(generator)
-    batches.size = size
-    return batches
+    return Batches(size, generator.device)
 
 
 @given(st.integers(0, 200), st.integers(1, 70))

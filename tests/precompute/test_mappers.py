@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -15,20 +16,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 
 from styleatlas.engine.fallbacks.mapper import read_mapper, write_mapper
 from styleatlas.engine.models.identity import ClipIdentity
 from styleatlas.engine.models.load import load_encoder, load_generator
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.steering import texts
-from styleatlas.precompute import mappers
-from styleatlas.precompute.mapper_reports import TrainingReport, training_record, training_text
+from styleatlas.precompute.mapper_reports import training_progress, training_record, training_text
 from styleatlas.precompute.mapper_settings import TrainSettings
-from styleatlas.precompute.mapper_state import Row, TrainingFile
+from styleatlas.precompute.mapper_state import METADATA_KEY, Row, TrainingFile
 from styleatlas.precompute.mappers import Trainer, train
 from styleatlas.prompts.sets import PromptSet
+from styleatlas.store import work
 from styleatlas.store.errors import OptionError, OutputError, PromptError, ResumeError
 from styleatlas.store.registry import EMBEDDED
+from styleatlas.store.version import LIBRARY
 
 NEUTRAL, TARGET = "a picture", "a picture channel3"
 SETTINGS = TrainSettings(steps=30, batch=4, validate_every=10, l2=0.01)
@@ -54,9 +59,13 @@ def trainer(generator, encoder):
 @pytest.fixture
 def place(tmp_path):
     """Where a trainer's state and log are."""
+    made: list[TrainingFile] = []
 
-    def make(trainer: Trainer) -> TrainingFile:
-        return TrainingFile(tmp_path / "a.safetensors", trainer.config, trainer.record)
+    def make() -> TrainingFile:
+        if made:
+            made[-1].__exit__()
+        made.append(TrainingFile(tmp_path / "a.safetensors"))
+        return made[-1]
 
     return make
 
@@ -91,7 +100,7 @@ def stop_at(step: int):
 
 def test_trained_mapper_moves_images_to_the_target(trainer, place, generator, encoder, tmp_path):
     training = trainer()
-    mapper = train(training, place(training))
+    mapper = train(training, place())
     w = generator.map(torch.from_numpy(np.random.default_rng(9).normal(size=(20, 5))).float())
     before = generator.styles(w)
     after = mapper.edited(generator, before, w)
@@ -147,7 +156,7 @@ def test_best_validation_is_what_is_kept_and_the_rest_is_not_waited_for(trainer,
 
 def test_training_that_learns_nothing_is_an_error_and_leaves_no_state(trainer, place):
     training = trainer(replace(SETTINGS, l2=1000.0, learning_rate=1000.0))
-    where = place(training)
+    where = place()
     with pytest.raises(OptionError, match="no validation was better than before the first"):
         train(training, where)
     assert not where.path.exists() and len(rows_of(where.log_path)) == 31
@@ -155,7 +164,7 @@ def test_training_that_learns_nothing_is_an_error_and_leaves_no_state(trainer, p
 
 def test_loss_that_is_not_finite_names_the_step_and_the_mend(trainer, place, encoder):
     training = trainer(replace(SETTINGS, learning_rate=500.0))
-    where = place(training)
+    where = place()
     images = encoder.images
 
     def failing(pictures):
@@ -246,19 +255,19 @@ def test_learning_rate_warms_up_and_ends_at_nothing():
 
 
 def test_interrupted_training_resumes_to_the_same_bits(trainer, place, tmp_path):
-    whole = train(trainer(), place(trainer()))
-    place(trainer()).remove()
+    whole = train(trainer(), place())
+    place().remove()
     for step in (7, 10, 23):
         training = trainer()
-        where = place(training)
+        where = place()
         with pytest.raises(KeyboardInterrupt):
             train(training, where, stop_at(step))
         assert where.kept == step
         assert [row["step"] for row in rows_of(where.log_path)] == [str(i) for i in range(step + 1)]
     last = trainer()
-    resumed = train(last, place(last))
+    resumed = train(last, place())
     assert same(resumed, whole)
-    rows = rows_of(place(last).log_path)
+    rows = rows_of(place().log_path)
     assert [row["step"] for row in rows] == [str(i) for i in range(31)]
     assert [row["probability"] != "" for row in rows] == [i % 10 == 0 for i in range(31)]
     seconds = [float(row["seconds"]) for row in rows]
@@ -266,9 +275,9 @@ def test_interrupted_training_resumes_to_the_same_bits(trainer, place, tmp_path)
 
 
 def test_interruption_within_a_step_keeps_what_was_kept_before(trainer, place, monkeypatch):
-    monkeypatch.setattr(mappers, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(work, "SAVE_SECONDS", 0.0)
     training = trainer()
-    where = place(training)
+    where = place()
     note = Trainer._note
 
     def interrupted(self: Trainer, row: Row) -> None:
@@ -281,9 +290,9 @@ def test_interruption_within_a_step_keeps_what_was_kept_before(trainer, place, m
         train(training, where)
     assert where.kept == 4
     monkeypatch.setattr(Trainer, "_note", note)
-    resumed = train(trainer(), place(trainer()))
+    resumed = train(trainer(), place())
     where.remove()
-    assert same(resumed, train(trainer(), place(trainer())))
+    assert same(resumed, train(trainer(), place()))
 
 
 def test_state_of_another_training_is_refused_naming_the_difference(
@@ -291,8 +300,8 @@ def test_state_of_another_training_is_refused_naming_the_difference(
 ):
     first = trainer()
     with pytest.raises(KeyboardInterrupt):
-        train(first, place(first), stop_at(3))
-    kept = place(first).path.read_bytes()
+        train(first, place(), stop_at(3))
+    kept = place().path.read_bytes()
     w = generator.map(torch.ones(20, 5))
     others = {
         r"settings.l2 is 0.01 there and 0.5 here": trainer(replace(SETTINGS, l2=0.5)),
@@ -310,14 +319,72 @@ def test_state_of_another_training_is_refused_naming_the_difference(
     }
     for message, other in others.items():
         with pytest.raises(ResumeError, match=f"is of another training: {message}.*delete"):
-            place(other)
-    assert place(first).path.read_bytes() == kept
+            train(other, place())
+    assert place().path.read_bytes() == kept
+
+
+def test_training_of_an_earlier_library_goes_on(trainer, place):
+    first = trainer()
+    first.record = replace(first.record, library="styleatlas 0.0.1")
+    with pytest.raises(KeyboardInterrupt):
+        train(first, place(), stop_at(3))
+    told: list[str] = []
+    mapper = train(trainer(), place(), tell=told.append)
+    assert told == ["resuming: 3 of 30 steps are done"]
+    assert mapper.about.library == LIBRARY
+
+
+def test_state_as_0_1_0_wrote_it_is_taken_up(trainer, place):
+    """With a digest of the header and of the whole content."""
+    first, where = trainer(), place()
+    with pytest.raises(KeyboardInterrupt):
+        train(first, where, stop_at(3))
+    with safe_open(where.path, "pt") as file:
+        header = file.metadata()[METADATA_KEY]
+    tensors = load_file(where.path)
+    digest = hashlib.sha256(header.encode() + serialised(tensors)).hexdigest()
+    where.path.write_bytes(serialised(tensors, {METADATA_KEY: header, "sha256": digest}))
+    told: list[str] = []
+    train(trainer(), place(), tell=told.append)
+    assert told == ["resuming: 3 of 30 steps are done"]
+
+
+# One that is at work, in a process of its own, until its input ends.
+AT_WORK = """
+import sys
+from pathlib import Path
+from styleatlas.precompute.mapper_state import TrainingFile
+with TrainingFile(Path(sys.argv[1])):
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["finished", "killed"])
+def test_second_training_to_one_output_is_refused_until_the_first_is_gone(tmp_path, end):
+    output = tmp_path / "a.safetensors"
+    command = [sys.executable, "-c", AT_WORK, str(output)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as first:
+        assert first.stdout.readline() == "at work\n"
+        with pytest.raises(ResumeError) as caught:
+            TrainingFile(output)
+        assert str(caught.value) == (
+            f"{output}.work: another run is at work here; wait for it or end it, "
+            "or choose another -o"
+        )
+        if end == "killed":
+            first.kill()
+    assert (tmp_path / "a.safetensors.work.lock").exists() == (end == "killed")
+    with TrainingFile(output):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "other", "empty", "pickle"])
 def test_damaged_state_is_refused_with_the_mend(trainer, place, damage):
     training = trainer()
-    where = place(training)
+    where = place()
     with pytest.raises(KeyboardInterrupt):
         train(training, where, stop_at(3))
     content = bytearray(where.path.read_bytes())
@@ -332,7 +399,7 @@ def test_damaged_state_is_refused_with_the_mend(trainer, place, damage):
     }
     where.path.write_bytes(spoilt[damage])
     with pytest.raises(ResumeError, match=r"cannot be resumed \(.*\); delete it to start afresh"):
-        place(trainer())
+        train(trainer(), place())
     assert where.path.read_bytes() == spoilt[damage]
 
 
@@ -342,14 +409,13 @@ def test_what_killed_processes_left_half_written_is_removed(trainer, place, tmp_
     for path in (left, other):
         path.write_bytes(b"half")
     training = trainer()
-    train(training, place(training))
+    train(training, place())
     assert not left.exists() and other.exists()
 
 
-def test_place_that_cannot_be_written_is_refused_before_the_work(trainer, tmp_path):
-    training = trainer()
+def test_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     with pytest.raises(OutputError, match="does not exist; create it first"):
-        TrainingFile(tmp_path / "no" / "a.safetensors", training.config, training.record)
+        TrainingFile(tmp_path / "no" / "a.safetensors")
 
 
 # A child tells of every step, and is killed at one that was chosen beforehand, so that no kill
@@ -371,9 +437,10 @@ from styleatlas.engine.fallbacks.mapper import write_mapper
 from styleatlas.precompute import mappers
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.prompts.sets import PromptSet
+from styleatlas.store import work
 
 texts.prompt_set = lambda name: PromptSet((), ("{}",))
-mappers.SAVE_SECONDS = 0.0
+work.SAVE_SECONDS = 0.0
 folder, kills = Path(sys.argv[2]), int(sys.argv[3])
 output, STEPS = folder / "a.safetensors", 60
 
@@ -381,15 +448,15 @@ def run(pipe):
     settings = mappers.TrainSettings(steps=STEPS, batch=4, validate_every=10, l2=0.01)
     pair = countable.CountableGenerator(), countable.CountableEncoder()
     trainer = mappers.Trainer(*pair, "a picture", "a picture channel3", settings)
-    place = TrainingFile(output, trainer.config, trainer.record)
 
     def told(trainer):
         os.write(pipe, b".")
         time.sleep(0.002)
 
-    mapper = mappers.train(trainer, place, told)
-    write_mapper(output, mapper)
-    place.remove()
+    with TrainingFile(output) as place:
+        mapper = mappers.train(trainer, place, told)
+        write_mapper(output, mapper)
+        place.remove()
 
 def start():
     reads, writes = os.pipe()
@@ -456,29 +523,21 @@ def test_training_killed_at_any_moment_ends_in_the_same_weights(tmp_path, kills)
 # What is told
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_terminal_sees_one_line_and_a_file_an_object_a_validation(trainer, place):
-    for stream in (Terminal(), io.StringIO()):
-        training = trainer()
-        train(training, place(training), TrainingReport(stream))
-        place(training).remove()
-        told = stream.getvalue()
-        if stream.isatty():
-            assert told.count("\r") == 30 and told.count("\n") == 1 and told.endswith("\n")
-            assert "step 30/30" in told and "left" in told
-        else:
-            records = [json.loads(line) for line in told.splitlines()]
-            assert [record["step"] for record in records] == [10, 20, 30]
-            assert records[-1]["seconds_left"] == 0 and records[0]["of_steps"] == 30
+def test_machines_are_told_of_every_validation(trainer, place):
+    told = []
+    train(trainer(), place(), lambda trainer: told.append(training_progress(trainer)))
+    assert [progress.done for progress in told] == list(range(31))
+    assert {progress.total for progress in told} == {30}
+    records = [progress.record for progress in told if progress.record]
+    assert [record["step"] for record in records] == [10, 20, 30]
+    keys = ["step", "of_steps", "loss", "validation_loss", "probability"]
+    assert list(records[0]) == keys and records[0]["of_steps"] == 30
+    assert told[4].figures[0] == "step 4/30" and told[4].figures[1].startswith("loss ")
 
 
 def test_summary_tells_the_prompts_the_figures_and_what_to_try(trainer, place):
     training = trainer()
-    mapper = train(training, place(training))
+    mapper = train(training, place())
     record = training_record(mapper, "a.csv")
     assert json.loads(json.dumps(record))["measured"]["of_steps"] == 30
     text = training_text("a.safetensors", "g.pkl", record)
@@ -496,8 +555,8 @@ def test_embedded_pair_learns_a_smile_in_a_few_steps(monkeypatch, tmp_path):
     generator, encoder = load_generator(EMBEDDED.name, "cpu"), load_encoder(EMBEDDED.name, "cpu")
     settings = TrainSettings(steps=25, batch=4)
     training = Trainer(generator, encoder, "a face", "a smiling face", settings)
-    where = TrainingFile(tmp_path / "a.safetensors", training.config, training.record)
-    mapper = train(training, where)
+    with TrainingFile(tmp_path / "a.safetensors") as where:
+        mapper = train(training, where)
     measured = mapper.about.measured
     assert measured["probability"] > 0.6 > measured["probability_before"] + 0.1
     assert [group.name for group in mapper.network.config.groups] == ["coarse", "medium", "fine"]

@@ -2,79 +2,57 @@
 
 from __future__ import annotations
 
-import io
-import json
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from styleatlas.precompute.composites import CompositesBlock
-from styleatlas.precompute.reports import ProgressReport, summary, summary_text
-from styleatlas.precompute.scheduler import Progress
+from styleatlas.precompute.reports import run_progress, summary, summary_text
+from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.precompute.sweep import SweepBlock
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def told(monkeypatch, generator):
-    """What is told of 2 blocks of 20 renders after 2 and 8 s, `before` renders resumed."""
-
-    def told(stream: io.StringIO, before: int = 0) -> str:
-        clock = iter([0.0, 2.0, 8.0])
-        monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-        report = ProgressReport(stream, generator.layout)
-        for blocks, renders, last in (
-            (1, before, None),
-            (2, 10, SlopesBlock(np.arange(2, 14), 0, 3, 4)),
-            (3, 40, SweepBlock(np.array([3, 4, 9]), 0, 5)),
-        ):
-            resumed = 1 if before else 0
-            report(Progress(blocks, 3, resumed, renders, 40, before, last))
-        return stream.getvalue()
-
-    return told
-
-
-def test_terminal_shows_stage_blocks_rate_and_remaining_time(told):
-    start, first, last = told(Terminal()).lstrip("\r").split("\r")
-    assert start == f"begins    [{'-' * 24}]   0%  1/3 blocks  0 renders/s  ? left "
-    assert first == f"slopes    [######{'-' * 18}]  25%  2/3 blocks  5 renders/s  6 s left "
-    assert last == f"sweep     [{'#' * 24}] 100%  3/3 blocks  5 renders/s  0 s left \n"
-
-
-def test_resumed_blocks_do_not_count_as_fast_ones(told):
-    _, first, _ = told(Terminal(), before=4).lstrip("\r").split("\r")
-    assert "3 renders/s  10 s left" in first
-
-
-def test_elsewhere_every_block_is_a_line_of_json(told):
-    first, last = map(json.loads, told(io.StringIO(), before=4).splitlines())
-    assert first == {
-        "kind": "slopes",
-        "channels": ["b4.conv1:0", "b8.torgb:2"],
-        "images": [0, 2],
+def test_block_is_told_by_its_kind_its_channels_and_the_rate_of_renders(generator):
+    """8 s after a run began that had resumed 4 renders."""
+    block = SweepBlock(np.array([3, 4, 9]), 0, 5)
+    run = RunProgress(2, 3, 1, 10, 40, 4, block, cost=5.0, of_cost=50.0, seconds=8.0)
+    shown = run_progress(run, generator.layout)
+    assert (shown.done, shown.total, shown.label) == (5.0, 50.0, "sweep")
+    assert shown.figures == ("2/3 blocks", "0.75 renders/s")
+    assert shown.record == {
+        "kind": "sweep",
+        "channels": ["b4.conv1:1", "b8.conv0:2"],
+        "images": [0, 4],
         "blocks": 2,
         "of_blocks": 3,
         "resumed": 1,
-        "renders_per_s": 3.0,
-        "seconds_left": 10.0,
+        "renders_per_s": 0.75,
     }
-    assert last["channels"] == ["b4.conv1:1", "b8.conv0:2"] and last["seconds_left"] == 0
+    assert run_progress(replace(run, last=None), generator.layout).record is None
 
 
 def test_block_of_composites_is_told_by_their_numbers(generator):
     block = CompositesBlock(np.arange(2, 14), 128, 172, np.zeros((44, 12), np.float32))
-    stream = io.StringIO()
-    ProgressReport(stream, generator.layout)(Progress(4, 4, 0, 352, 352, 0, block))
-    record = json.loads(stream.getvalue())
+    record = run_progress(RunProgress(4, 4, 0, 352, 352, 0, block), generator.layout).record
     assert record["kind"] == "composites" and record["composites"] == [128, 171]
     assert "images" not in record
+
+
+def test_later_layers_and_colours_cost_less_and_products_more(generator):
+    layout = generator.layout
+
+    def cost(name: str) -> float:
+        layer = layout[name]
+        block = SweepBlock(np.arange(layer.start, layer.slice.stop), 0, 5)
+        return block.cost(layout) / block.renders
+
+    assert cost("b4.conv1") == pytest.approx(1)
+    assert 1 > cost("b8.conv0") > cost("b8.torgb") > 0
+    assert cost("b4.torgb") == cost("b8.torgb")
+    block = SlopesBlock(np.arange(2, 14), 0, 3, 4)
+    assert block.cost(layout) == 2 * block.renders
 
 
 def test_summary_counts_live_and_consistent_channels(countable_atlas):

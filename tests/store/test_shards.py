@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
@@ -340,6 +341,28 @@ def test_full_disk_says_what_is_kept_and_that_the_command_resumes(begin, folder,
     monkeypatch.undo()
     with begin() as work:
         assert work.done == {0}
+
+
+def test_disk_without_room_is_refused_before_the_work_saying_how_much_it_takes(
+    begin, left, atlas, tmp_path, monkeypatch
+):
+    """Of 3, 3 and 2 channels of 5 numbers, block 1 is missing: 120 bytes, and the atlas."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**6, 10**6 - 1119, 1119))
+    before = {path.name for path in left.iterdir()}
+    with pytest.raises(OutputError) as caught:
+        WorkFolder(atlas, run_of(), SHAPES, atlas_bytes=1000)
+    assert str(caught.value) == (
+        f"{atlas}: the work needs 1,120 bytes in {tmp_path}, and 1,119 are free there; free some, "
+        "or choose another -o, on a larger disk"
+    )
+    assert {path.name for path in left.iterdir()} == before
+    other = tmp_path / "other.h5"
+    with pytest.raises(OutputError, match="needs 1,320 bytes"):
+        WorkFolder(other, run_of(), SHAPES, atlas_bytes=1000)
+    assert list(tmp_path.iterdir()) == [left], "nothing is left of what could not begin"
+    with WorkFolder(atlas, run_of(), SHAPES, atlas_bytes=999) as work:
+        assert work.done == {0, 2}
 
 
 def test_disk_too_full_for_the_plan_leaves_nothing(begin, tmp_path, monkeypatch):
