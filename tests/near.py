@@ -41,11 +41,18 @@ def assert_pixels_near(found: object, wanted: object) -> None:
 
 def assert_atlases_near(found: Atlas, wanted: Atlas, share: float = 1e-5) -> None:
     """Two atlases of the same channels and prompts whose numbers are near, and that were drawn by
-    the same models and settings."""
+    the same models and settings.
+
+    A row is the direction of a movement: where an embedding hardly moves, rounding, which is some
+    units in the last place of the embedding, is much of it.
+    """
     for name in ("channels", "images"):
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
-    for name in ("style_mean", "style_std", "rows", "consistency", "strength"):
+    for name in ("style_mean", "style_std", "strength"):
         assert_near(getattr(found, name), getattr(wanted, name), share)
+    allowed = share + 1e-6 / np.maximum(wanted.strength, 1e-9)
+    assert (np.abs(found.rows - wanted.rows).max(1) <= allowed).all()
+    assert (np.abs(found.consistency - wanted.consistency) <= allowed).all()
     assert found.prompts.texts == wanted.prompts.texts
     assert_near(found.prompts.embeddings, wanted.prompts.embeddings)
     one, other = dict(found.fingerprint.settings), dict(wanted.fingerprint.settings)

@@ -1,8 +1,8 @@
 """A made-up processor that rounds otherwise, for `pytest --other-rounding`.
 
-On a real one, too, what PyTorch computes depends on shapes, strides, alignment and threads, but on
-each in another way, so that a test which compares bits of unlike computations passes on some and
-fails on others. Here it fails.
+On a real one, too, what PyTorch computes depends on shapes, strides and threads, on each in another
+way, so that a test which compares the bits of unlike computations passes on some and fails on
+others. Here it fails.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ROUNDED = frozenset(_ROUNDED.split())
 
 
 class OtherRounding(TorchDispatchMode):
-    """Adds or subtracts a unit in the last place, by the shapes, strides and alignment of what goes
-    in and the number of threads. What is exact stays so."""
+    """Adds or subtracts a unit in the last place, by the shapes and strides of what goes in and the
+    number of threads. What is exact stays so."""
 
     def __torch_dispatch__(
         self,
@@ -51,7 +51,7 @@ class OtherRounding(TorchDispatchMode):
         if name.partition("::")[2].partition(".")[0] not in ROUNDED:
             return found
         given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-        way = [(*x.shape, *x.stride(), x.data_ptr() % 64) for x in given if x.device.type == "cpu"]
+        way = [(*x.shape, *x.stride()) for x in given if x.device.type == "cpu"]
         seed = zlib.crc32(repr((name, torch.get_num_threads(), way)).encode())
         with _disable_current_modes():
             return tree_map(lambda x: _rounded(x, seed), found)

@@ -128,6 +128,7 @@ def ray(monkeypatch):
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, models, drawn_here):
     from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster
