@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from styleatlas import load_generator
 from styleatlas.engine.editor import Editor
@@ -20,7 +21,7 @@ def tiny_editor(tiny_atlas, checkpoint, make_encoder) -> Editor:
     return Editor(tiny_atlas, load_generator(checkpoint, "cpu"), make_encoder(23))
 
 
-def render(editor: Editor, seed: int, target: str = PAIR[3], alpha: float = 4.0) -> object:
+def render(editor: Editor, seed: int, target: str = PAIR[3], alpha: float = 4.0) -> Tensor:
     """What `edit` shows of a seed by the options `EASY`, (3, 8, 8)."""
     direction = editor.direction(PAIR[1], target, Choice(beta=0.05))
     styles = styles_from_seeds(editor.generator, [seed], 0.7)

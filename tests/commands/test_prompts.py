@@ -25,7 +25,7 @@ QUICK = ("--images", 4, "--samples", 50, "--seed", 4, "--method", "sweep")
 @pytest.fixture
 def own(tmp_path) -> Path:
     """A copy of the shipped atlas."""
-    return shutil.copy(EMBEDDED.atlas, tmp_path / "own.h5")
+    return Path(shutil.copy(EMBEDDED.atlas, tmp_path / "own.h5"))
 
 
 @pytest.fixture
