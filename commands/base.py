@@ -20,7 +20,9 @@ from ..store.records import printable
 
 GROUPED_FROM = 15
 """So many options are shown in groups; fewer are found faster in one list."""
-OTHER = "Other options"
+PROMPTS, IMAGES, HOW, RESULTS = "Prompts", "Images", "How", "Results"
+MODELS, OTHER = "Models and computing", "Other options"
+GROUPS = (PROMPTS, IMAGES, HOW, RESULTS, MODELS, OTHER)
 
 _QUIET = "styleatlas.quiet"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -32,7 +34,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class Option(click.Option):
-    """An option that says which group of its command's help it belongs to."""
+    """An option that says which of `GROUPS` of its command's help it belongs to."""
 
     def __init__(self, *arguments: Any, group: str = OTHER, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -97,18 +99,17 @@ class Command(click.Command):
                 require(one)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """In groups, in the order in which they come, where there are many."""
+        """In groups where there are many."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         groups: dict[str, list[tuple[str, str]]] = {}
         for option in options:
             title = getattr(option, "group", OTHER) if len(options) >= GROUPED_FROM else "Options"
             if record := option.get_help_record(ctx):
                 groups.setdefault(title, []).append(record)
-        if OTHER in groups:
-            groups[OTHER] = groups.pop(OTHER)  # last
-        for title, records in groups.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+        for title in ("Options", *GROUPS):
+            if title in groups:
+                with formatter.section(title):
+                    formatter.write_dl(groups[title])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples keep their line breaks."""

@@ -8,15 +8,10 @@ from typing import Any
 import click
 
 from ..store.errors import InputError, OptionError
-from .base import Command
+from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
 from .inputs import AtlasFile, EditText, Folder, InputFile, OutputPlace, Prompt, require_different
 from .options import (
-    HOW,
-    IMAGES,
-    MODELS,
     OF_ATLAS,
-    PROMPTS,
-    RESULTS,
     Names,
     Numbers,
     before_option,

@@ -9,11 +9,9 @@ import click
 
 from ..store.errors import InputError, OptionError, OutputError
 from ..store.registry import NAMES, find_bundle
-from .base import Group
+from .base import HOW, IMAGES, Group
 from .inputs import Checkpoint, Folder, InputPlace, MapperFile, Recogniser, require_different
 from .options import (
-    HOW,
-    IMAGES,
     Names,
     Numbers,
     before_option,

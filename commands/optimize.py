@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..store.registry import NAMES
-from .base import Command
+from .base import HOW, MODELS, Command
 from .inputs import AtlasFile, Checkpoint, Recogniser, require_different
 from .options import (
-    HOW,
-    MODELS,
     Names,
     class_option,
     clip_option,

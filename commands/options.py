@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..store.registry import NAMES
-from .base import OTHER, Option
+from .base import IMAGES, MODELS, OTHER, PROMPTS, RESULTS, Option
 from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt
 
 MAX_NUMBERS, MAX_SEEDS = 1000, 100_000
@@ -70,10 +70,6 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
-# The groups that options are shown in, where a command has many.
-PROMPTS, IMAGES, HOW, RESULTS = "Prompts", "Images", "How", "Results"
-MODELS = "Models and computing"
-
 _THREADS = "styleatlas.threads"
 
 
@@ -105,9 +101,15 @@ def clip_option(text: str, required: bool = False) -> Decorator:
 
 
 def precision_option(of: str, *more: str) -> Decorator:
-    text = f"Of {of}; bfloat16 on CUDA and float32 elsewhere if not given."
-    kinds = click.Choice(["float32", "bfloat16", *more])
-    return option("--precision", type=kinds, group=MODELS, help=text)
+    kinds = ("float32", "bfloat16", *more)
+    told = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+    return option(
+        "--precision",
+        type=click.Choice(kinds),
+        metavar="TYPE",
+        group=MODELS,
+        help=f"Of {of}: {told}; bfloat16 on CUDA and float32 elsewhere if not given.",
+    )
 
 
 def _keep_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:

@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .base import Command
+from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
 from .inputs import Checkpoint, Phrases
 from .options import (
-    HOW,
-    IMAGES,
-    MODELS,
-    PROMPTS,
-    RESULTS,
     class_option,
     clip_option,
     device_option,

@@ -62,3 +62,30 @@ def test_seeds_and_latents_exclude_each_other(run, command):
     result = run(*command, "--seed", 1, "--latent", "z.npz", "-o", "o.png")
     assert result.exit_code == 2 and result.stdout == ""
     assert "--seed and --latent exclude each other; give one of them" in result.stderr
+
+
+def test_threads_are_those_of_the_option(run, draw_to, tmp_path, monkeypatch):
+    asked: list[int | None] = []
+    monkeypatch.setattr(
+        "styleatlas.engine.models.threads.use_threads",
+        lambda threads, resolution: asked.append(threads),
+    )
+    pair = ("--neutral", "a picture", "--target", "a picture channel7", "--alpha", "1")
+    draw_to(tmp_path / "o.png", *pair, "--beta", "0.05", "--threads", "2")
+    draw_to(tmp_path / "o.png", *pair, "--beta", "0.05")
+    assert asked == [2, None]
+    assert run("edit", "avatars", "-o", "o.png", "--threads", "0").exit_code == 2
+
+
+def test_workers_share_the_cores_unless_threads_are_given(monkeypatch):
+    from styleatlas.precompute import executors
+
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(executors, "_cores", lambda: 8)
+    monkeypatch.setattr(
+        executors.ProcessPoolExecutor, "__init__", lambda self, *arguments: given.append(arguments)
+    )
+    executors.open_executor(4, None, "cpu")
+    executors.open_executor(4, None, "cpu", 3)
+    cores = [arguments[-1][-1] for arguments in given]  # type: ignore[index]
+    assert cores == [2, 3]
