@@ -50,9 +50,9 @@ def assert_atlases_near(found: Atlas, wanted: Atlas, share: float = 1e-5) -> Non
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
     for name in ("style_mean", "style_std", "strength"):
         assert_near(getattr(found, name), getattr(wanted, name), share)
-    allowed = share + 1e-6 / np.maximum(wanted.strength, 1e-9)
-    assert (np.abs(found.rows - wanted.rows).max(1) <= allowed).all()
-    assert (np.abs(found.consistency - wanted.consistency) <= allowed).all()
+    allowed = share + 3e-6 / np.maximum(wanted.strength, 1e-9)
+    assert (np.abs(found.rows - wanted.rows).max(1) / allowed).max() <= 1
+    assert (np.abs(found.consistency - wanted.consistency) / allowed).max() <= 1
     assert found.prompts.texts == wanted.prompts.texts
     assert_near(found.prompts.embeddings, wanted.prompts.embeddings)
     one, other = dict(found.fingerprint.settings), dict(wanted.fingerprint.settings)

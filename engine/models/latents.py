@@ -87,7 +87,7 @@ def write_styles(
     if seeds is not None:
         arrays["seeds"] = np.array(seeds, dtype=np.int64)
     with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
 def require_styles_file(path: str | os.PathLike[str]) -> None:

@@ -172,7 +172,7 @@ def test_loss_that_is_not_finite_names_the_step_and_the_mend(trainer, place, enc
         return seen * math.nan if len(training.log) == 4 and seen.requires_grad else seen
 
     encoder.images = failing
-    with pytest.raises(match=r"loss of step 4 is not finite; lower --learning-r"):
+    with pytest.raises(OptionError, match=r"loss of step 4 is not finite; lower --learning-r"):
         train(training, where)
     assert not where.path.exists() and len(rows_of(where.log_path)) == 4
 

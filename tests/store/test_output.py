@@ -71,7 +71,7 @@ def test_name_too_long_for_the_disk_is_an_output_error(atlas, tmp_path):
 @pytest.mark.ordinary_user
 def test_directory_without_permission_is_named(atlas, tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="check permissions"):
+    with pytest.raises(OutputError, match="is not writable; choose another"):
         atlas.write(tmp_path / "atlas.h5")
 
 

@@ -104,7 +104,8 @@ def test_render_can_be_differentiated_twice(name, make_network):
     styles = torch.randn(1, generator.layout.size, dtype=torch.float64) + 1
     styles.requires_grad_()
     assert torch.autograd.gradcheck(generator.render, styles, fast_mode=True)
-    assert torch.autograd.gradgradcheck(generator.render, styles, fast_mode=True)
+    # So small that no activation passes its kink, where a slope has no slope.
+    assert torch.autograd.gradgradcheck(generator.render, styles, eps=1e-8, fast_mode=True)
 
 
 # PyTorch's own forward-mode rules still go through what it deprecates.
