@@ -282,9 +282,9 @@ def read_spoilt(name: str, part: int, folder: Path) -> None:
         path.write_bytes(spoilt(sound, seed))
         start = time.thread_time()
         try:
-            for part in parts(target.read(path)):
-                if isinstance(part, InertTensor):
-                    part.load()
+            for found in parts(target.read(path)):
+                if isinstance(found, InertTensor):
+                    found.load()
         except CheckpointError as error:
             assert str(error).startswith(f"{path}: "), seed
             assert str(error).isprintable(), seed

@@ -89,7 +89,7 @@ def test_edits_may_be_texts(editor, styles):
     assert several.ways == ("direction",) * 2
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict, str]] = {
     "no images": ({"seeds": None}, "images: give one of seeds, styles and latents"),
     "two": ({"styles": [[0.0]]}, "images: give one of seeds, styles and latents"),
     "texts": ({"seeds": "1-8"}, "seeds: is a str; give whole numbers, such as range"),

@@ -364,8 +364,8 @@ with TrainingFile(Path(sys.argv[1])):
 def test_second_training_to_one_output_is_refused_until_the_first_is_gone(tmp_path, end):
     output = tmp_path / "a.safetensors"
     command = [sys.executable, "-c", AT_WORK, str(output)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as first:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as first:
         assert first.stdout.readline() == "at work\n"
         with pytest.raises(ResumeError) as caught:
             TrainingFile(output)
