@@ -1,9 +1,9 @@
 """One thread against all, and how threads wait, by size: `python benchmarks/threads.py`.
 
-What `engine/models/threads.py` decides by. Every figure is a rate of rendering over that of one
-thread that waits passively, of the same size and beside as many busy processes, measured in turn in
-the same round: above 1 is faster. Weights are random. Each measurement is a process of its own,
-because PyTorch reads how its threads wait as it is loaded.
+What the defaults of `--threads` and of how threads wait are decided by. Every figure is a rate of
+rendering over that of one thread that waits passively, of the same size and beside as many busy
+processes, measured in turn in the same round: above 1 is faster. Weights are random. Each
+measurement is a process of its own, because PyTorch reads how its threads wait as it is loaded.
 """
 
 from __future__ import annotations

@@ -140,8 +140,9 @@ class Program(Group):
             return super().make_context(*arguments, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Threads of OpenMP spin as they wait for each other, which takes the cores from whatever
-        # else a busy machine does. It is read as PyTorch is loaded; what the user says holds.
+        # Threads of OpenMP spin as they wait for each other. Beside other work that takes the
+        # cores from the very thread they wait for, and renders get several times as slow
+        # (benchmarks/threads.py). It is read as PyTorch is loaded; what the user says holds.
         if not any(name in os.environ for name in _WAITING):
             os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         try:

@@ -123,7 +123,7 @@ threads_option = option(
     expose_value=False,
     callback=_keep_threads,
     group=MODELS,
-    help="Of the CPU; one for generators of up to 128 px and all for larger if not given.",
+    help="Of the CPU, to compute on; one a core if not given.",
 )
 
 

@@ -44,28 +44,30 @@ def encoder_loader(
 
 
 def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
-    """The generator named, or else the one whose name the atlas knows."""
+    """The generator named, or else the one whose name the atlas knows; see
+    `load_named_generator`."""
     from ..engine.models.load import generator_of
 
-    return _threaded(generator_of(atlas, generator, device))
+    _take_threads()
+    return generator_of(atlas, generator, device)
 
 
 def load_named_generator(
     generator: str, device: str | None, precision: Precision = "float32"
 ) -> Generator:
-    """The generator named."""
+    """The generator named; all that is computed from here on takes as many threads as --threads
+    says."""
     from ..engine.models.load import load_generator
 
-    return _threaded(load_generator(generator, device, precision))
+    _take_threads()
+    return load_generator(generator, device, precision)
 
 
-def _threaded(model: Generator) -> Generator:
-    """The same; what it computes from here on takes as many threads as --threads says, or as suit
-    its size."""
-    from ..engine.models.threads import use_threads
+def _take_threads() -> None:
+    if (threads := threads_asked()) is not None:
+        from ..engine.models.threads import use_threads
 
-    use_threads(threads_asked(), model.layout.resolution)
-    return model
+        use_threads(threads)
 
 
 def starting_images(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,18 +9,11 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-ONE_THREAD_UP_TO = 128
-"""Pixels: the operators of smaller generators are so short that a second thread hardly helps on a
-quiet machine, and all of them wait for it on a busy one (`benchmarks/threads.py`)."""
 
-
-def use_threads(asked: int | None, resolution: int) -> None:
-    """Let PyTorch compute on as many threads as asked for, or as suit a generator's pixels; where
-    nobody asks, but the environment says OMP_NUM_THREADS, as that says."""
-    if asked is not None:
-        torch.set_num_threads(asked)
-    elif resolution <= ONE_THREAD_UP_TO and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+def use_threads(asked: int) -> None:
+    """Let PyTorch compute on so many threads of the CPU. Nobody has to ask: what a busy machine
+    suffers from is not their number but how they wait, see `benchmarks/threads.py`."""
+    torch.set_num_threads(asked)
 
 
 @contextmanager

@@ -68,12 +68,12 @@ def test_threads_are_those_of_the_option(run, draw_to, tmp_path, monkeypatch):
     asked: list[int | None] = []
     monkeypatch.setattr(
         "styleatlas.engine.models.threads.use_threads",
-        lambda threads, resolution: asked.append(threads),
+        asked.append,
     )
     pair = ("--neutral", "a picture", "--target", "a picture channel7", "--alpha", "1")
     draw_to(tmp_path / "o.png", *pair, "--beta", "0.05", "--threads", "2")
     draw_to(tmp_path / "o.png", *pair, "--beta", "0.05")
-    assert asked == [2, None]
+    assert asked == [2]
     assert run("edit", "avatars", "-o", "o.png", "--threads", "0").exit_code == 2
 
 
