@@ -78,7 +78,7 @@ def write_styles(
         OutputError: another file name extension, or the file cannot be written.
     """
     require_styles_file(path)
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "styles": styles.detach().float().cpu().numpy(),
         "generator": np.array(generator.identity.to_json()),
         "layers": np.array([layer.name for layer in generator.layout]),
