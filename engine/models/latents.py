@@ -88,7 +88,7 @@ def write_styles(
         arrays["seeds"] = np.array(seeds, dtype=np.int64)
     with replacing(path) as file:
         # Without allow_pickle, which NumPy 1.26 takes for one more array.
-        np.savez(file, **arrays)  # type: ignore[arg-type] # of whose values none is called so
+        np.savez(file, **arrays)
 
 
 def require_styles_file(path: str | os.PathLike[str]) -> None:
