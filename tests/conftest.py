@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -279,6 +280,15 @@ class CountableEncoder:
             return self.effect(int(word.removeprefix("channel")))
         vector = np.random.default_rng(list(word.encode())).normal(size=self.width)
         return vector / np.linalg.norm(vector)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where a shell in the background had it ignored;
+    programs that are started inherit that."""
+    known = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, known)
 
 
 @pytest.fixture(autouse=True)

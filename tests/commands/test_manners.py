@@ -61,7 +61,7 @@ def test_pipe_that_closes_hides_no_failure(countable_path):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda part: str(part)
 )
-def test_signal_ends_work_which_is_resumed(number, code, tmp_path):
+def test_signal_ends_work_which_is_resumed(number, code, tmp_path, interruptible):
     output = tmp_path / "a.h5"
     arguments = ("precompute", "avatars", "--clip", "avatars", "-o", output, "--samples", "60")
     few = ("--images", "1", "--method", "sweep")

@@ -42,14 +42,6 @@ def meeting(folder: Path, found: str = "os.getpid()") -> tuple[str, dict[str, ob
     return f"(exec(code), {found})[1]", {"code": MEET, "folder": str(folder)}
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, also where a shell in the background had it ignored."""
-    known = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, known)
-
-
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
