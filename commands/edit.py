@@ -34,6 +34,7 @@ from .options import (
     threads_option,
     truncation_option,
 )
+from .progress import ProgressLater
 from .sink import answer, note, sheet_counts
 from .sources import encoder_loader, open_atlas, open_generator, starting_images
 
@@ -275,7 +276,8 @@ def edit(
     if recipe:
         recipe.require_atlas(opened)
     model = open_generator(opened, generator, device)
-    fallbacks = Fallbacks(mappers, announce=note)
+    later = ProgressLater("edit")
+    fallbacks = Fallbacks(mappers, announce=note, report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:
@@ -287,7 +289,8 @@ def edit(
     place.require(editor, images, request)
     if as_json:  # it tells what CLIP saw
         _ = editor.texts.encoder
-    record, edited = produce(editor, images, request, place)
+    with later:
+        record, edited = produce(editor, images, request, place, later)
     if styles is not None:
         known = images.origins if images.file is None and request.columns == 1 else None
         write_styles(styles, edited, model, known)

@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
 import click
 
 from ..store.progress import Pace, Progress
 from ..store.records import duration
+
+LATER = 2.0
+"""Seconds of which nothing is told, where work is most often short."""
 
 _DRAW_SECONDS = 0.5
 _SPARE_SECONDS = 1.0
@@ -49,6 +52,28 @@ def progress_shown(label: str = "begins", stream: TextIO | None = None) -> Itera
         yield bar
     finally:
         bar.close()
+
+
+class ProgressLater:
+    """Shows the progress of work that is most often short, once it has taken `LATER` seconds."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._stack = label, ExitStack()
+        self._begun = time.monotonic()
+        self._shown: Shown | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._shown is None:
+            if time.monotonic() - self._begun < LATER:
+                return
+            self._shown = self._stack.enter_context(progress_shown(self._label))
+        self._shown(progress)
+
+    def __enter__(self) -> ProgressLater:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
 
 
 def counted(shown: Shown, progress: Callable[[int], Progress]) -> Callable[[int], None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError, wrong_type
+from ..store.paths import require_clip
 from ..store.registry import NAMES
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
@@ -80,6 +81,8 @@ class Editor(TableEditor):
             raise wrong_type("generator", generator, "a generator, its file, or a registered name")
         atlas.fingerprint.require_generator(generator.identity)
         if encoder is None or isinstance(encoder, str | os.PathLike):
+            if encoder is not None:
+                require_clip(os.fspath(encoder))
             named, known = encoder, atlas
             texts = TextEmbedder(atlas, lambda: clip_of(known, named, device))
         elif callable(encoder):
@@ -181,7 +184,7 @@ class Editor(TableEditor):
             width = self.generator.layout.size
             return Subject(self.generator, floats("styles", styles, (width,)))
         if seeds is not None:
-            w = w_from_seeds(self.generator, whole_numbers(seeds), truncation, label)
+            w = w_from_seeds(self.generator, whole_numbers("seeds", seeds), truncation, label)
             return Subject(self.generator, self.generator.styles(w), w)
         if isinstance(latents, str | os.PathLike):
             latents = read_latents(latents, self.generator, truncation=truncation, label=label)
@@ -220,7 +223,9 @@ class Editor(TableEditor):
         why = []
         if method != "mapper":
             try:
-                table = self._by_table(subject, [edit], request)
+                directions, weights = self.directions(parts, request.choice)
+                goal = request.target_probability
+                table = self.apply(subject, directions, None, weights, goal)
                 why.append(table.why)
                 if method == "auto":
                     best.take("direction", everything, table.styles)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..store.errors import require_path
 from ..store.records import counted
 from .pictures.films import tiled
 from .pictures.sheet import save_png
@@ -67,6 +68,7 @@ class EditResult:
         Raises:
             OutputError: another file name extension, or the file cannot be written.
         """
+        require_path("path", path)
         save_png(self.pil(), path)
 
     def _repr_png_(self) -> bytes:

@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..store.atlas import Atlas
-from ..store.errors import DirectionError, OptionError
+from ..store.errors import (
+    DirectionError,
+    OptionError,
+    require_number,
+    require_prompt,
+    wrong_type,
+)
 from ..store.queries import expected_shift
+from .models.inputs import floats
 from .models.probability import needed_difference, target_probability
 from .models.protocols import Generator
 from .models.sampling import batch_size
@@ -48,7 +55,11 @@ class TableEditor:
     def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
         """The direction from one prompt to another, by channels chosen in the default way or
         another. See `find_direction` for the errors."""
-        choice = choice or Choice()
+        for name, prompt in (("neutral", neutral), ("target", target)):
+            require_prompt(name, prompt)
+        choice = Choice() if choice is None else choice
+        if not isinstance(choice, Choice):
+            raise wrong_type("choice", choice, "a Choice")
         if known := self._known.get((neutral, target, choice)):
             return known
         text = self.texts.direction(neutral, target)
@@ -112,8 +123,19 @@ class TableEditor:
                 no direction, or not a weight for each.
             StyleAtlasError: alpha is to be found, and CLIP cannot be loaded.
         """
-        subject = styles if isinstance(styles, Subject) else Subject(self.generator, styles)
+        if isinstance(styles, Subject):
+            subject = styles
+        else:
+            width = self.generator.layout.size
+            subject = Subject(self.generator, floats("styles", styles, (width,)))
         chosen = (directions,) if isinstance(directions, Direction) else tuple(directions)
+        if not all(isinstance(direction, Direction) for direction in chosen):
+            raise wrong_type("directions", directions, "what Editor.direction returns")
+        for name, number in (("alpha", alpha), ("probability", probability)):
+            if number is not None:
+                require_number(name, number)
+        for weight in () if weights is None else weights:
+            require_number("weight", weight)
         if not chosen:
             raise OptionError("edit: has no direction; give at least one pair of prompts")
         if alpha is not None and not abs(alpha) <= MAX_ALPHA:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import queries
 from .atlas_data import AtlasData
-from .errors import OptionError
+from .errors import OptionError, require_path, wrong_type
 from .records import Record
 from .registry import find_bundle
 
@@ -28,6 +28,7 @@ class Atlas(AtlasData):
         Raises:
             AtlasFormatError, AtlasCorruptError: the file is missing or not sound.
         """
+        require_path("atlas", source)
         from .file import read_atlas  # h5py is not needed to build an atlas
 
         return read_atlas(atlas_path(source), cls)
@@ -110,6 +111,8 @@ class Atlas(AtlasData):
 
     def compare(self, other: Atlas) -> list[Record]:
         """How alike two atlases of one generator are; see `compare.comparison_records`."""
+        if not isinstance(other, AtlasData):
+            raise wrong_type("other", other, "an Atlas")
         from .compare import comparison_records  # no other question needs it
 
         return comparison_records(self, other)

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from .bank import PromptBank
 from .checks import TOLERANCE, as_array, require_range, require_unit, row_norms
-from .errors import AtlasCorruptError, AtlasFormatError, LayoutError, PromptError
+from .errors import (
+    AtlasCorruptError,
+    AtlasFormatError,
+    LayoutError,
+    PromptError,
+    require_prompt,
+)
 from .fingerprint import Fingerprint
 from .index import PromptIndex
 from .layout import StyleLayout
@@ -149,6 +155,7 @@ class AtlasData:
         Raises:
             PromptError: the bank does not hold it.
         """
+        require_prompt("prompt", prompt)
         known = self.prompts.find(prompt)
         if known is None:
             raise PromptError(

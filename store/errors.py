@@ -21,6 +21,7 @@ A message is one line that names the thing, the place and the mend.
 
 from __future__ import annotations
 
+import os
 from numbers import Real
 
 
@@ -95,6 +96,18 @@ def require_number(name: str, value: object) -> None:
         raise wrong_type(name, value, "a number")
 
 
+def require_prompt(name: str, value: object) -> None:
+    """Raise OptionError unless an option is a text."""
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a prompt")
+
+
+def require_path(name: str, value: object) -> None:
+    """Raise OptionError unless an option is a path, or a name."""
+    if not isinstance(value, str | os.PathLike):
+        raise wrong_type(name, value, "a file, or a registered name")
+
+
 def kind_of(value: object) -> str:
     """What a value is, in a message."""
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"of type {type(value).__name__}"

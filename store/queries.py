@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .atlas_data import AtlasData
 from .bank import normalise_prompt
 from .checks import row_norms
-from .errors import LayoutError, OptionError, PromptError
+from .errors import LayoutError, OptionError, PromptError, require_prompt, wrong_type
 from .index import largest
 from .records import Record, rounded
 
@@ -36,6 +36,8 @@ def prompt_direction(embed: Callable[[str], Vector], neutral: str, target: str) 
     Raises:
         PromptError: two prompts that mean the same, and whatever `embed` raises.
     """
+    for name, prompt in (("neutral", neutral), ("target", target)):
+        require_prompt(name, prompt)
     if normalise_prompt(neutral) == normalise_prompt(target):
         raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
     return text_direction(embed(neutral), embed(target))
@@ -106,6 +108,8 @@ def prompt_records(atlas: AtlasData, label: str, top: int) -> list[Record]:
         OptionError: top below 1.
     """
     _require_top(top)
+    if not isinstance(label, str):
+        raise wrong_type("channel", label, "a channel or layer, such as b16.conv1:20 or b16.conv1")
     if ":" in label:
         return _meaning_of_channel(atlas, atlas.row_of(atlas.layout.parse(label)), top)
     return _meaning_of_layer(atlas, label, top)
@@ -191,6 +195,8 @@ def expected_shift(atlas: AtlasData, step: NDArray[np.floating[Any]]) -> Vector:
     Raises:
         OptionError: a step of another length.
     """
+    if not isinstance(step, np.ndarray):
+        raise wrong_type("step", step, "what Direction.delta returns")
     if step.shape != (atlas.layout.size,):
         raise OptionError(f"step: has shape {step.shape}, must have ({atlas.layout.size},)")
     std = atlas.style_std[atlas.channels]
@@ -324,6 +330,8 @@ def _parts(count: int) -> Iterator[slice]:
 
 
 def _require_top(top: int) -> None:
+    if type(top) is not int:
+        raise wrong_type("top", top, "a whole number")
     if top < 1:
         raise OptionError(f"top {top}: must be at least 1")
 

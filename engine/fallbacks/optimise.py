@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...store.errors import OptionError
+from ...store.progress import Progress
 from ..models.identity import Identity
 from ..models.memory import Batches
 from ..models.probability import target_probability
@@ -305,6 +306,23 @@ class Optimisation:
         past = torch.tensor(self._kept)[None] > self._state["best"][:, None]  # (n, k)
         past = past.view(*past.shape, *[1] * (path.ndim - 2))
         return torch.where(past, best[:, None], path)
+
+
+def optimise_progress(optimisation: Optimisation, means: Mapping[str, float]) -> Progress:
+    """How far an optimisation is, as it is shown, with the means of its last step."""
+    done, total, record = optimisation.done, optimisation.total, None
+    if means:
+        rounded = {name: round(value, 4) for name, value in means.items()}
+        record = {"done": done, "of": total, **rounded}
+    return Progress(
+        done,
+        total,
+        optimisation.made,
+        label="optimize",
+        figures=tuple(f"{name} {value:.3f}" for name, value in means.items()),
+        record=record,
+        spare=True,
+    )
 
 
 def _gradient(step: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
 from ...store.library import library_folder
+from ...store.progress import Report
 from ...store.records import counted, duration
 from ..models.identity import Identity
 from ..models.protocols import Generator
@@ -24,7 +25,7 @@ from ..steering.edits import Edit
 from ..steering.texts import TextEmbedder
 from .mapper import find_mapper, read_mapper
 from .moves import Start
-from .optimise import OnProgress, Optimisation
+from .optimise import Optimisation, optimise_progress
 from .optimise_settings import OptimiseSettings
 
 EditFunction = Callable[[Subject, Tensor, Edit], Tensor]
@@ -44,14 +45,14 @@ class Fallbacks:
             generator if not given.
         settings: of an optimisation.
         announce: told in a line what takes more than 10 seconds, before it begins.
-        report: told of every step of an optimisation.
+        report: told of the progress of an optimisation.
     """
 
     mappers: Path | None = None
     identity: Callable[[], Identity | None] | None = None
     settings: OptimiseSettings = field(default_factory=OptimiseSettings)
     announce: Callable[[str], None] = lambda line: None
-    report: OnProgress = lambda done, means: None
+    report: Report = lambda progress: None
 
     @property
     def folder(self) -> Path:
@@ -138,4 +139,7 @@ class OptimiseWay:
                 f"optimising {counted(len(subject), 'image')}: about {duration(seconds)}; "
                 "--method direction does without"
             )
-        return optimisation.run(self._fallbacks.report).styles
+        report = self._fallbacks.report
+        return optimisation.run(
+            lambda done, means: report(optimise_progress(optimisation, means))
+        ).styles

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...store.errors import OptionError, OutputError
+from ...store.progress import Progress, Report
 from ...store.records import Record
 from ..editor import Editor
 from ..models.sampling import batch_size, render_batches
@@ -77,9 +78,10 @@ def produce(
     images: Images,
     request: EditRequest,
     output: Output,
+    report: Report = lambda progress: None,
 ) -> tuple[Record, Tensor]:
     """Makes a job and writes it. A folder is made a batch at a time, so that no more than a batch
-    is in memory. Every PNG keeps its recipe.
+    is in memory, and `report` is told of every batch of several. Every PNG keeps its recipe.
 
     Returns:
         The record of `edit_record`, and the edited styles (n * columns, C), column after column.
@@ -104,7 +106,14 @@ def produce(
             _write_each(output.path, editor, part, request, columns, recipe)
         record = edit_record(editor.atlas, columns, part.names, record)
         styles.append([column.result.styles for column in columns])
+        if len(part.names) < len(images.names):
+            report(_progress(start + len(part.names), len(images.names)))
     return record, torch.cat([torch.cat(column) for column in zip(*styles, strict=True)])
+
+
+def _progress(done: int, total: int) -> Progress:
+    record = {"images": done, "of": total}
+    return Progress(done, total, part="images", label="edit", record=record, spare=True)
 
 
 def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:

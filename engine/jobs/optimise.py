@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ...store.errors import DirectionError, OptionError
-from ...store.progress import Progress, Report
+from ...store.progress import Report
 from ...store.records import Record
 from ...store.version import LIBRARY
 from ..editor import Editor
 from ..fallbacks.moves import Start
-from ..fallbacks.optimise import LOSSES, Optimisation, Optimised
+from ..fallbacks.optimise import LOSSES, Optimisation, Optimised, optimise_progress
 from ..fallbacks.optimise_settings import OptimiseSettings
 from ..models.identity import Identity
 from ..models.probability import target_probability
@@ -81,23 +81,6 @@ class OptimiseJob:
         else:
             require_png(self.output)
             require_sheet_size(count, 1 + len(self.targets), side, side)
-
-
-def optimise_progress(optimisation: Optimisation, means: Mapping[str, float]) -> Progress:
-    """How far an optimisation is, as it is shown, with the means of its last step."""
-    done, total, record = optimisation.done, optimisation.total, None
-    if means:
-        rounded = {name: round(value, 4) for name, value in means.items()}
-        record = {"done": done, "of": total, **rounded}
-    return Progress(
-        done,
-        total,
-        optimisation.made,
-        label="optimize",
-        figures=tuple(f"{name} {value:.3f}" for name, value in means.items()),
-        record=record,
-        spare=True,
-    )
 
 
 def optimise(

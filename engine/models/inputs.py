@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from operator import index
 from typing import Any
 
 import torch
@@ -34,12 +36,22 @@ def floats(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
     )
 
 
-def whole_numbers(seeds: Any) -> list[int]:
-    given = [seeds] if isinstance(seeds, int) else seeds
+def whole_numbers(name: str, values: Any) -> list[int]:
+    """Whole numbers of any kind: one, or some.
+
+    Raises:
+        OptionError: something else, or none.
+    """
+    wanted = "whole numbers, such as range(1, 9)"
+    if isinstance(values, str | bool):
+        raise wrong_type(name, values, wanted)
     try:
-        numbers = [int(seed) for seed in given if not isinstance(seed, bool | str)]
-    except (TypeError, ValueError) as error:
-        raise wrong_type("seeds", seeds, "whole numbers, such as range(1, 9)") from error
-    if not numbers or len(numbers) != len(list(given)):
-        raise wrong_type("seeds", seeds, "whole numbers, such as range(1, 9)")
+        given = [values] if isinstance(values, Integral) else list(values)
+        numbers = [index(value) for value in given if not isinstance(value, bool)]
+    except TypeError as error:
+        raise wrong_type(name, values, wanted) from error
+    if len(numbers) != len(given):
+        raise wrong_type(name, values, wanted)
+    if not numbers:
+        raise OptionError(f"{name}: holds none; give {wanted}")
     return numbers

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ...store.atlas import Atlas
-from ...store.errors import OptionError
+from ...store.errors import OptionError, require_path
 from ...store.registry import find_bundle
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
@@ -30,6 +30,7 @@ def load_generator(
         CheckpointError: the file cannot be read as a generator.
         OptionError: the device does not exist here, or an unknown precision.
     """
+    require_path("generator", source)
     bundle = find_bundle(source)
     path = Path(source) if bundle is None else bundle.generator
     name = _stem(path) if bundle is None else bundle.name
@@ -52,6 +53,7 @@ def load_encoder(
         OptionError: the device does not exist here; open_clip knows no such model or weights; an
             unknown precision; a package is missing that this CLIP needs.
     """
+    require_path("clip", source)
     bundle = find_bundle(source)
     # Not by way of a path: a name may hold slashes, which a path on Windows would turn around.
     found = os.fspath(source if bundle is None else bundle.clip)

@@ -60,9 +60,9 @@ class EditRequest:
             )
         for alpha in self.alphas or ():
             require_number("alpha", alpha)
-        for name in ("probability", "truncation"):
-            if getattr(self, name) is not None:
-                require_number(name, getattr(self, name))
+        require_number("truncation", self.truncation)
+        if self.probability is not None:
+            require_number("probability", self.probability)
         if self.label is not None and type(self.label) is not int:
             raise wrong_type("class", self.label, "a whole number")
         if self.method in ("auto", "direction"):
@@ -122,6 +122,8 @@ def edits_of(
         raise OptionError(f"{missing}: is not given; neutral and target belong together")
     pair = [] if neutral is None or target is None else [Edit(neutral, target)]
     more = [edits] if isinstance(edits, str | Edit) else edits
+    if not isinstance(more, Sequence):
+        raise wrong_type("edits", edits, 'a list of edits, such as "a face -> a sad face"')
     read = [Edit.parse(edit) if isinstance(edit, str) else edit for edit in more]
     for edit in read:
         if not isinstance(edit, Edit):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from styleatlas.cli import main
+from styleatlas.commands import progress
 from styleatlas.prompts import sets
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.atlas import Atlas
@@ -31,6 +33,12 @@ finally:
 
 Run = Callable[..., Result]
 Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _slow_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is short is told nothing of, however long it takes here."""
+    monkeypatch.setattr(progress, "LATER", math.inf)
 
 
 @pytest.fixture(autouse=True)

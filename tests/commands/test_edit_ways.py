@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from styleatlas import load_generator
+from styleatlas.commands import progress
 from styleatlas.engine import editor
 from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
@@ -159,6 +160,13 @@ def test_what_takes_long_is_announced_before_it_begins(quick, avatars, monkeypat
     (line,) = notes.splitlines()
     assert line.startswith("optimising 1 image: about ")
     assert line.endswith("; --method direction does without")
+
+
+def test_steps_of_what_takes_long_are_told(quick, avatars, monkeypatch):
+    monkeypatch.setattr(progress, "LATER", 0.0)
+    _, notes = avatars(*WINK, *SOME)
+    first = json.loads(notes.splitlines()[0])
+    assert (first["done"], first["of"]) == (1, 8) and "clip" in first
 
 
 def test_picture_of_several_ways_is_repeated_to_the_same_bytes(quick, run, tmp_path):

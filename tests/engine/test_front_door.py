@@ -72,7 +72,8 @@ def test_seeds_styles_and_latents_name_the_same_images(editor, styles, edited, t
     ]
     for images in ways:
         assert_near(editor.edit(**images, **FIXED).styles, edited.styles)
-    assert_near(editor.edit(seeds=2, **FIXED).styles, edited.styles[1:])
+    for seed in (2, np.int64(2), np.array([2]), iter([2]), (n for n in (2,))):
+        assert_near(editor.edit(seeds=seed, **FIXED).styles, edited.styles[1:])
 
 
 def test_styles_may_be_arrays_lists_of_any_float_and_one_image(editor, styles, edited):
@@ -92,25 +93,29 @@ def test_edits_may_be_texts(editor, styles):
 WRONG: dict[str, tuple[dict, str]] = {
     "no images": ({"seeds": None}, "images: give one of seeds, styles and latents"),
     "two": ({"styles": [[0.0]]}, "images: give one of seeds, styles and latents"),
-    "texts": ({"seeds": "1-8"}, "seeds: is a str; give whole numbers, such as range"),
-    "no seed": ({"seeds": []}, "seeds: is a list; give whole numbers"),
+    "texts": ({"seeds": "1-8"}, "seeds: is of type str; give whole numbers, such as range"),
+    "no seed": ({"seeds": []}, "seeds: holds none; give whole numbers"),
+    "part of a seed": ({"seeds": [1.7]}, "seeds: is of type list; give whole numbers"),
     "half pair": ({"target": None}, "target: is not given; neutral and target belong together"),
-    "number": ({"target": 3}, "target: is a int; give a prompt"),
-    "text alpha": ({"alpha": "2"}, "alpha: is a str; give a number"),
-    "alphas": ({"alpha": [1, 2]}, "alpha: is a list; give a number"),
+    "number": ({"target": 3}, "target: is of type int; give a prompt"),
+    "text alpha": ({"alpha": "2"}, "alpha: is of type str; give a number"),
+    "alphas": ({"alpha": [1, 2]}, "alpha: is of type list; give a number"),
     "far": ({"alpha": 1e6}, "alpha 1e\\+06: must lie between -100 and 100"),
     "misspelt": ({"beat": 0.1}, "option 'beat': is unknown; did you mean beta\\?"),
     "misspelt 2": ({"metod": "auto"}, "option 'metod': is unknown; did you mean method\\?"),
     "unknown": ({"xyz": 1}, "option 'xyz': is unknown; there are beta, channels"),
-    "beta": ({"beta": "low"}, "beta: is a str; give a number"),
+    "beta": ({"beta": "low"}, "beta: is of type str; give a number"),
     "keep": ({"keep": "a hat"}, "keep: is one text; give a tuple of them"),
-    "keep 2": ({"keep": [3]}, "keep: is a list; give a tuple of texts"),
-    "channels": ({"channels": 2.5}, "channels: is a float; give a whole number"),
+    "keep 2": ({"keep": [3]}, "keep: is of type list; give a tuple of texts"),
+    "channels": ({"channels": 2.5}, "channels: is of type float; give a whole number"),
     "method": ({"method": "magic"}, "method 'magic': is unknown; use one of auto, direction"),
-    "edits": ({"edits": [3]}, "edits: is a int; give an Edit, or a text"),
-    "class": ({"label": "cat"}, "class: is a str; give a whole number"),
-    "truncation": ({"truncation": "0.7"}, "truncation: is a str; give a number"),
-    "probability": ({"probability": True, "alpha": None}, "probability: is a bool; give a number"),
+    "edits": ({"edits": [3]}, "edits: is of type int; give an Edit, or a text"),
+    "class": ({"label": "cat"}, "class: is of type str; give a whole number"),
+    "truncation": ({"truncation": "0.7"}, "truncation: is of type str; give a number"),
+    "probability": (
+        {"probability": True, "alpha": None},
+        "probability: is of type bool; give a number",
+    ),
 }
 
 
@@ -128,8 +133,8 @@ def test_what_is_wrong_is_told_with_what_to_give(editor, name):
         (np.zeros(7), r"styles: has shape \(7,\), this generator takes"),
         (np.zeros((0, 1248)), r"styles: has shape \(0, 1248\)"),
         (np.full((1, 1248), np.nan), "styles: holds NaN or infinity; compute it again"),
-        ("styles.npz", r"styles: must be numbers \(n, 1248\), not a str"),
-        ([["a"]], r"styles: must be numbers \(n, 1248\), not a list"),
+        ("styles.npz", r"styles: must be numbers \(n, 1248\), not of type str"),
+        ([["a"]], r"styles: must be numbers \(n, 1248\), not of type list"),
     ],
 )
 def test_styles_that_do_not_fit_are_told_by_name(editor, given, message):
@@ -152,9 +157,9 @@ def test_editor_takes_names_and_files(styles, edited):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3,), "atlas: is a int; give an Atlas, its file, or a registered name"),
-        (("avatars", 3), "generator: is a int; give a generator, its file"),
-        (("avatars", "avatars", 3), "encoder: is a int; give a CLIP, its file, or a name"),
+        ((3,), "atlas: is of type int; give an Atlas, its file, or a registered name"),
+        (("avatars", 3), "generator: is of type int; give a generator, its file"),
+        (("avatars", "avatars", 3), "encoder: is of type int; give a CLIP, its file, or a name"),
         (("no such.h5",), "no such.h5: "),
         (("avatars", "no such.pkl"), "no such.pkl: no such file"),
     ],
@@ -178,6 +183,33 @@ def test_channels_are_asked_by_prompts_or_by_a_direction():
     for given in (("a face",), (np.zeros(3),), ("a face", 5), (None,)):
         with pytest.raises(OptionError, match=r"^query_channels: give two prompts of the bank"):
             atlas.query_channels(*given)
+
+
+RAW = {
+    "apply styles": (lambda e, d: e.apply(np.zeros((1, 3)), d, 1.0), "styles: has shape"),
+    "apply alpha": (lambda e, d: e.apply(np.zeros((1, 1248)), d, "2"), "alpha: is of type str"),
+    "apply text": (lambda e, d: e.apply(np.zeros((1, 1248)), d.text, 1.0), "directions: is of"),
+    "weights": (lambda e, d: e.apply(np.zeros((1, 1248)), d, 1.0, ["a"]), "weight: is of type str"),
+    "direction": (lambda e, d: e.direction("a face", None), "target: is None; give a prompt"),
+    "choice": (lambda e, d: e.direction("a face", "a hat", 5), "choice: is of type int"),
+    "edits": (lambda e, d: e.edit(seeds=1, edits=None), "edits: is None; give a list"),
+    "truncation": (lambda e, d: e.edit(seeds=1, **PAIR, truncation=None), "truncation: is None"),
+    "atlas": (lambda e, d: Atlas.open(5), "atlas: is of type int; give a file, or a registered"),
+    "generator": (lambda e, d: styleatlas.load_generator(5), "generator: is of type int"),
+    "encoder": (lambda e, d: styleatlas.load_encoder(None), "clip: is None; give a file"),
+    "compare": (lambda e, d: e.atlas.compare("avatars"), "other: is of type str; give an Atlas"),
+    "prompts": (lambda e, d: e.atlas.query_prompts(5), "channel: is of type int; give a channel"),
+    "top": (lambda e, d: e.atlas.query_prompts("b4.conv1", "x"), "top: is of type str; give a"),
+    "bank": (lambda e, d: e.atlas.direction("a face", None), "target: is None; give a prompt"),
+    "step": (lambda e, d: e.atlas.query_entangled("a", d.text), "step: is of type str"),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_whatever_is_called_with_something_else_says_what_to_give(editor, name):
+    call, message = RAW[name]
+    with pytest.raises(StyleAtlasError, match=f"^{message}"):
+        call(editor, editor.direction(*PAIR.values()))
 
 
 def test_picture_of_a_result_is_clipped_and_saved(edited, tmp_path):

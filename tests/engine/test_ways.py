@@ -438,12 +438,12 @@ def test_optimisation_is_announced_where_it_takes_long(
 def test_optimisation_reports_its_steps_and_loads_identity_when_it_runs(
     editor, styles, w, fallbacks
 ):
-    done: list[int] = []
+    done: list[float] = []
     loaded: list[None] = []
     telling = replace(
         fallbacks,
         identity=lambda: loaded.append(None),
-        report=lambda count, means: done.append(count),
+        report=lambda progress: done.append(progress.done),
     )
     edit_by("auto", editor, styles, w, TWELVE, telling)
     assert not done and not loaded
