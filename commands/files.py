@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError
+from ..store.output import CONVERTED
 from ..store.records import Record
 from ..store.registry import find_bundle
 from .base import Command
@@ -77,7 +78,7 @@ def _other_record(path: Path) -> Record:
     """,
 )
 @click.argument("checkpoint", type=Checkpoint())
-@click.argument("output", metavar="OUT.safetensors", type=OutputFile())
+@click.argument("output", metavar="OUT.safetensors", type=OutputFile(CONVERTED))
 def convert(checkpoint: str, output: Path) -> None:
     """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
 

@@ -13,11 +13,9 @@ from click.shell_completion import CompletionItem
 
 from ..store.errors import InputError, OutputError, PromptError, StyleAtlasError
 from ..store.library import locate_mapper
-from ..store.output import require_writable
+from ..store.output import PICTURE_OR_FILM, Naming, require_writable
 from ..store.paths import require_checkpoint, require_clip, require_file
 from ..store.registry import BUNDLES, find_bundle
-
-PICTURES = (".png", ".gif", ".webp", ".mp4")
 
 
 class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
@@ -139,10 +137,16 @@ class Phrases(Given):
 
 
 class OutputFile(_Path):
-    """A file to write."""
+    """A file to write, whose name must be of a kind where one is given."""
+
+    def __init__(self, naming: Naming | None = None) -> None:
+        self.naming = naming
 
     def require(self, value: Path) -> None:
-        require_writable(value)
+        if self.naming is None:
+            require_writable(value)
+        else:
+            self.naming.require(value)
 
 
 class OutputFolder(_Path):
@@ -158,10 +162,11 @@ class OutputPlace(OutputFolder):
     """A picture or a film to write, or a folder, which is not called like them."""
 
     def require(self, value: Path) -> None:
-        if value.suffix.lower() in PICTURES:
-            require_writable(value)
-        elif not value.suffix:
+        named = value.suffix.lower() in PICTURE_OR_FILM.suffixes
+        if not named and (not value.suffix or value.is_dir()):
             super().require(value)
+        else:
+            PICTURE_OR_FILM.require(value)
 
 
 class Prompt(click.ParamType):  # type: ignore[type-arg]

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..store.errors import InputError, OptionError, OutputError
+from ..store.errors import InputError, OptionError
+from ..store.output import MAPPER, PICTURE
 from ..store.registry import NAMES, find_bundle
 from .base import HOW, IMAGES, Group
-from .inputs import Checkpoint, Folder, InputPlace, MapperFile, Recogniser, require_different
+from .inputs import (
+    Checkpoint,
+    Folder,
+    InputPlace,
+    MapperFile,
+    OutputFile,
+    Recogniser,
+    require_different,
+)
 from .options import (
     Names,
     Numbers,
@@ -61,6 +70,7 @@ def mapper() -> None:
 @output_option(
     "FILE",
     "The .safetensors file to write; a new one in the library folder if not given.",
+    OutputFile(MAPPER),
     required=False,
 )
 @option("--steps", default=150, show_default=True, group=HOW, help="At most so many.")
@@ -132,8 +142,6 @@ def mapper_train(
     environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
     require_different(neutral, [target])
-    if output is not None and output.suffix != ".safetensors":
-        raise OutputError(f"{output}: a mapper's name must end in .safetensors")
 
     from ..engine.fallbacks.mapper import library_path, write_mapper
     from ..engine.jobs.images import Images
@@ -195,7 +203,7 @@ def mapper_train(
     help="Times what it was trained to do, or some, a column each: 0,0.5,1.",
 )
 @before_option
-@output_option("PATH", "The PNG file to write.")
+@output_option("PATH", "The PNG file to write.", OutputFile(PICTURE))
 @styles_option
 @device_option
 @threads_option
@@ -241,7 +249,7 @@ def mapper_apply(
     model = load_named_generator(named, device)
     trained = read_mapper(path, model)
     images = starting_images(model, seeds, latent, truncation, label)
-    side = max(layer.resolution for layer in model.layout)
+    side = model.layout.resolution
     require_sheet_size(len(images.names), len(strengths) + before, side, side)
     columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]
     save_png(applied_sheet(model, images.styles, images.names, columns, before), output)

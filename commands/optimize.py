@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..store.output import PICTURE_OR_FILM
 from ..store.registry import NAMES
 from .base import HOW, MODELS, Command
-from .inputs import AtlasFile, Checkpoint, Recogniser, require_different
+from .inputs import AtlasFile, Checkpoint, OutputFile, Recogniser, require_different
 from .options import (
     Names,
     class_option,
@@ -136,7 +137,11 @@ def usage(ctx: click.Context) -> None:
     help="Steps without a gain to stop at.",
 )
 @option("--random-seed", default=0, show_default=True, group=HOW, help="Of the crops.")
-@output_option("PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film of the way.")
+@output_option(
+    "PATH",
+    "A PNG for a sheet; .gif, .webp or .mp4 for a film of the way.",
+    OutputFile(PICTURE_OR_FILM),
+)
 @styles_option
 @seconds_option
 @fps_option

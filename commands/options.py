@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..store.output import STYLES
 from ..store.registry import NAMES
 from .base import IMAGES, MODELS, OTHER, PROMPTS, RESULTS, Option
 from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt
@@ -234,7 +235,7 @@ def target_option(
 
 
 def output_option(
-    metavar: str, text: str, required: bool = True, kind: Given | None = None
+    metavar: str, text: str, kind: Given | None = None, required: bool = True
 ) -> Decorator:
     return option(
         "-o",
@@ -248,7 +249,7 @@ def output_option(
 
 
 styles_option = option(
-    "--styles", type=OutputFile(), metavar="F", group=RESULTS, help="Also save .npz here."
+    "--styles", type=OutputFile(STYLES), metavar="F", group=RESULTS, help="Also save .npz here."
 )
 before_option = option(
     "--before", is_flag=True, group=RESULTS, help="A first column of the images as they were."

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..store.output import PICTURE, REPORT
 from ..store.registry import NAMES, bundle_of
 from .base import Command
-from .inputs import AtlasFile, require_different
+from .inputs import AtlasFile, OutputFile, require_different
 from .options import (
     BEYOND_THE_BANK,
     Numbers,
@@ -66,7 +67,7 @@ def report_usage(ctx: click.Context) -> None:
 )
 @truncation_option()
 @class_option
-@output_option("PATH", "The PNG file to write.")
+@output_option("PATH", "The PNG file to write.", OutputFile(PICTURE))
 @device_option
 @threads_option
 @json_option
@@ -130,7 +131,7 @@ def sheet(
     """,
 )
 @click.argument("atlas", type=AtlasFile())
-@output_option("PATH", "The HTML file to write.")
+@output_option("PATH", "The HTML file to write.", OutputFile(REPORT))
 @neutral_option("neutrals", multiple=True)
 @target_option("targets", multiple=True)
 @clip_option(BEYOND_THE_BANK)

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,6 +63,30 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"{path}: the directory {target.parent} is not writable; choose another")
     return target
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How files of a kind are called, and what is said of one that is not."""
+
+    suffixes: tuple[str, ...]
+    wanted: str
+
+    def require(self, path: str | os.PathLike[str]) -> None:
+        """Raise OutputError unless `path` is called so and can be written; asked before the work,
+        so that none is lost."""
+        if Path(path).suffix.lower() not in self.suffixes:
+            raise OutputError(f"{path}: {self.wanted}")
+        require_writable(path)
+
+
+FILMS = (".gif", ".webp", ".mp4")
+PICTURE = Naming((".png",), "pictures are written as PNG; end the name in .png")
+PICTURE_OR_FILM = Naming((".png", *FILMS), PICTURE.wanted)
+STYLES = Naming((".npz",), "styles are written as NumPy's .npz; end the name in .npz")
+REPORT = Naming((".html", ".htm"), "reports are written as HTML; end the name in .html")
+CONVERTED = Naming((".safetensors",), "a converted checkpoint's name must end in .safetensors")
+MAPPER = Naming((".safetensors",), "a mapper's name must end in .safetensors")
 
 
 def require_space(path: str | os.PathLike[str], needed: int) -> None:

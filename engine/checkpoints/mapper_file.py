@@ -20,7 +20,7 @@ from safetensors.torch import save
 
 from ...store.bank import normalise_prompt
 from ...store.errors import CheckpointError, OutputError, PromptError
-from ...store.output import replacing
+from ...store.output import MAPPER, replacing
 from ..inert.allowed import MAPPER_GLOBALS
 from ..inert.objects import InertObject, InertTensor
 from ..inert.stream import MAGIC
@@ -114,8 +114,7 @@ def write_mapper_file(path: Path, checkpoint: MapperCheckpoint) -> None:
         OutputError: the name does not end in .safetensors, the record is too long, or the file
             cannot be written; nothing half-written is left behind.
     """
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: a mapper's name must end in .safetensors")
+    MAPPER.require(path)
     header = header_to_json(checkpoint.config, checkpoint.record)
     if len(header) > MAX_HEADER_BYTES:
         raise OutputError(f"{path}: the mapper's settings take more than {MAX_HEADER_BYTES} bytes")

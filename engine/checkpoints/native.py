@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ...store.errors import CheckpointError, OutputError
-from ...store.output import replacing, require_writable
+from ...store.output import CONVERTED, replacing
 from ...store.registry import NAMES
 from ..inert.unpickle import map_file
 from ..networks.stylegan2 import StyleGAN2Config
@@ -60,11 +60,9 @@ def write_generator(path: Path, checkpoint: GeneratorCheckpoint) -> None:
 
 def require_other_file(source: Path, output: Path) -> None:
     """Raise OutputError if `output` is no name for a converted checkpoint, or is the source."""
-    if output.suffix != ".safetensors":
-        raise OutputError(f"{output}: a converted checkpoint's name must end in .safetensors")
+    CONVERTED.require(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise OutputError(f"{output}: is the file to convert; choose another name")
-    require_writable(output)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -177,7 +177,7 @@ def find_mapper(
     """
     found: list[tuple[str, Path]] = []
     for path in _files(folder):
-        if path.suffix != OWN_SUFFIX:
+        if path.suffix.lower() != OWN_SUFFIX:
             continue
         try:
             record = summarise_mapper(path).record
@@ -217,5 +217,5 @@ def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     if not root.is_dir():
         raise CheckpointError(f"{root}: no such folder of mappers; check the path")
     for path in sorted(root.iterdir()):
-        if path.suffix in SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             yield path

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...store.errors import AtlasFormatError, FingerprintError, InputError, OutputError
+from ...store.errors import AtlasFormatError, FingerprintError, InputError
 from ...store.fingerprint import ModelIdentity
-from ...store.output import replacing, require_writable
+from ...store.output import STYLES, replacing
 from ..inert.objects import InertTensor, escaped
 from ..inert.torchfile import read_torch
 from .protocols import Generator
@@ -94,9 +94,7 @@ def write_styles(
 def require_styles_file(path: str | os.PathLike[str]) -> None:
     """Raise OutputError unless `path` names an .npz file that can be written; called before the
     work, so that none is lost."""
-    if Path(path).suffix.lower() != ".npz":
-        raise OutputError(f"{path}: styles are written as NumPy's .npz; end the name in .npz")
-    require_writable(path)
+    STYLES.require(path)
 
 
 @torch.inference_mode()

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
 from ...store.describe import atlas_record
-from ...store.errors import OptionError, OutputError
-from ...store.output import replacing, require_writable
+from ...store.errors import OptionError
+from ...store.output import REPORT, replacing
 from ...store.records import Record
 from .charts import KIND_NAMES, heat_map, layer_bars, layer_spreads
 from .highlights import (
@@ -150,9 +149,7 @@ def write_report(text: str, path: str | os.PathLike[str]) -> None:
 def require_html(path: str | os.PathLike[str]) -> None:
     """Raise OutputError unless `path` names an HTML file that can be written; called before the
     work, so that none is lost."""
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path}: reports are written as HTML; end the name in .html")
-    require_writable(path)
+    REPORT.require(path)
 
 
 def _model(record: Record) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...store.errors import OptionError, OutputError
-from ...store.output import replacing, require_writable
+from ...store.errors import OptionError
+from ...store.output import PICTURE, replacing
 from ..models.preprocess import to_bytes
 from .recipe import Recipe, png_text
 
@@ -84,9 +83,7 @@ def save_png(
 def require_png(path: str | os.PathLike[str]) -> None:
     """Raise OutputError unless `path` names a PNG file that can be written; called before the
     work, so that none is lost."""
-    if Path(path).suffix.lower() != ".png":
-        raise OutputError(f"{path}: pictures are written as PNG; end the name in .png")
-    require_writable(path)
+    PICTURE.require(path)
 
 
 def _rgb(row: Sequence[Tensor]) -> NDArray[np.uint8]:
