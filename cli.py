@@ -8,6 +8,7 @@ import click
 
 from . import __version__
 from .commands.base import Program
+from .store.registry import NAMES
 
 COMMANDS = {
     "convert": (
@@ -58,14 +59,15 @@ class LazyGroup(Program):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     commands={name: click.Command(name, help=text) for name, (_, text) in COMMANDS.items()},
+    help=f"""Edit StyleGAN images with words, by look-up.
+
+    Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path,
+    or the name {NAMES} for the models and the atlas that ship with StyleAtlas.
+    """,
 )
 @click.version_option(__version__, prog_name="styleatlas")
 def main() -> None:
-    """Edit StyleGAN images with words, by look-up.
-
-    Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path,
-    or the name `avatars` for the models and the atlas that ship with StyleAtlas.
-    """
+    """Every command."""
 
 
 if __name__ == "__main__":

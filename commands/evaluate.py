@@ -76,8 +76,9 @@ def evaluate(
     shuffled and of random rows, and with itself under --keep.
 
     --edits lists prompts, the attribute and values each is to bring, and phrases for the values of
-    all attributes; zoo/avatars/edits.json is an example. --judge is the embedded classifier of
-    avatars, or a CLIP other than the atlas's own, which tells values apart by those phrases.
+    all attributes; docs/evaluation.md names an example. --judge is the embedded classifier of a
+    registered name, or a CLIP other than the atlas's own, which tells values apart by those
+    phrases.
     """
     from ..engine.editor import Editor
     from ..engine.evaluation.files import require_folder, write_evaluation
