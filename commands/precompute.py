@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..store.registry import NAMES
 from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
 from .inputs import Checkpoint, Phrases
 from .options import (
@@ -23,7 +24,7 @@ from .options import (
     threads_option,
     truncation_option,
 )
-from .progress import counted, progress_shown
+from .progress import counting, progress_shown
 from .sink import answer, note
 from .sources import load_named_generator
 
@@ -48,7 +49,7 @@ def usage(ctx: click.Context) -> None:
     """,
 )
 @click.argument("generator", type=Checkpoint())
-@clip_option("A file, a folder or a name; see above.", required=True)
+@clip_option(f"A file, a folder or a name, such as {NAMES}; see above.", required=True)
 @output_option("ATLAS", "The atlas file to write.")
 @option(
     "--images",
@@ -62,7 +63,7 @@ def usage(ctx: click.Context) -> None:
     type=click.Choice(["screened", "sweep", "jacobian"]),
     default="screened",
     show_default=True,
-    metavar="WAY",
+    metavar="METHOD",
     group=HOW,
     help="screened, sweep or jacobian; see above.",
 )
@@ -169,9 +170,9 @@ def precompute(
     --refit, on top of any method, then moves tens of channels together, as edits do, and fits the
     rows to what that shows; 1550 is a good number.
 
-    GENERATOR is `avatars` or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what `convert`
-    wrote. CLIP is `avatars`, OpenAI's .pt, a folder or file of open_clip's, or a name such as
-    ViT-B-32/openai.
+    GENERATOR is a registered name or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what
+    `convert` wrote. CLIP is a registered name, OpenAI's .pt, a folder or file of open_clip's, or a
+    name such as ViT-B-32/openai.
     """
     from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
@@ -179,11 +180,11 @@ def precompute(
     from ..precompute.build import precompute as build
     from ..precompute.executors import open_executor
     from ..precompute.reports import (
+        atlas_text,
         bank_progress,
         estimate_text,
         run_progress,
         summary,
-        summary_text,
     )
     from ..precompute.settings import PrecomputeSettings
     from ..precompute.worker import Sources
@@ -215,7 +216,7 @@ def precompute(
             note(f"resuming: {len(work.done)} of {work.total} blocks are done")
         sources = Sources(generator, clip, precision)
         with progress_shown() as shown:
-            embedded = counted(shown, lambda done: bank_progress(done, len(prompts.phrases)))
+            embedded = counting(shown, lambda done: bank_progress(done, len(prompts.phrases)))
 
             def report(progress: RunProgress) -> None:
                 shown(run_progress(progress, model.layout))
@@ -230,4 +231,4 @@ def precompute(
                 raise
         work.finish()
     record = summary(drawn)
-    answer({"output": str(output), **record}, summary_text(str(output), record), as_json)
+    answer({"output": str(output), **record}, atlas_text(str(output), record), as_json)

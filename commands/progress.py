@@ -76,7 +76,7 @@ class ProgressLater:
         self._stack.close()
 
 
-def counted(shown: Shown, progress: Callable[[int], Progress]) -> Callable[[int], None]:
+def counting(shown: Shown, progress: Callable[[int], Progress]) -> Callable[[int], None]:
     """Shows the progress of work that tells how many more things are done.
 
     Args:

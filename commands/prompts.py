@@ -12,7 +12,7 @@ from ..store.registry import BUNDLES
 from .base import Group
 from .inputs import AtlasFile, Phrases
 from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
-from .progress import counted, progress_shown
+from .progress import counting, progress_shown
 from .sink import answer
 from .sources import encoder_loader, open_atlas
 
@@ -63,7 +63,7 @@ def prompts_add(
         texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
         encode = encode_with(texts.encoder)
         with progress_shown() as shown:
-            embedded = counted(shown, lambda done: bank_progress(done, len(added)))
+            embedded = counting(shown, lambda done: bank_progress(done, len(added)))
             bank = extended(bank, added, texts.templates, encode, embedded)
     if added or output is not None:
         replace(opened, prompts=bank).write(target)

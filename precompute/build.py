@@ -24,7 +24,7 @@ from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
 from .blocks import Models, Setup
 from .executors import InThisProcess
-from .methods import METHODS
+from .methods import MEASURE_METHODS
 from .probes import Probes
 from .refit import refit
 from .scheduler import RunProgress, Scheduler
@@ -111,7 +111,7 @@ def precompute(
         worker = RemoteWorker(sources, generator.identity, encoder.identity, setup)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
-    table, found = METHODS[settings.method].measure(plan, setup, scheduler.run)
+    table, found = MEASURE_METHODS[settings.method].measure(plan, setup, scheduler.run)
     fingerprint = _fingerprint(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
     atlas = Atlas(

@@ -92,7 +92,7 @@ class Trainer:
         way = self._texts[1] - self._texts[0]
         if not way.norm() > 1e-6:
             raise PromptError(f"prompts {neutral!r} and {target!r}: mean the same; change one")
-        self._way = F.normalize(way, dim=0)
+        self._direction = F.normalize(way, dim=0)
         self._given, held_out = _split(latents, settings, generator)
         self._held_out = [self._seen(w) for w in held_out.split(batch_size(generator))]
         self.config = MapperConfig(
@@ -275,7 +275,7 @@ class Trainer:
         clip = clip_loss(embeddings, self._texts[1])
         parts = [
             clip,
-            directional_loss(embeddings, seen.embeddings, self._way),
+            directional_loss(embeddings, seen.embeddings, self._direction),
             residual.square().mean((1, 2)),
             torch.zeros_like(clip),
         ]

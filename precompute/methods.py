@@ -129,6 +129,6 @@ def _channels(layout: StyleLayout) -> NDArray[np.int64]:
     return layout.indices("conv", "rgb")
 
 
-METHODS: Mapping[MethodName, MeasureMethod] = {
+MEASURE_METHODS: Mapping[MethodName, MeasureMethod] = {
     method.name: method for method in (Screened(), Sweep(), Jacobian(), Reference())
 }

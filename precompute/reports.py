@@ -101,7 +101,7 @@ def summary(atlas: Atlas) -> Record:
     return record | {key: value for key, value in known.items() if value is not None}
 
 
-def summary_text(name: str, record: Record) -> str:
+def atlas_text(name: str, record: Record) -> str:
     """The summary of the atlas written to `name`, and what to try next, for people."""
     alike = record["more_consistent_than_chance"]
     consistency = (

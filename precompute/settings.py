@@ -10,7 +10,7 @@ from ..prompts.sets import PromptSet
 from ..store.errors import OptionError
 from ..store.layout import StyleLayout
 from .composites import require_composites
-from .methods import METHODS, SCREENING_PROBES, MethodName
+from .methods import MEASURE_METHODS, SCREENING_PROBES, MethodName
 from .plan import Plan, composite_blocks
 from .probes import require_probes
 from .statistics import require_samples
@@ -53,7 +53,7 @@ class PrecomputeSettings:
     refit: int | None = None
 
     def __post_init__(self) -> None:
-        known = list(METHODS)
+        known = list(MEASURE_METHODS)
         if self.method not in known:
             raise OptionError(f"method {self.method!r}: unknown; use one of {', '.join(known)}")
         if not 1 <= self.images <= MAX_IMAGES:
@@ -68,7 +68,7 @@ class PrecomputeSettings:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
         if self.probes is not None:
             if not self.takes_slopes:
-                others = sorted(name for name in known if METHODS[name].takes_slopes)
+                others = sorted(name for name in known if MEASURE_METHODS[name].takes_slopes)
                 raise OptionError(
                     f"probes {self.probes}: the method {self.method} takes no slopes; leave them "
                     f"out, or use {' or '.join(others)}"
@@ -80,11 +80,11 @@ class PrecomputeSettings:
     @property
     def takes_slopes(self) -> bool:
         """Whether any channel is measured by slopes."""
-        return METHODS[self.method].takes_slopes
+        return MEASURE_METHODS[self.method].takes_slopes
 
     def products(self, width: int) -> int:
         """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
-        return METHODS[self.method].products(width, self.probes)
+        return MEASURE_METHODS[self.method].products(width, self.probes)
 
     def plan(self, layout: StyleLayout, width: int) -> Plan:
         """What these ask for of a generator of this layout and a CLIP of `width` dimensions.
@@ -92,7 +92,7 @@ class PrecomputeSettings:
         Raises:
             OptionError: the generator has no channels to measure.
         """
-        plan = METHODS[self.method].plan(layout, self.images, self.products(width))
+        plan = MEASURE_METHODS[self.method].plan(layout, self.images, self.products(width))
         if not len(plan.channels):
             raise OptionError("this generator has no style channels of convolutions")
         composites = composite_blocks(layout, plan.channels, self.refit or 0)

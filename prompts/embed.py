@@ -13,7 +13,7 @@ from ..store.errors import PromptError
 EncodeTexts = Callable[[list[str]], NDArray[np.float32]]
 """Sentences -> unit embeddings (n, D)."""
 
-Report = Callable[[int], None]
+OnEmbedded = Callable[[int], None]
 """Told how many more prompts are embedded."""
 
 SENTENCES = 256  # a call: enough to keep a machine busy, few enough for a small one's memory
@@ -23,7 +23,7 @@ def embed_prompts(
     prompts: Sequence[str],
     templates: Sequence[str],
     encode: EncodeTexts,
-    report: Report = lambda embedded: None,
+    report: OnEmbedded = lambda embedded: None,
 ) -> NDArray[np.float32]:
     """The unit mean of each prompt's embeddings in all templates: (n, D), for at least one prompt.
 
@@ -52,7 +52,7 @@ def build_bank(
     templates: Sequence[str],
     encode: EncodeTexts,
     width: int,
-    report: Report = lambda embedded: None,
+    report: OnEmbedded = lambda embedded: None,
 ) -> PromptBank:
     """A bank of phrases embedded in templates; empty, of `width` D, when there are none."""
     empty = PromptBank((), np.zeros((0, width), np.float32))
@@ -64,7 +64,7 @@ def extended(
     phrases: Sequence[str],
     templates: Sequence[str],
     encode: EncodeTexts,
-    report: Report = lambda embedded: None,
+    report: OnEmbedded = lambda embedded: None,
 ) -> PromptBank:
     """The bank, its rows as they were, and behind them the phrases embedded in templates.
 

@@ -10,14 +10,14 @@ from platformdirs import user_data_path
 from .errors import CheckpointError
 
 OWN_SUFFIX = ".safetensors"
-LIBRARY = "STYLEATLAS_MAPPERS"
+MAPPERS_VARIABLE = "STYLEATLAS_MAPPERS"
 """The variable of the environment that names another library folder than the user's own."""
 
 
 def library_folder() -> Path:
     """The folder of mappers that are found by their prompts: where the variable of the environment
     STYLEATLAS_MAPPERS says, or else in the user's own data folder. It may not exist yet."""
-    named = os.environ.get(LIBRARY)
+    named = os.environ.get(MAPPERS_VARIABLE)
     return Path(named) if named else Path(user_data_path("styleatlas"), "mappers")
 
 

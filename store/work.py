@@ -31,7 +31,7 @@ Parts = Mapping[str, tuple[Any, str]]
 
 _SHOWN = 80  # letters of a value
 
-State = TypeVar("State")
+Kept = TypeVar("Kept")
 
 
 def model_part(model: ModelIdentity | None) -> tuple[Any, str]:
@@ -86,11 +86,6 @@ class Lock:
             finally:
                 if self._descriptor is None:
                     os.close(descriptor)
-
-    @property
-    def held(self) -> bool:
-        """Whether it was not let go of yet."""
-        return self._descriptor is not None
 
     def release(self) -> None:
         """Let go of it, and remove the file."""
@@ -165,7 +160,7 @@ class StateFile:
         """Whether the last saving, or the beginning, is SAVE_SECONDS ago."""
         return time.monotonic() - self._saved >= SAVE_SECONDS
 
-    def load(self, read: Callable[[Path], State]) -> State | None:
+    def load(self, read: Callable[[Path], Kept]) -> Kept | None:
         """What `read` makes of the file, None where nothing is kept.
 
         Raises:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...store.bank import normalise_prompt
 from ...store.errors import CheckpointError, OptionError, OutputError
 from ...store.fingerprint import ModelIdentity
-from ...store.library import LIBRARY, OWN_SUFFIX, library_folder
+from ...store.library import MAPPERS_VARIABLE, OWN_SUFFIX, library_folder
 from ..checkpoints.mapper_checkpoint import MapperCheckpoint, MapperRecord
 from ..checkpoints.mapper_file import (
     MapperSummary,
@@ -131,7 +131,7 @@ def library_path(generator: ModelIdentity, clip: ModelIdentity, neutral: str, ta
     except OSError as error:
         raise OutputError(
             f"{folder}: the library folder cannot be made ({error.strerror or error}); name a file "
-            f"by -o, or another folder by {LIBRARY}"
+            f"by -o, or another folder by {MAPPERS_VARIABLE}"
         ) from error
     prompts = map(normalise_prompt, (neutral, target))
     whole = "\n".join([generator.sha256, clip.sha256, *prompts])

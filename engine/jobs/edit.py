@@ -180,15 +180,15 @@ def _write_trip(output: Output, editor: Editor, result: EditResult) -> None:
 @torch.inference_mode()
 def _frames(editor: Editor, result: EditResult, shares: Sequence[float]) -> Iterator[Image.Image]:
     """A frame for each share of the way; what the edit does not change is rendered once."""
-    ways = result.styles - result.before
-    changed = ways.any(0).nonzero()
+    steps = result.styles - result.before
+    changed = steps.any(0).nonzero()
     layer, _ = editor.atlas.layout.locate(int(changed[0]) if len(changed) else 0)
     size = batch_size(editor.generator)
     parts = [Batch(editor.generator, start) for start in result.before.split(size)]
     for share in shares:
-        moved = zip(parts, ways.split(size), strict=True)
+        moved = zip(parts, steps.split(size), strict=True)
         yield tiled(
-            torch.cat([part.render(part.styles + share * way, layer) for part, way in moved])
+            torch.cat([part.render(part.styles + share * step, layer) for part, step in moved])
         )
 
 

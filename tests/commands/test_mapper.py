@@ -19,7 +19,7 @@ from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.precompute.mappers import Trainer
 from styleatlas.prompts.sets import PromptSet
-from styleatlas.store.library import LIBRARY, library_folder
+from styleatlas.store.library import MAPPERS_VARIABLE, library_folder
 from styleatlas.store.registry import EMBEDDED
 
 PAIR = ("--neutral", "face", "--target", "a cafe")
@@ -30,7 +30,7 @@ QUICK = ("--steps", 4, "--batch", 2, "--l2", 0)
 def library(monkeypatch, tmp_path) -> Path:
     """No test sees or leaves anything in the user's own library."""
     folder = tmp_path / "library"
-    monkeypatch.setenv(LIBRARY, str(folder))
+    monkeypatch.setenv(MAPPERS_VARIABLE, str(folder))
     short = PromptSet(("a", "face"), ("{}", "a {}"))
     monkeypatch.setattr(texts, "prompt_set", lambda name: short)
     return folder

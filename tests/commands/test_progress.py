@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from styleatlas.commands import progress as shown_progress
-from styleatlas.commands.progress import bar_format, counted, progress_shown
+from styleatlas.commands.progress import bar_format, counting, progress_shown
 from styleatlas.store.progress import Progress
 
 WIDTHS = (10, 20, 30, 45, 60, 80, 200)
@@ -124,7 +124,7 @@ def test_spare_records_are_told_once_a_second(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
     with progress_shown(stream=stream) as shown:
-        more = counted(shown, lambda done: Progress(done, 9, record={"done": done}, spare=True))
+        more = counting(shown, lambda done: Progress(done, 9, record={"done": done}, spare=True))
         for _ in range(5):
             more(1)
     told = [json.loads(line)["done"] for line in stream.getvalue().splitlines()]

@@ -18,8 +18,8 @@ PHRASES = tuple(f"word{i}" for i in range(9))
 
 
 def test_every_method_that_settings_may_name_is_there_under_its_name():
-    assert tuple(methods.METHODS) == get_args(methods.MethodName)
-    assert all(method.name == name for name, method in methods.METHODS.items())
+    assert tuple(methods.MEASURE_METHODS) == get_args(methods.MethodName)
+    assert all(method.name == name for name, method in methods.MEASURE_METHODS.items())
 
 
 def test_screened_rows_are_the_sweeps_where_swept_and_slopes_elsewhere(

@@ -14,7 +14,7 @@ from styleatlas.precompute.estimate import estimate
 from styleatlas.precompute.executors import open_executor
 from styleatlas.precompute.plan import Plan, composite_blocks
 from styleatlas.precompute.refit import composite_steps, fitted, refit, ridge, with_responses
-from styleatlas.precompute.reports import summary, summary_text
+from styleatlas.precompute.reports import atlas_text, summary
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.precompute.statistics import composite_styles
 from styleatlas.precompute.worker import LocalWorker, Sources
@@ -199,8 +199,8 @@ def test_run_refits_the_table_of_any_method_and_says_so(generator, encoder, meth
     assert [(c.last.kind, c.last.count) for c in calls[-3:]] == [
         ("composites", 128), ("composites", 128), ("composites", 44),
     ]  # fmt: skip
-    assert "rows were refitted from 300 composite" in summary_text("a.h5", summary(found))
-    assert "refitted" not in summary_text("a.h5", summary(plain))
+    assert "rows were refitted from 300 composite" in atlas_text("a.h5", summary(found))
+    assert "refitted" not in atlas_text("a.h5", summary(plain))
 
 
 def stop_after(patch, blocks: int) -> list[int]:

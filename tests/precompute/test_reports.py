@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from styleatlas.precompute.composites import CompositesBlock
-from styleatlas.precompute.reports import run_progress, summary, summary_text
+from styleatlas.precompute.reports import atlas_text, run_progress, summary
 from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.slopes import SlopesBlock
 from styleatlas.precompute.sweep import SweepBlock
@@ -65,7 +65,7 @@ def test_summary_counts_live_and_consistent_channels(countable_atlas):
     product = countable_atlas.strength * countable_atlas.consistency
     assert product[row] == product.max()
     assert "audit" not in record
-    text = summary_text("a.h5", record)
+    text = atlas_text("a.h5", record)
     assert text.splitlines()[0] == "a.h5: 12 channels over 24 images, 4 prompts"
     assert text.endswith(f"next: styleatlas query prompts a.h5 {record['strongest_channel']}")
 
@@ -73,4 +73,4 @@ def test_summary_counts_live_and_consistent_channels(countable_atlas):
 def test_summary_of_a_screened_atlas_tells_the_audit(draw, generator, encoder):
     record = summary(draw(generator, encoder, method="screened", images=4))
     assert record["swept"] == 12 and record["audit"]["channels"] == 10
-    assert "12 channels were swept, the rest have slopes" in summary_text("a.h5", record)
+    assert "12 channels were swept, the rest have slopes" in atlas_text("a.h5", record)
