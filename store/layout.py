@@ -161,15 +161,17 @@ class StyleLayout:
         ``b32.*``, or kinds.
 
         Raises:
-            LayoutError: one that fits no layer.
+            LayoutError: one that fits no layer; the nearest is named.
         """
         chosen = np.zeros(self.size, bool)
         for pattern in patterns:
             found = [x for x in self if pattern == x.kind or fnmatchcase(x.name, pattern)]
             if not found:
+                known = [*self._by_name, *dict.fromkeys(layer.kind for layer in self)]
+                nearest = get_close_matches(pattern, known, n=1, cutoff=0.0)[0]
                 raise LayoutError(
-                    f"layer {pattern!r}: this generator has none; its layers are "
-                    f"{', '.join(self._by_name)}"
+                    f"layer {pattern!r}: this generator has none; did you mean {nearest!r}? "
+                    f"Its layers are called like {', '.join(list(self._by_name)[:3])}"
                 )
             for layer in found:
                 chosen[layer.slice] = True

@@ -75,9 +75,11 @@ def pick_device(device: str | None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        # Of a kind that nobody knows here, PyTorch lists the twenty that it knows.
+        known = device.partition(":")[0] in ("cpu", "cuda", "mps")
+        reason = f" ({str(error).splitlines()[0]})" if known else ""
         raise OptionError(
-            f"device {device!r}: cannot be used ({reason}); try cpu, cuda, cuda:1 or mps"
+            f"device {device!r}: cannot be used{reason}; try cpu, cuda, cuda:1 or mps"
         ) from error
     return chosen
 

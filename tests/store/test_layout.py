@@ -141,8 +141,26 @@ def test_names_patterns_and_kinds_choose_whole_layers(layout, patterns, names):
     assert chosen.sum() == sum(layout[name].size for name in names)
 
 
-@pytest.mark.parametrize("pattern", ["input", "b16.*", "B4.*", "CONV", "", "b4.conv1:3"])
-def test_pattern_that_fits_no_layer_is_refused_with_those_there_are(layout, pattern):
-    message = f"layer {pattern!r}: this generator has none; its layers are b4.conv1, b4.torgb, b8"
+@pytest.mark.parametrize(
+    ("pattern", "nearest"),
+    [
+        ("b4.conv", "b4.conv1"),
+        ("B8.conv0", "b8.conv0"),
+        ("convs", "conv"),
+        ("b4.conv1:3", "b4.conv1"),
+    ],
+)
+def test_pattern_that_fits_no_layer_is_refused_with_the_nearest(layout, pattern, nearest):
+    with pytest.raises(LayoutError) as caught:
+        layout.matching(["conv", pattern])
+    assert str(caught.value) == (
+        f"layer {pattern!r}: this generator has none; did you mean {nearest!r}? Its layers "
+        "are called like b4.conv1, b4.torgb, b8.conv0"
+    )
+
+
+@pytest.mark.parametrize("pattern", ["input", "b16.*", "B4.*", "CONV", ""])
+def test_pattern_that_fits_no_layer_is_refused(layout, pattern):
+    message = f"layer {pattern!r}: this generator has none; did you mean "
     with pytest.raises(LayoutError, match=re.escape(message)):
         layout.matching(["conv", pattern])

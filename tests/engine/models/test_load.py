@@ -22,12 +22,19 @@ def test_loaded_generator_renders_what_was_saved(checkpoint, stylegan2):
     assert not any(p.requires_grad for p in generator.network.parameters())
 
 
-@pytest.mark.parametrize("device", ["warp", "cpu:x", "meta:7:7", ""])
-def test_unknown_device_is_refused_in_one_line(device):
+@pytest.mark.parametrize("device", ["warp", "gpu", "meta:7:7", ""])
+def test_device_of_an_unknown_kind_is_refused_without_a_list_of_all(device):
     with pytest.raises(OptionError) as caught:
         pick_device(device)
+    told = f"device {device!r}: cannot be used; try cpu, cuda, cuda:1 or mps"
+    assert str(caught.value) == told
+
+
+def test_device_that_cannot_be_is_refused_in_one_line_with_the_reason():
+    with pytest.raises(OptionError) as caught:
+        pick_device("cpu:x")
     message = str(caught.value)
-    assert message.startswith(f"device {device!r}: cannot be used (")
+    assert message.startswith("device 'cpu:x': cannot be used (")
     assert message.endswith("; try cpu, cuda, cuda:1 or mps")
     assert "\n" not in message
 

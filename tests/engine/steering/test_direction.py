@@ -193,7 +193,10 @@ def test_excluded_channels_never_move(atlas, rule):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"layers": ("b8.*",)}, r"layer 'b8\.\*': .* its layers are b4\.conv1, b4\.torgb"),
+        (
+            {"layers": ("b8.*",)},
+            r"layer 'b8\.\*': .* did you mean 'b4\.torgb'\? .* b4\.conv1, b4\.torgb",
+        ),
         ({"layers": ("conv", "input")}, "layer 'input': this generator has none"),
         ({"exclude": ("b4.rgb:0",)}, r"layer 'b4\.rgb': .*did you mean 'b4\.torgb'"),
         ({"exclude": ("b4.torgb:2",)}, r"'b4\.torgb:2'.*b4\.torgb go from 0 to 1"),
