@@ -136,7 +136,7 @@ class Program(Group):
     0 where whoever read its answers had enough of them, 1 where a disk is full."""
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
-        with _written():  # --help and --version print here
+        with _interruptible(), _written():  # --help and --version print here
             return super().make_context(*arguments, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -145,12 +145,8 @@ class Program(Group):
         # (benchmarks/threads.py). It is read as PyTorch is loaded; what the user says holds.
         if not any(name in os.environ for name in _WAITING):
             os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        try:
-            with _written(), _terminable():
-                return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            click.echo(err=True)  # behind ^C
-            sys.exit(143 if isinstance(interrupt, Terminated) else 130)
+        with _interruptible(), _written(), _terminable():
+            return super().invoke(ctx)
 
 
 def fail(message: str) -> NoReturn:
@@ -180,6 +176,15 @@ def _written() -> Iterator[None]:
         drop_output()
         fail(f"styleatlas: an answer cannot be written ({error.strerror}); make room, or send it "
              "elsewhere")  # fmt: skip
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        click.echo(err=True)  # behind ^C
+        sys.exit(143 if isinstance(interrupt, Terminated) else 130)
 
 
 @contextmanager

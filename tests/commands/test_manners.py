@@ -92,6 +92,15 @@ def test_ctrl_c_before_work_began_says_nothing_and_exits_with_130(run, monkeypat
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\n")
 
 
+def test_ctrl_c_while_words_are_parsed_exits_with_130(run, monkeypatch):
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(main), "parse_args", interrupted)
+    result = run("info", "avatars")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\n")
+
+
 def test_handler_of_sigterm_is_given_back(run):
     before = signal.getsignal(signal.SIGTERM)
     assert run("info", "avatars").exit_code == 0
