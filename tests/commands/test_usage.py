@@ -210,4 +210,3 @@ def test_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'styleatlas' has no attribute 'Mapper'"):
         styleatlas.Mapper  # noqa: B018
     assert set(styleatlas.__all__) <= set(dir(styleatlas))
-    assert all(getattr(styleatlas, name).__name__ == name for name in styleatlas.__all__)

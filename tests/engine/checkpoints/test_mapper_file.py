@@ -146,8 +146,7 @@ def test_single_mapper_computes_what_styleclip_does(two, tmp_path):
 @pytest.mark.parametrize("with_rgb", [True, False])
 def test_mapper_in_style_space_computes_what_styleclip_does(two, tmp_path, with_rgb):
     state: dict[str, torch.Tensor] = {}
-    numbers = [i for i, x in enumerate(two.layout) if with_rgb or x.kind == "conv"]
-    assert with_rgb or numbers == [i for i in range(14) if i % 3 != 1]  # StyleCLIP's own rule
+    numbers = [i for i in range(len(two.layout)) if with_rgb or i % 3 != 1]  # StyleCLIP's own rule
     for number in reversed(numbers):  # the order in a file says nothing
         state |= network_state(f"mapper_{number}", two.layout.layers[number].size)
     styles = latents(3, two.layout.size)
