@@ -101,7 +101,7 @@ def usage(ctx: click.Context) -> None:
     type=click.Choice(["auto", "direction", "mapper", "optimize"]),
     default="auto",
     show_default=True,
-    metavar="WAY",
+    metavar="METHOD",
     group=HOW,
     help="auto, direction, mapper or optimize; see above.",
 )
