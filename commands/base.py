@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 from click.core import augment_usage_errors
 
-from ..store.errors import StyleAtlasError
+from ..store.errors import OutputError, StyleAtlasError
 from ..store.records import printable
 
 GROUPED_FROM = 15
@@ -59,7 +59,7 @@ class Command(click.Command):
 
     Before it runs, and before it imports anything heavy, `usage` is asked whether its options go
     together, and then the type of every parameter that has a `require`, whether its value can
-    serve.
+    serve. What it reads it does not write over.
 
     Args:
         usage: raises a click.UsageError if not.
@@ -90,6 +90,8 @@ class Command(click.Command):
             fail(f"styleatlas{command}: {error}")
 
     def _require(self, ctx: click.Context) -> None:
+        read: list[Any] = []
+        written: list[Any] = []
         for param in self.params:
             require = getattr(param.type, "require", None)
             value = ctx.params.get(param.name or "")
@@ -97,6 +99,15 @@ class Command(click.Command):
                 continue
             for one in value if param.multiple or param.nargs != 1 else [value]:
                 require(one)
+                if (kind := getattr(param.type, "written", None)) is not None:
+                    (written if kind else read).append(one)
+        for output in written:
+            for source in read:
+                if os.path.isfile(source) and os.path.realpath(output) == os.path.realpath(source):
+                    raise OutputError(
+                        f"{output}: is read by the same command, and would be lost; choose another "
+                        "name to write"
+                    )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """In groups where there are many."""

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from ..store.errors import InputError, OutputError, PromptError, StyleAtlasError
 from ..store.library import locate_mapper
-from ..store.output import PICTURE_OR_FILM, Naming, require_writable
+from ..store.output import LONGEST_NAME, PICTURE_OR_FILM, Naming
 from ..store.paths import require_checkpoint, require_clip, require_file
 from ..store.registry import BUNDLES, find_bundle
 
@@ -24,10 +24,14 @@ class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer 
     name = "path"
     names: tuple[str, ...] = ()
     """What stands for something else than a file of that name."""
+    written = False
+    """Whether it is written: over nothing that the same command reads."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not os.fspath(value):
             self.fail("is empty; name a file", param, ctx)
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(value).parts):
+            self.fail(f"holds a name of more than {LONGEST_NAME} bytes; shorten it", param, ctx)
         return value
 
     def require(self, value: Any) -> None:
@@ -137,20 +141,21 @@ class Phrases(Given):
 
 
 class OutputFile(_Path):
-    """A file to write, whose name must be of a kind where one is given."""
+    """A file to write, whose name must be of a kind."""
 
-    def __init__(self, naming: Naming | None = None) -> None:
+    written = True
+
+    def __init__(self, naming: Naming) -> None:
         self.naming = naming
 
     def require(self, value: Path) -> None:
-        if self.naming is None:
-            require_writable(value)
-        else:
-            self.naming.require(value)
+        self.naming.require(value)
 
 
 class OutputFolder(_Path):
     """A folder to write to, which may be there."""
+
+    written = True
 
     def require(self, value: Path) -> None:
         there = next(path for path in (value, *value.absolute().parents) if path.exists())

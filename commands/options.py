@@ -119,7 +119,7 @@ def _keep_threads(ctx: click.Context, param: click.Parameter, value: int | None)
 
 threads_option = option(
     "--threads",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1024),
     metavar="N",
     expose_value=False,
     callback=_keep_threads,
@@ -234,15 +234,13 @@ def target_option(
 # results
 
 
-def output_option(
-    metavar: str, text: str, kind: Given | None = None, required: bool = True
-) -> Decorator:
+def output_option(metavar: str, text: str, kind: Given, required: bool = True) -> Decorator:
     return option(
         "-o",
         "--output",
         required=required,
         metavar=metavar,
-        type=kind or OutputFile(),
+        type=kind,
         group=RESULTS,
         help=text,
     )

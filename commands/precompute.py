@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..store.output import ATLAS
 from ..store.registry import NAMES
 from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
-from .inputs import Checkpoint, Phrases
+from .inputs import Checkpoint, OutputFile, Phrases
 from .options import (
     class_option,
     clip_option,
@@ -50,7 +51,7 @@ def usage(ctx: click.Context) -> None:
 )
 @click.argument("generator", type=Checkpoint())
 @clip_option(f"A file, a folder or a name, such as {NAMES}; see above.", required=True)
-@output_option("ATLAS", "The atlas file to write.")
+@output_option("ATLAS", "The atlas file to write.", OutputFile(ATLAS))
 @option(
     "--images",
     default=100,
@@ -116,6 +117,7 @@ def usage(ctx: click.Context) -> None:
 @precision_option("the models", "float16")
 @option(
     "--workers",
+    type=int,
     default=1,
     show_default=True,
     group=MODELS,

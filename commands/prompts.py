@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from ..store.errors import OutputError
+from ..store.output import ATLAS
 from ..store.registry import BUNDLES
 from .base import Group
-from .inputs import AtlasFile, Phrases
+from .inputs import AtlasFile, OutputFile, Phrases
 from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
 from .progress import counting, progress_shown
 from .sink import answer
@@ -32,7 +33,9 @@ def prompts() -> None:
 @click.argument("atlas", type=AtlasFile())
 @click.argument("file", type=Phrases())
 @clip_option(OF_ATLAS)
-@output_option("OUT", "The atlas file to write; ATLAS itself if not given.", required=False)
+@output_option(
+    "OUT", "The atlas file to write; ATLAS itself if not given.", OutputFile(ATLAS), required=False
+)
 @device_option
 @json_option
 def prompts_add(

@@ -18,6 +18,7 @@ from ..prompts.sets import PromptSet
 from ..store.layout import Layer
 from ..store.shards import shapes_bytes
 from .blocks import Models, Setup, WorkBlock
+from .executors import require_workers
 from .plan import Plan
 from .probes import Probes
 from .settings import PrecomputeSettings, settled
@@ -46,8 +47,9 @@ def estimate(
     the seconds are right to a factor rather than to a percent.
 
     Raises:
-        OptionError: settings that the generator cannot satisfy.
+        OptionError: settings that the generator cannot satisfy, or no worker.
     """
+    require_workers(workers)
     settings = settled(generator, encoder, prompts, settings)
     plan = settings.plan(generator.layout, encoder.width)
     shapes = plan.shapes(len(prompts.phrases), encoder.width)

@@ -57,8 +57,7 @@ def open_executor(
         OptionError: a number of workers out of range, or one beside an address; Ray is not
             installed, or does not answer.
     """
-    if not 1 <= workers <= MAX_WORKERS:
-        raise OptionError(f"workers {workers}: must lie between 1 and {MAX_WORKERS}")
+    require_workers(workers)
     if ray is not None:
         if workers > 1:
             raise OptionError(
@@ -66,6 +65,11 @@ def open_executor(
             )
         return RayExecutor(ray)
     return InThisProcess() if workers == 1 else LocalProcesses(workers, device, threads)
+
+
+def require_workers(workers: int) -> None:
+    if not 1 <= workers <= MAX_WORKERS:
+        raise OptionError(f"workers {workers}: must lie between 1 and {MAX_WORKERS}")
 
 
 def result(future: Future[T]) -> T:

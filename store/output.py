@@ -14,7 +14,11 @@ from typing import BinaryIO
 
 from .errors import OutputError
 
+LONGEST_NAME = 255
+"""Bytes of the name of a file, on every file system in use."""
+
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+_BESIDE = 14  # bytes by which the names of what is written beside a file are longer
 
 
 @contextmanager
@@ -53,8 +57,12 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     Raises:
         OutputError: ``path`` is no place for a file.
     """
+    if "\0" in os.fspath(path):
+        raise OutputError(f"{os.fspath(path)!r}: holds a zero byte, as no file's name does")
     # A link is followed, so that a link to a large disk stays one.
     target = Path(os.path.realpath(path))
+    if len(os.fsencode(target.name)) > LONGEST_NAME - _BESIDE:
+        raise OutputError(f"{path}: the name is too long; shorten it")
     if target.exists() and not target.is_file():
         what = "a directory" if target.is_dir() else "not a regular file"
         raise OutputError(f"{path}: is {what}; name a file to write")
@@ -86,6 +94,7 @@ PICTURE_OR_FILM = Naming((".png", *FILMS), PICTURE.wanted)
 STYLES = Naming((".npz",), "styles are written as NumPy's .npz; end the name in .npz")
 REPORT = Naming((".html", ".htm"), "reports are written as HTML; end the name in .html")
 CONVERTED = Naming((".safetensors",), "a converted checkpoint's name must end in .safetensors")
+ATLAS = Naming((".h5", ".hdf5"), "an atlas is an HDF5 file; end the name in .h5")
 MAPPER = Naming((".safetensors",), "a mapper's name must end in .safetensors")
 
 

@@ -105,4 +105,6 @@ def _cells(column: Sequence[Any]) -> list[str]:
 def _cell(value: Any, decimals: int) -> str:
     if value is None:
         return "-"
-    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:.{decimals}f}" if isinstance(value, float) else printable(str(value), lines=False)
+    )

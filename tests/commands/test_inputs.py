@@ -143,6 +143,48 @@ def test_empty_name_of_a_file_is_wrong_usage(run):
         assert result.exit_code == 2 and "is empty; name a file" in result.stderr
 
 
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("edit", "avatars", *PAIR, "-o", f"{LONG}.png"),
+        ("edit", "avatars", *PAIR, *OUT, "--mappers", LONG),
+        ("demo", "--out", LONG),
+        ("mapper", "list", LONG),
+        ("mapper", "apply", LONG, "-o", "o.png"),
+        (*PRECOMPUTE, "-o", f"{LONG}.h5"),
+    ],
+    ids=lambda part: str(part)[:30],
+)
+def test_name_that_no_file_system_takes_is_wrong_usage(run, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2 and "more than 255 bytes; shorten it" in result.stderr
+
+
+def test_name_that_leaves_no_room_for_what_is_written_beside_is_refused_first(light):
+    assert "the name is too long; shorten it" in light(
+        "edit", "avatars", *PAIR, "-o", f"{LONG[:245]}.png"
+    )
+
+
+def test_what_a_command_reads_it_does_not_write_over(light, tmp_path):
+    for name in ("p.h5", "g.safetensors", "s.npz"):
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "link.h5").symlink_to(tmp_path / "p.h5")
+    prompts = ("--prompts", "p.h5")
+    training = ("mapper", "train", "g.safetensors", "--clip", "avatars", *PAIR)
+    for arguments in (
+        (*PRECOMPUTE, *prompts, "-o", "p.h5"),
+        (*PRECOMPUTE, *prompts, "-o", "./link.h5"),
+        ("prompts", "add", "avatars", "p.h5", "-o", "p.h5"),
+        (*training, "-o", "g.safetensors"),
+        ("edit", "avatars", *PAIR, *OUT, "--latent", "s.npz", "--styles", "s.npz"),
+    ):
+        assert "is read by the same command, and would be lost" in light(*arguments)
+
+
 def test_prompt_of_several_lines_is_one_line():
     assert Prompt().convert("a\nsad \t face\n", None, None) == "a sad face"
 

@@ -49,6 +49,11 @@ def test_missing_directory_is_named(atlas, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_zero_byte_in_a_name_is_an_output_error(atlas):
+    with pytest.raises(OutputError, match="holds a zero byte"):
+        atlas.write("a\0b.h5")
+
+
 def test_directory_in_place_is_named(atlas, tmp_path):
     with pytest.raises(OutputError, match="is a directory; name a file"):
         atlas.write(tmp_path)
@@ -63,7 +68,7 @@ def test_device_is_not_replaced(atlas):
 
 
 def test_name_too_long_for_the_disk_is_an_output_error(atlas, tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="the name is too long; shorten it"):
         atlas.write(tmp_path / ("x" * 250))
     assert list(tmp_path.iterdir()) == []
 
