@@ -85,12 +85,11 @@ def convert(checkpoint: str, output: Path) -> None:
     Reads NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles and rosinality's
     files, and runs nothing in them. The weights, and so the atlases drawn with them, stay the same.
     """
-    from ..engine.checkpoints.native import require_other_file, write_generator
+    from ..engine.checkpoints.native import write_generator
     from ..engine.checkpoints.read import read_checkpoint
 
     bundle = find_bundle(checkpoint)
     path = Path(checkpoint) if bundle is None else bundle.generator
-    require_other_file(path, output)
     read = read_checkpoint(path)
     write_generator(output, read)
     config = read.config

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ...store.errors import CheckpointError, OutputError
-from ...store.output import CONVERTED, replacing
+from ...store.errors import CheckpointError
+from ...store.output import replacing
 from ...store.registry import NAMES
 from ..inert.unpickle import map_file
 from ..networks.stylegan2 import StyleGAN2Config
@@ -56,13 +56,6 @@ def write_generator(path: Path, checkpoint: GeneratorCheckpoint) -> None:
     content = save(checkpoint.tensors, {METADATA_KEY: config_to_json(checkpoint.config)})
     with replacing(path) as file:
         file.write(content)
-
-
-def require_other_file(source: Path, output: Path) -> None:
-    """Raise OutputError if `output` is no name for a converted checkpoint, or is the source."""
-    CONVERTED.require(output)
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OutputError(f"{output}: is the file to convert; choose another name")
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -80,7 +80,7 @@ def test_converted_checkpoint_is_the_same_generator(run, pickled, tmp_path):
     ("output", "message"),
     [
         ("out.pt", "a converted checkpoint's name must end in .safetensors"),
-        ("same.safetensors", "is the file to convert; choose another name"),
+        ("same.safetensors", "is read by the same command, and would be lost"),
         ("none/out.safetensors", "none does not exist; create it first"),
     ],
 )

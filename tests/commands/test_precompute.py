@@ -151,7 +151,7 @@ def test_two_workers_draw_the_same_atlas(run, checkpoint, clip_folder, tmp_path)
         (("--workers", 2, "--ray", "auto"), "a cluster has its own workers; give one of them"),
         (("--clip", "none"), "CLIP 'none': is no file or folder, and open_clip knows no model"),
         (("-o", "none/a.h5"), "none does not exist; create it first"),
-        (("-o", "."), ".: is a directory; name a file to write"),
+        (("-o", "."), ".: an atlas is an HDF5 file; end the name in .h5"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
