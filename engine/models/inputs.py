@@ -43,15 +43,16 @@ def whole_numbers(name: str, values: Any) -> list[int]:
         OptionError: something else, or none.
     """
     wanted = "whole numbers, such as range(1, 9)"
-    if isinstance(values, str | bool):
+    if isinstance(values, str | bytes | bytearray | bool):
         raise wrong_type(name, values, wanted)
     try:
-        given = [values] if isinstance(values, Integral) else list(values)
+        alone = isinstance(values, Integral) or getattr(values, "ndim", None) == 0
+        given = [values] if alone else list(values)
         numbers = [index(value) for value in given if not isinstance(value, bool)]
     except TypeError as error:
         raise wrong_type(name, values, wanted) from error
     if len(numbers) != len(given):
         raise wrong_type(name, values, wanted)
     if not numbers:
-        raise OptionError(f"{name}: holds none; give {wanted}")
+        raise OptionError(f"{name}: is empty; give at least one")
     return numbers

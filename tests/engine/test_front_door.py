@@ -72,7 +72,7 @@ def test_seeds_styles_and_latents_name_the_same_images(editor, styles, edited, t
     ]
     for images in ways:
         assert_near(editor.edit(**images, **FIXED).styles, edited.styles)
-    for seed in (2, np.int64(2), np.array([2]), iter([2]), (n for n in (2,))):
+    for seed in (2, np.int64(2), np.array(2), np.array([2]), iter([2]), (n for n in (2,))):
         assert_near(editor.edit(seeds=seed, **FIXED).styles, edited.styles[1:])
 
 
@@ -94,7 +94,11 @@ WRONG: dict[str, tuple[dict, str]] = {
     "no images": ({"seeds": None}, "images: give one of seeds, styles and latents"),
     "two": ({"styles": [[0.0]]}, "images: give one of seeds, styles and latents"),
     "texts": ({"seeds": "1-8"}, "seeds: is of type str; give whole numbers, such as range"),
-    "no seed": ({"seeds": []}, "seeds: holds none; give whole numbers"),
+    "no seed": ({"seeds": []}, "seeds: is empty; give at least one"),
+    "no range": ({"seeds": range(0)}, "seeds: is empty; give at least one"),
+    "bytes": ({"seeds": b"3"}, "seeds: is of type bytes; give whole numbers"),
+    "float seed": ({"seeds": [1.0]}, "seeds: is of type list; give whole numbers"),
+    "array": ({"seeds": np.array(1.5)}, "seeds: is of type ndarray; give whole numbers"),
     "part of a seed": ({"seeds": [1.7]}, "seeds: is of type list; give whole numbers"),
     "half pair": ({"target": None}, "target: is not given; neutral and target belong together"),
     "number": ({"target": 3}, "target: is of type int; give a prompt"),
