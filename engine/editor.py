@@ -254,7 +254,7 @@ class Editor(TableEditor):
             why.append(f"{of} optimised in {self.fallbacks.settings.space}")
         return self._best(subject, parts, best, table, "; ".join(why))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: people go on with the tensors of a result
     def _best(
         self,
         subject: Subject,

@@ -96,7 +96,7 @@ class TableEditor:
         found = [self.direction(edit.neutral, edit.target, choice) for edit in forward]
         return found, [edit.weight for edit in forward]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: people go on with the tensors of a result
     def apply(
         self,
         styles: Tensor | Subject,

@@ -97,7 +97,7 @@ def require_styles_file(path: str | os.PathLike[str]) -> None:
     STYLES.require(path)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def read_latents(
     path: str | os.PathLike[str],
     generator: Generator,

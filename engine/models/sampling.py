@@ -31,7 +31,7 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
     return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def w_from_seeds(
     generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
 ) -> Tensor:
@@ -48,7 +48,7 @@ def w_from_seeds(
     return generator.map(z, c, truncation=truncation)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def styles_from_seeds(
     generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
 ) -> Tensor:

@@ -233,6 +233,16 @@ def test_picture_of_a_result_is_clipped_and_saved(edited, tmp_path):
         edited.save(tmp_path / "o.jpg")
 
 
+@pytest.mark.parametrize("way", [FIXED, PAIR, {**PAIR, "method": "direction"}])
+def test_tensors_of_a_result_can_be_changed(editor, styles, tmp_path, way):
+    write_styles(tmp_path / "s.npz", styles, editor.generator)
+    for images in ({"seeds": [1]}, {"styles": styles}, {"latents": tmp_path / "s.npz"}):
+        result = editor.edit(**images, **way)
+        result.images.clamp_(-1, 1)
+        result.before.add_(0)
+        assert result.styles.requires_grad_(True).requires_grad
+
+
 def test_everything_people_print_is_one_short_line(editor, edited):
     assert (
         repr(editor.atlas) == "<Atlas of avatars by avatars: 1,248 of 1,248 channels, 425 prompts>"
