@@ -13,14 +13,20 @@ from ...store.errors import OptionError, kind_of, wrong_type
 
 
 def floats(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
-    """Numbers (n, *shape), or of one image (*shape), of one of these shapes, as float32 (n, ...).
+    """Numbers (n, *shape), or of one image (*shape), of one of these shapes, as float32 (n, ...),
+    a copy.
 
     Raises:
-        OptionError: something else, or NaN or infinity.
+        OptionError: something else, NaN or infinity, or a complex, sparse or meta tensor.
     """
     wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in shapes)
     try:
-        tensor = torch.as_tensor(values).detach().float()
+        given = torch.as_tensor(values).detach()
+        if given.is_complex() or given.is_meta or given.layout != torch.strided:
+            raise OptionError(
+                f"{name}: must be real numbers {wanted}, not a complex, sparse or meta tensor"
+            )
+        tensor = given.to(torch.float32, copy=True)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"{name}: must be numbers {wanted}, not {kind_of(values)}") from error
     for shape in shapes:

@@ -146,6 +146,28 @@ def test_styles_that_do_not_fit_are_told_by_name(editor, given, message):
         editor.edit(given, **FIXED)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda styles: styles.to(torch.complex64),
+        lambda styles: styles.numpy().astype("c8"),
+        lambda styles: styles.to_sparse(),
+        lambda styles: styles.to("meta"),
+    ],
+)
+def test_styles_without_real_numbers_are_refused(editor, styles, change):
+    with pytest.raises(OptionError, match=r"^styles: must be real numbers \(n, 1248\), not a com"):
+        editor.edit(change(styles), **FIXED)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.clone, lambda styles: styles.numpy().copy()])
+def test_result_keeps_what_it_started_from(editor, styles, kind):
+    given = kind(styles)
+    result = editor.edit(given, **FIXED)
+    given[:] = 0
+    assert torch.equal(result.before, styles)
+
+
 def test_latents_that_do_not_fit_are_told_by_name(editor):
     with pytest.raises(OptionError, match=r"^latents: has shape \(1, 3\), .* \(n, \d+, 256\) or"):
         editor.edit(latents=np.zeros((1, 3)), **FIXED)
