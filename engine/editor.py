@@ -18,7 +18,7 @@ from ..store.registry import NAMES
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
-from .models.inputs import floats, whole_numbers
+from .models.inputs import floats
 from .models.latents import Latents, read_latents
 from .models.load import clip_of, generator_of
 from .models.probability import target_probability
@@ -139,7 +139,7 @@ class Editor(TableEditor):
             edits: more of them, as `Edit` or as "a face -> a sad face : 1.5".
             alpha: how far every direction goes, times its weight; found for every image if not
                 given, see `apply`.
-            probability: that alphas which are found are to reach.
+            probability: that alphas which are found are to reach; not beside an alpha.
             truncation, label: of seeds, and of z in a file.
             choice: what `Choice` takes: beta, channels, keep, layers, exclude, rule.
 
@@ -149,6 +149,8 @@ class Editor(TableEditor):
             PromptError: a prompt that cannot be embedded.
             StyleAtlasError: what cannot be read or loaded.
         """
+        if alpha is not None and probability is not None:
+            raise OptionError("probability: is what alphas are found by; leave out it or alpha")
         request = EditRequest(
             edits_of(neutral, target, edits),
             choice_of(choice, _OPTIONS),
@@ -184,7 +186,7 @@ class Editor(TableEditor):
             width = self.generator.layout.size
             return Subject(self.generator, floats("styles", styles, (width,)))
         if seeds is not None:
-            w = w_from_seeds(self.generator, whole_numbers("seeds", seeds), truncation, label)
+            w = w_from_seeds(self.generator, seeds, truncation, label)
             return Subject(self.generator, self.generator.styles(w), w)
         if isinstance(latents, str | os.PathLike):
             latents = read_latents(latents, self.generator, truncation=truncation, label=label)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..store.errors import require_path
+from ..store.errors import wrong_type
 from ..store.records import counted
 from .pictures.films import tiled
 from .pictures.sheet import save_png
@@ -66,9 +66,11 @@ class EditResult:
         """Writes `pil()` as a PNG file, whole or not at all.
 
         Raises:
+            OptionError: no file name.
             OutputError: another file name extension, or the file cannot be written.
         """
-        require_path("path", path)
+        if not isinstance(path, str | os.PathLike):
+            raise wrong_type("path", path, "a file name that ends in .png")
         save_png(self.pil(), path)
 
     def _repr_png_(self) -> bytes:

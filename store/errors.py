@@ -91,9 +91,13 @@ def wrong_type(name: str, value: object, wanted: str) -> OptionError:
 
 
 def require_number(name: str, value: object) -> None:
-    """Raise OptionError unless an option is a number."""
+    """Raise OptionError unless an option is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise wrong_type(name, value, "a number")
+    try:
+        float(value)
+    except OverflowError as error:
+        raise OptionError(f"{name}: is too large; give a smaller number") from error
 
 
 def require_prompt(name: str, value: object) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...store.errors import OptionError
+from ...store.errors import OptionError, require_number, wrong_type
 from ..networks.style import NoiseMode
+from .inputs import whole_numbers
 from .protocols import Generator
 
 MAX_SEED = 2**32 - 1
@@ -33,15 +34,16 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
 
 @torch.no_grad()
 def w_from_seeds(
-    generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
+    generator: Generator, seeds: int | Iterable[int], truncation: float, label: int | None = None
 ) -> Tensor:
     """w (n, num_ws, w_dim) of seeds at a truncation psi; of class `label` of a conditional
     generator, or of a class that each seed draws.
 
     Raises:
-        OptionError: a seed, a truncation or a class out of its range.
+        OptionError: a seed, a truncation or a class out of its range, or of another type.
     """
     require_truncation(truncation)
+    seeds = whole_numbers("seeds", seeds)
     z = latents_from_seeds(seeds, generator.z_dim).to(generator.device)
     classes = [int(np.random.default_rng(seed).integers(max(generator.c_dim, 1))) for seed in seeds]
     c = one_hot_labels(generator, classes, label)
@@ -50,7 +52,7 @@ def w_from_seeds(
 
 @torch.no_grad()
 def styles_from_seeds(
-    generator: Generator, seeds: Sequence[int], truncation: float, label: int | None = None
+    generator: Generator, seeds: int | Iterable[int], truncation: float, label: int | None = None
 ) -> Tensor:
     """Styles (n, C) of seeds; see `w_from_seeds`."""
     return generator.styles(w_from_seeds(generator, seeds, truncation, label))
@@ -74,6 +76,8 @@ def one_hot_labels(
     Raises:
         OptionError: a `label` that the generator does not have.
     """
+    if label is not None and type(label) is not int:
+        raise wrong_type("class", label, "a whole number")
     if label is not None and not 0 <= label < generator.c_dim:
         has = f"has classes 0 to {generator.c_dim - 1}" if generator.c_dim else "is not conditional"
         raise OptionError(f"class {label}: this generator {has}")
@@ -85,6 +89,7 @@ def one_hot_labels(
 
 def require_truncation(truncation: float) -> None:
     """Raise OptionError unless 0 <= truncation <= 2."""
+    require_number("truncation", truncation)
     if not 0 <= truncation <= MAX_TRUNCATION:
         raise OptionError(f"truncation {truncation:g}: must lie between 0 and {MAX_TRUNCATION:g}")
 

@@ -211,7 +211,22 @@ def test_channels_are_asked_by_prompts_or_by_a_direction():
             atlas.query_channels(*given)
 
 
+def _styles(editor, seeds=1, truncation=0.7, label=None):
+    return styleatlas.styles_from_seeds(editor.generator, seeds, truncation, label)
+
+
 RAW = {
+    "no truncation": (lambda e, d: _styles(e, truncation=None), "truncation: is None; give a num"),
+    "no seeds": (lambda e, d: _styles(e, []), "seeds: is empty; give at least one"),
+    "text seeds": (lambda e, d: _styles(e, ["a"]), "seeds: is of type list; give whole numbers"),
+    "text class": (lambda e, d: _styles(e, label="x"), "class: is of type str; give a whole"),
+    "subject": (lambda e, d: e.subject(seeds=1, truncation=None), "truncation: is None; give a"),
+    "edits alone": (lambda e, d: e.edit(seeds=1, edits=3), "edits: is of type int; give a list"),
+    "huge alpha": (lambda e, d: e.edit(seeds=1, **PAIR, alpha=10**400), "alpha: is too large"),
+    "huge beta": (lambda e, d: e.edit(seeds=1, **PAIR, beta=10**400), "beta: is too large"),
+    "both": (lambda e, d: e.edit(seeds=1, **FIXED, probability=0.9), "probability: is what alphas"),
+    "save": (lambda e, d: e.edit(seeds=1, **FIXED).save(3), "path: is of type int; give a file n"),
+    "channels top": (lambda e, d: e.atlas.query_channels(d.text, top="x"), "top: is of type str"),
     "apply styles": (lambda e, d: e.apply(np.zeros((1, 3)), d, 1.0), "styles: has shape"),
     "apply alpha": (lambda e, d: e.apply(np.zeros((1, 1248)), d, "2"), "alpha: is of type str"),
     "apply text": (lambda e, d: e.apply(np.zeros((1, 1248)), d.text, 1.0), "directions: is of"),
