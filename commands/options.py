@@ -50,7 +50,10 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
             if match is None:
                 self.fail(f"{value!r} is not a seed or a range such as 1-8 or 1-4,17", param, ctx)
             low, high = int(match[1]), int(match[2] or match[1])
-            if not low <= high < low + 10_000:
+            if low > high:
+                told = f"{part.strip()!r}: its first seed is larger than its last; swap them"
+                self.fail(told, param, ctx)
+            if high >= low + 10_000:
                 self.fail(f"{part.strip()!r} is not a range of up to 10,000 seeds", param, ctx)
             seeds += range(low, high + 1)
             if len(seeds) > MAX_SEEDS:

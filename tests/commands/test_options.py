@@ -31,8 +31,13 @@ def test_what_is_no_seed_is_refused(text):
         Seeds().convert(text, None, None)
 
 
-@pytest.mark.parametrize("text", ["8-1", "1-10001", "0-99999999999"])
-def test_range_backwards_or_without_end_is_refused(text):
+def test_range_backwards_is_refused():
+    with pytest.raises(click.BadParameter, match="'8-1': its first seed is larger than its last"):
+        Seeds().convert("3, 8-1", None, None)
+
+
+@pytest.mark.parametrize("text", ["1-10001", "0-99999999999"])
+def test_range_without_end_is_refused(text):
     with pytest.raises(click.BadParameter, match="is not a range of up to 10,000 seeds"):
         Seeds().convert(text, None, None)
 
