@@ -16,6 +16,9 @@ from .generator import StyleGANGenerator
 from .precision import Precision
 from .protocols import Generator, JointEncoder
 
+_DEVICES = ("cpu", "cuda", "mps")
+_TRY = "try cpu, cuda, cuda:1 or mps"
+
 
 def load_generator(
     source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
@@ -65,7 +68,7 @@ def pick_device(device: str | None) -> torch.device:
     """The device named, or the best there is: CUDA, Apple's MPS, the CPU.
 
     Raises:
-        OptionError: PyTorch does not know the device or cannot reach it.
+        OptionError: a device of another kind, or one that is not here or cannot be reached.
     """
     if device is None:
         if torch.cuda.is_available():
@@ -73,14 +76,17 @@ def pick_device(device: str | None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type not in _DEVICES:
+            raise OptionError(f"device {device!r}: cannot be used; {_TRY}")
+        # Asked first: PyTorch's own error lists every backend it was built with.
+        if (chosen.index or 0) >= getattr(torch, chosen.type).device_count():
+            raise OptionError(f"device {device!r}: there is none here; use {pick_device(None)}")
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, TypeError) as error:
         # Of a kind that nobody knows here, PyTorch lists the twenty that it knows.
-        known = device.partition(":")[0] in ("cpu", "cuda", "mps")
+        known = str(device).partition(":")[0] in _DEVICES
         reason = f" ({str(error).splitlines()[0]})" if known else ""
-        raise OptionError(
-            f"device {device!r}: cannot be used{reason}; try cpu, cuda, cuda:1 or mps"
-        ) from error
+        raise OptionError(f"device {device!r}: cannot be used{reason}; {_TRY}") from error
     return chosen
 
 

@@ -22,7 +22,7 @@ def test_loaded_generator_renders_what_was_saved(checkpoint, stylegan2):
     assert not any(p.requires_grad for p in generator.network.parameters())
 
 
-@pytest.mark.parametrize("device", ["warp", "gpu", "meta:7:7", ""])
+@pytest.mark.parametrize("device", ["warp", "gpu", "meta", "xpu", "meta:7:7", ""])
 def test_device_of_an_unknown_kind_is_refused_without_a_list_of_all(device):
     with pytest.raises(OptionError) as caught:
         pick_device(device)
@@ -39,9 +39,17 @@ def test_device_that_cannot_be_is_refused_in_one_line_with_the_reason():
     assert "\n" not in message
 
 
-def test_device_that_is_not_there_is_refused_in_one_line(checkpoint):
-    with pytest.raises(OptionError, match=r"device 'cuda:99': cannot be used \(.*\); try cpu"):
+def test_device_that_is_not_there_is_refused_in_one_short_line(checkpoint):
+    with pytest.raises(OptionError) as caught:
         load_generator(checkpoint, "cuda:99")
+    told = f"device 'cuda:99': there is none here; use {pick_device(None)}"
+    assert str(caught.value) == told
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="has Apple's MPS")
+def test_kind_of_device_that_is_not_there_is_refused_in_one_short_line():
+    with pytest.raises(OptionError, match=r"^device 'mps': there is none here; use (cpu|cuda)$"):
+        pick_device("mps")
 
 
 def test_best_device_is_one_that_exists():
