@@ -120,8 +120,8 @@ def optimise(
                 lambda done, means: report(optimise_progress(optimisation, means)), place.offer
             )
         except KeyboardInterrupt:
-            if place.there:
-                tell(f"interrupted: {place.path} keeps the state: the same command resumes")
+            kept = f"{place.path} keeps the state: the same command resumes"
+            tell(f"interrupted: {kept if place.there else 'nothing was kept yet'}")
             raise
         seen = _seen(generator, encoder, images, start, made)
         record = _record(images, job, made, warm, seen, identity)

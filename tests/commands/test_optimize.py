@@ -53,6 +53,16 @@ def interrupted(optimize, monkeypatch):
     return interrupted
 
 
+def test_interruption_before_anything_is_kept_says_so(optimize, monkeypatch, tmp_path):
+    def stopping(place, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OptimisationFile, "offer", stopping)
+    result = optimize("-o", tmp_path / "o.png")
+    assert result.exit_code == 130 and "interrupted: nothing was kept yet" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sheet_has_a_row_an_image_and_a_column_a_target(optimize, tmp_path):
     path = tmp_path / "o.png"
     result = optimize("--target", "a face with a hat", "--json", "-o", path)
