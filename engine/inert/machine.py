@@ -204,14 +204,8 @@ class Machine:
         if self.integer(8) > len(self.data) - self.position:
             raise self.refuse("is truncated")
 
-    def op_int4(self) -> None:
-        self.stack.append(self.integer(4, signed=True))
-
-    def op_int1(self) -> None:
-        self.stack.append(self.take(1)[0])
-
-    def op_int2(self) -> None:
-        self.stack.append(self.integer(2))
+    def op_int(self, count: int, signed: bool = False) -> None:
+        self.stack.append(self.integer(count, signed))
 
     def op_long1(self) -> None:
         self._long(self.integer(1))
@@ -229,23 +223,11 @@ class Machine:
     def op_float(self) -> None:
         self.stack.append(struct.unpack(">d", self.take(8))[0])
 
-    def op_text1(self) -> None:
-        self.stack.append(self.text(self.take(self.integer(1))))
+    def op_text(self, width: int) -> None:
+        self.stack.append(self.text(self.take(self.integer(width))))
 
-    def op_text4(self) -> None:
-        self.stack.append(self.text(self.take(self.integer(4))))
-
-    def op_text8(self) -> None:
-        self.stack.append(self.text(self.take(self.integer(8))))
-
-    def op_bytes1(self) -> None:
-        self.stack.append(bytes(self.take(self.integer(1))))
-
-    def op_bytes4(self) -> None:
-        self.stack.append(bytes(self.take(self.integer(4))))
-
-    def op_bytes8(self) -> None:
-        self.stack.append(bytes(self.take(self.integer(8))))
+    def op_bytes(self, width: int) -> None:
+        self.stack.append(bytes(self.take(self.integer(width))))
 
     def op_tuple(self) -> None:
         items = tuple(self.pop_mark())
@@ -303,28 +285,16 @@ class Machine:
             elif kind not in KEY_TYPES:
                 raise self.refuse(f"uses a {kind.__name__} as a key")
 
-    def op_put1(self) -> None:
-        self._remember(self.integer(1))
-
-    def op_put4(self) -> None:
-        self._remember(self.integer(4))
-
     def op_memoize(self) -> None:
-        self._remember(len(self.memo))
+        self.op_put(len(self.memo))
 
-    def _remember(self, index: int) -> None:
+    def op_put(self, index: int) -> None:
         value = self.top()
         self.memo[index] = value
         if isinstance(value, Unbuilt):
             value.memo.append(index)
 
-    def op_get1(self) -> None:
-        self._recall(self.integer(1))
-
-    def op_get4(self) -> None:
-        self._recall(self.integer(4))
-
-    def _recall(self, index: int) -> None:
+    def op_get(self, index: int) -> None:
         if index not in self.memo:
             raise self.refuse(f"recalls object {index}, which it never stored")
         self.stack.append(self.memo[index])
@@ -423,18 +393,18 @@ OPERATIONS: dict[int, Callable[[Machine], None]] = {
     ord("N"): lambda machine: machine.stack.append(None),
     0x88: lambda machine: machine.stack.append(True),
     0x89: lambda machine: machine.stack.append(False),
-    ord("J"): Machine.op_int4,
-    ord("K"): Machine.op_int1,
-    ord("M"): Machine.op_int2,
+    ord("J"): lambda machine: machine.op_int(4, signed=True),
+    ord("K"): lambda machine: machine.op_int(1),
+    ord("M"): lambda machine: machine.op_int(2),
     0x8A: Machine.op_long1,
     0x8B: Machine.op_long4,
     ord("G"): Machine.op_float,
-    0x8C: Machine.op_text1,
-    ord("X"): Machine.op_text4,
-    0x8D: Machine.op_text8,
-    ord("C"): Machine.op_bytes1,
-    ord("B"): Machine.op_bytes4,
-    0x8E: Machine.op_bytes8,
+    0x8C: lambda machine: machine.op_text(1),
+    ord("X"): lambda machine: machine.op_text(4),
+    0x8D: lambda machine: machine.op_text(8),
+    ord("C"): lambda machine: machine.op_bytes(1),
+    ord("B"): lambda machine: machine.op_bytes(4),
+    0x8E: lambda machine: machine.op_bytes(8),
     ord(")"): lambda machine: machine.stack.append(()),
     ord("t"): Machine.op_tuple,
     0x85: Machine.op_tuple1,
@@ -448,11 +418,11 @@ OPERATIONS: dict[int, Callable[[Machine], None]] = {
     ord("u"): Machine.op_setitems,
     0x8F: lambda machine: machine.stack.append(set()),
     0x90: Machine.op_additems,
-    ord("q"): Machine.op_put1,
-    ord("r"): Machine.op_put4,
+    ord("q"): lambda machine: machine.op_put(machine.integer(1)),
+    ord("r"): lambda machine: machine.op_put(machine.integer(4)),
     0x94: Machine.op_memoize,
-    ord("h"): Machine.op_get1,
-    ord("j"): Machine.op_get4,
+    ord("h"): lambda machine: machine.op_get(machine.integer(1)),
+    ord("j"): lambda machine: machine.op_get(machine.integer(4)),
     ord("c"): Machine.op_global,
     0x93: Machine.op_stack_global,
     ord("R"): Machine.op_reduce,
