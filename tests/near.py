@@ -39,20 +39,20 @@ def assert_pixels_near(found: object, wanted: object) -> None:
     assert np.abs(one.astype(np.int16) - other).max() <= 1
 
 
-def assert_atlases_near(found: Atlas, wanted: Atlas, share: float = 1e-5) -> None:
+def assert_atlases_near(found: Atlas, wanted: Atlas) -> None:
     """Two atlases of the same channels and prompts whose numbers are near, and that were drawn by
     the same models and settings.
 
-    A row is the direction of a movement: where an embedding hardly moves, rounding, which is some
-    units in the last place of the embedding, is much of it. A strength is divided by the share of
-    the movement that the probes see, which may be little.
+    Rows and their numbers by half a percent: a slope changes by a thousandth where a value falls to
+    the other side of an activation's kink. And by more where an embedding hardly moves, so that
+    rounding, some units in the last place of the embedding, is much of its direction.
     """
     for name in ("channels", "images"):
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
     for name in ("style_mean", "style_std"):
-        assert_near(getattr(found, name), getattr(wanted, name), share)
-    assert_near(found.strength, wanted.strength, 100 * share)
-    allowed = share + 3e-6 / np.maximum(wanted.strength, 1e-9)
+        assert_near(getattr(found, name), getattr(wanted, name))
+    assert_near(found.strength, wanted.strength, 5e-3)
+    allowed = 5e-3 + 3e-6 / np.maximum(wanted.strength, 1e-9)
     assert (np.abs(found.rows - wanted.rows).max(1) / allowed).max() <= 1
     assert (np.abs(found.consistency - wanted.consistency) / allowed).max() <= 1
     assert found.prompts.texts == wanted.prompts.texts

@@ -48,7 +48,7 @@ def test_resumed_render_is_the_whole_render_at_every_layer(model, n, k):
                 wanted = model.render(styles)
             found = resumed.render(styles)
             assert found.shape == wanted.shape
-            assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.std()), layer.name
+            assert float((found - wanted).abs().max()) <= 2e-5 * float(wanted.std()), layer.name
 
 
 def test_resumed_render_is_the_whole_render_where_samples_go_one_by_one(model, monkeypatch):
@@ -58,7 +58,7 @@ def test_resumed_render_is_the_whole_render_where_samples_go_one_by_one(model, m
         with torch.inference_mode():
             wanted = model.render(edited)
         found = model.resume(base, layer).render(edited)
-        assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.std()), layer.name
+        assert float((found - wanted).abs().max()) <= 2e-5 * float(wanted.std()), layer.name
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
