@@ -103,7 +103,8 @@ class Command(click.Command):
                     (written if kind else read).append(one)
         for output in written:
             for source in read:
-                if os.path.isfile(source) and os.path.realpath(output) == os.path.realpath(source):
+                there = os.path.isfile(source) and os.path.exists(output)
+                if there and os.path.samefile(output, source):
                     raise OutputError(
                         f"{output}: is read by the same command, and would be lost; choose another "
                         "name to write"

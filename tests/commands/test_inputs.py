@@ -173,11 +173,13 @@ def test_what_a_command_reads_it_does_not_write_over(light, tmp_path):
     for name in ("p.h5", "g.safetensors", "s.npz"):
         (tmp_path / name).write_bytes(b"mine")
     (tmp_path / "link.h5").symlink_to(tmp_path / "p.h5")
+    (tmp_path / "same.h5").hardlink_to(tmp_path / "p.h5")
     prompts = ("--prompts", "p.h5")
     training = ("mapper", "train", "g.safetensors", "--clip", "avatars", *PAIR)
     for arguments in (
         (*PRECOMPUTE, *prompts, "-o", "p.h5"),
         (*PRECOMPUTE, *prompts, "-o", "./link.h5"),
+        (*PRECOMPUTE, *prompts, "-o", "same.h5"),
         ("prompts", "add", "avatars", "p.h5", "-o", "p.h5"),
         (*training, "-o", "g.safetensors"),
         ("edit", "avatars", *PAIR, *OUT, "--latent", "s.npz", "--styles", "s.npz"),
