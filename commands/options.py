@@ -204,34 +204,17 @@ def seeds_given(ctx: click.Context) -> bool:
 # prompts
 
 
-def neutral_option(
-    *name: str, required: bool = False, multiple: bool = False, more: str = ""
-) -> Decorator:
-    return option(
-        "--neutral",
-        *name,
-        type=Prompt(),
-        required=required,
-        multiple=multiple,
-        metavar="TEXT",
-        group=PROMPTS,
-        help=f'Where from: "a face"{more}.',
-    )
+def neutral_option(*name: str, more: str = "", **how: bool) -> Decorator:
+    return _prompt_option("--neutral", *name, help=f'Where from: "a face"{more}.', **how)
 
 
-def target_option(
-    *name: str, required: bool = False, multiple: bool = False, more: str = ""
-) -> Decorator:
-    return option(
-        "--target",
-        *name,
-        type=Prompt(),
-        required=required,
-        multiple=multiple,
-        metavar="TEXT",
-        group=PROMPTS,
-        help=f'Where to: "a sad face"{more}.',
-    )
+def target_option(*name: str, more: str = "", **how: bool) -> Decorator:
+    return _prompt_option("--target", *name, help=f'Where to: "a sad face"{more}.', **how)
+
+
+def _prompt_option(*names: str, help: str, **how: bool) -> Decorator:
+    """Args: how: `required` and `multiple`, as click takes them."""
+    return option(*names, type=Prompt(), metavar="TEXT", group=PROMPTS, help=help, **how)
 
 
 # results
