@@ -150,6 +150,14 @@ class LocalProcesses(_LeftAtOnce, ProcessPoolExecutor):
             unclaimed.put(devices[number % len(devices)])
         super().__init__(workers, context, _start_worker, (unclaimed, cores))
 
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        # Before Python 3.11 a pool whose worker was killed waits for ever for the thread that fills
+        # the workers' pipe, which nobody empties any more (gh-94777); closed, the pipe refuses it.
+        queue = getattr(self, "_call_queue", None)
+        if sys.version_info < (3, 11) and self._broken and queue is not None:
+            queue._reader.close()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         try:
             return super().submit(fn, *args, **kwargs)
