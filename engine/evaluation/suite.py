@@ -6,7 +6,11 @@ A suite is a JSON file in UTF-8:
      "attributes": {"mouth": {"smiling": ["a smiling face"], "sad": ["a sad face"]}},
      "edits": [{"target": "a sad face", "attribute": "mouth", "values": ["sad"]}]}
 
-An edit may name a `neutral` of its own, and phrases of `attributes` to `keep`.
+An edit may name a `neutral` of its own, and phrases of `attributes` to `keep`. What a suite leaves
+out it takes from another, the `base` that it may name by a path from its own folder:
+
+    {"base": "faces.json",
+     "edits": [{"target": "someone in a bad mood", "attribute": "mouth", "values": ["sad"]}]}
 """
 
 from __future__ import annotations
@@ -138,6 +142,26 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
     Raises:
         InputError: the file cannot be read or is no suite; names the file, the place and the mend.
     """
+    value = _loaded(path)
+    try:
+        return _suite(_completed(value, Path(path).parent))
+    except InputError as error:
+        raise InputError(f"{Path(path).name}: {error}") from error
+
+
+def _completed(value: Any, folder: Path) -> Any:
+    """What a file of a folder holds, with what it leaves out to its base."""
+    if not isinstance(value, dict) or "base" not in value:
+        return value
+    base = folder / _text("base", value["base"])
+    lent = _object(f"base {base.name}", _loaded(base))
+    if "base" in lent:
+        raise InputError(f"base {base.name}: has a base itself; name that one")
+    return lent | {key: field for key, field in value.items() if key != "base"}
+
+
+def _loaded(path: str | os.PathLike[str]) -> Any:
+    """The JSON of a file."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -147,13 +171,9 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
     if len(data) > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES // 2**20} MiB; split it")
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}); mend it") from error
-    try:
-        return _suite(value)
-    except InputError as error:
-        raise InputError(f"{Path(path).name}: {error}") from error
 
 
 def _suite(value: Any) -> Suite:

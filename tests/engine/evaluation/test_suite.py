@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from styleatlas.engine.evaluation.judges import (
     AttributeJudge,
 )
 from styleatlas.engine.evaluation.suite import Trial, read_suite
+from styleatlas.store.bank import normalise_prompt
 from styleatlas.store.errors import InputError
 from styleatlas.store.registry import EMBEDDED
 
@@ -51,6 +54,57 @@ def test_edit_takes_the_neutral_of_the_file_or_its_own(tmp_path):
     first, second = read_suite(path).trials
     assert first == Trial("a face", "sad", "mouth", ("sad",))
     assert second == Trial("a man", "sad", "mouth", ("sad",), ("a hat",))
+
+
+def test_suite_takes_from_its_base_what_it_leaves_out(tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "faces.json").write_text(json.dumps(written()))
+    path = tmp_path / "lists" / "edits.json"
+    path.write_text(json.dumps({"base": "../faces.json"}))
+    whole = read_suite(tmp_path / "faces.json")
+    assert read_suite(path) == whole
+    path.write_text(json.dumps({"base": "../faces.json", "edits": [edit(target="a frown")]}))
+    suite = read_suite(path)
+    assert suite.phrases == whole.phrases
+    assert suite.trials == (Trial("a face", "a frown", "mouth", ("sad",)),)
+
+
+def test_base_that_is_not_there_or_has_a_base_itself_is_refused(tmp_path):
+    path = tmp_path / "edits.json"
+    path.write_text(json.dumps({"base": "faces.json"}))
+    with pytest.raises(InputError, match=r"^edits\.json: .*faces\.json: cannot be read"):
+        read_suite(path)
+    (tmp_path / "faces.json").write_text(json.dumps(written(base="edits.json")))
+    with pytest.raises(InputError, match=r"base faces\.json: has a base itself"):
+        read_suite(path)
+
+
+LISTS = Path(__file__).parents[3] / "benchmarks" / "prompts"
+
+
+@pytest.mark.parametrize("name", ["reporting", "tuning", "people", "removal"])
+def test_list_of_prompts_can_be_judged_and_changes_something(name):
+    suite, attributes = read_suite(LISTS / f"{name}.json"), AttributeJudge(EMBEDDED).attributes
+    suite.require(attributes)
+    for trial in suite.trials:
+        assert 0 < len(set(trial.values)) < len(attributes[trial.attribute])
+
+
+def test_no_prompt_of_the_tuning_list_is_in_another():
+    tuned = {trial.target for trial in read_suite(LISTS / "tuning.json").trials}
+    others = [read_suite(LISTS / f"{name}.json") for name in ("reporting", "people", "removal")]
+    assert len(tuned) == 20
+    assert not tuned & {trial.target for suite in others for trial in suite.trials}
+    assert others[0] == read_suite(EMBEDDED.suite)
+
+
+def test_nonsense_names_nothing_that_avatars_have():
+    lines = (LISTS / "nonsense.txt").read_text("utf-8").splitlines()
+    assert len(lines) == len({normalise_prompt(line) for line in lines}) >= 220
+    suite = read_suite(EMBEDDED.suite)
+    words = set(re.findall("[a-z]+", " ".join(suite.all_phrases()))) - {"a", "an", "with", "no"}
+    for line in lines:
+        assert not words & set(re.findall("[a-z]+", line.lower())), line
 
 
 @pytest.mark.parametrize(
