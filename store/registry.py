@@ -29,6 +29,8 @@ class Bundle:
         judge: a classifier of attributes that scores edits; None where there is none.
         identity: a network that tells who an image shows; None where there is none.
         suite: the edits that an evaluation tries, as JSON; None where there are none.
+        drawings: the parts of the drawings that the generator imitates, by which an evaluation
+            knows what an image ought to look like; None where there are none.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Bundle:
     judge: Path | None = None
     identity: Path | None = None
     suite: Path | None = None
+    drawings: Path | None = None
 
 
 EMBEDDED = Bundle(
@@ -61,6 +64,7 @@ EMBEDDED = Bundle(
     judge=_ZOO / "avatars" / "judge.safetensors",
     identity=_ZOO / "avatars" / "identity.safetensors",
     suite=_ZOO / "avatars" / "edits.json",
+    drawings=_ZOO / "avatars" / "drawings.safetensors",
 )
 """The models that ship with StyleAtlas; how they were made: `zoo/making/`."""
 

@@ -53,6 +53,20 @@ def test_the_wheel_runs_the_first_steps_of_the_demo(environment: Path, tmp_path:
     assert "FAIL" not in run(styleatlas, "verify", "own.h5", cwd=tmp_path)
 
 
+def test_the_wheel_carries_every_file_of_the_bundle(environment: Path, tmp_path: Path) -> None:
+    missing = (
+        "from pathlib import Path; from styleatlas.store.registry import EMBEDDED; "
+        "print([str(x) for x in vars(EMBEDDED).values() if isinstance(x, Path) and not x.exists()])"
+    )
+    assert run(environment / "python", "-c", missing, cwd=tmp_path).strip() == "[]"
+    assert "drawings.safetensors" in run(
+        environment / "python",
+        "-c",
+        "from styleatlas.store.registry import EMBEDDED; print(EMBEDDED.drawings)",
+        cwd=tmp_path,
+    )
+
+
 def test_the_wheel_is_typed_and_carries_no_training_scripts(environment: Path) -> None:
     (package,) = environment.parent.glob("lib/python*/site-packages/styleatlas")
     assert (package / "py.typed").is_file()

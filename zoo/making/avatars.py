@@ -155,7 +155,7 @@ def _colour(text: str) -> np.ndarray:
 
 
 # Canvas element -> the attributes that decide what it looks like. Bottom to top, as in the drawing.
-_PARTS: dict[str, tuple[str, ...]] = {
+PARTS: dict[str, tuple[str, ...]] = {
     "body": ("skin", "clothes"),
     "mouth": ("mouth",),
     "nose": (),
@@ -220,9 +220,9 @@ class AvatarRenderer:
     def __init__(self, cache: Path) -> None:
         if not cache.exists():
             cache.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(cache, **{part: _draw_layer(part, a) for part, a in _PARTS.items()})
+            np.savez_compressed(cache, **{part: _draw_layer(part, a) for part, a in PARTS.items()})
         with np.load(cache, allow_pickle=False) as arrays:
-            parts = {part: Layer(a, torch.from_numpy(arrays[part])) for part, a in _PARTS.items()}
+            parts = {part: Layer(a, torch.from_numpy(arrays[part])) for part, a in PARTS.items()}
         self.layers = [reduce(Layer.under, (parts[p] for p in group)) for group in _GROUPS]
         colours = np.stack([_colour(c) for c in BACKGROUND.values()])
         self.background = torch.from_numpy(colours)  # (values, 3)
