@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
-from styleatlas.engine.evaluation.judges import AttributeJudge, Reading, visible_attributes
+from styleatlas.engine.evaluation.judges import AttributeJudge
+from styleatlas.engine.evaluation.scores import Predictions
 from styleatlas.engine.evaluation.suite import read_suite
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
 from styleatlas.store.queries import expected_shift
@@ -36,20 +37,16 @@ FEWEST = 20  # avatars that show an attribute before and after
 CHANGED = 0.05  # of the avatars
 
 
-def rises(before: Reading, after: Reading, attribute: str) -> dict[str, float]:
+def rises(before: Predictions, after: Predictions, attribute: str) -> dict[str, float]:
     """How much the share of each value of an attribute rose; none if too few show it."""
-    count = len(after[attribute])
-    seen = [
-        i
-        for i in range(count)
-        if attribute in visible_attributes(before, i) & visible_attributes(after, i)
-    ]
-    if len(seen) < FEWEST:
+    at = list(PHRASES).index(attribute)
+    seen = before.seen[:, at] & after.seen[:, at]
+    if seen.sum() < FEWEST:
         return {}
+    was, now = before.values[seen, at], after.values[seen, at]
     return {
-        value: sum((after[attribute][i] == value) - (before[attribute][i] == value) for i in seen)
-        / len(seen)
-        for value in PHRASES[attribute]
+        value: float(((now == number).astype(int) - (was == number)).mean())
+        for number, value in enumerate(PHRASES[attribute])
     }
 
 
@@ -80,7 +77,7 @@ def main(seeds: int, as_json: bool) -> None:
     with torch.inference_mode():
         images = torch.cat(list(render_batches(generator, styles)))
         start = encoder.images(images)
-    before = judge.read(images)
+    before = judge.look(images).predictions
     told: dict[str, list[float]] = {}
     seen: list[float] = []
     for target, (edited, _) in EDITS.items():
@@ -91,7 +88,7 @@ def main(seeds: int, as_json: bool) -> None:
         shift = expected_shift(atlas, direction.delta(1.0))
         answers = readings(atlas, shift, direction.text)
         answers["cosine of what CLIP saw"] = readings(atlas, moved, direction.text)["cosine"]
-        after = judge.read(images)
+        after = judge.look(images).predictions
         for attribute in PHRASES.keys() - {edited}:
             for value, rise in rises(before, after, attribute).items():
                 seen.append(rise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +15,12 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ...store.atlas import Atlas
-from ...store.errors import FingerprintError, OptionError
+from ...store.errors import CheckpointError, FingerprintError, OptionError
 from ...store.registry import Bundle, find_bundle
 from ..models.load import load_encoder
 from ..models.protocols import JointEncoder
 from ..networks.attributes import IMAGE_SHAPE, AttributeNetwork
+from .drawings import Drawings
 from .scores import Predictions
 from .suite import Attributes, Suite
 
@@ -47,6 +49,11 @@ class Judge(Protocol):
     name: str
 
     @property
+    def drawings(self) -> Drawings | None:
+        """Of what it reads, the same attributes in the same order, where the truth can be drawn."""
+        ...
+
+    @property
     def attributes(self) -> Attributes:
         """Each attribute with the values it tells apart."""
         ...
@@ -72,6 +79,7 @@ class AttributeJudge:
 
     Raises:
         OptionError: the bundle has no judge.
+        CheckpointError: its drawings cannot be read, or are of other attributes or another size.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -83,6 +91,7 @@ class AttributeJudge:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         self._network = AttributeNetwork(sum(len(v) for v in self.attributes.values())).eval()
         self._network.load_state_dict(state)
+        self.drawings = None if bundle.drawings is None else self._fitting(bundle.drawings)
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> Reading:
@@ -92,7 +101,8 @@ class AttributeJudge:
 
     @torch.inference_mode()
     def look(self, images: Tensor) -> Look:
-        """See `Judge.look`; the features are those after each convolution."""
+        """See `Judge.look`; the features are those after each convolution, and what is seen is what
+        its drawings show, all where it has none."""
         if images.shape[1:] != IMAGE_SHAPE:
             shape = " x ".join(map(str, images.shape[1:]))
             raise OptionError(
@@ -105,13 +115,26 @@ class AttributeJudge:
             if isinstance(layer, nn.ReLU):
                 features.append(at)
         chosen = self._chosen(self._network.head(at.flatten(1)))
-        reading = self._named(chosen)
-        visible = [visible_attributes(reading, i) for i in range(len(images))]
-        seen = np.array([[name in names for name in reading] for names in visible])
-        return Look(Predictions(chosen.astype(np.int16), seen), tuple(features))
+        return Look(Predictions(chosen.astype(np.int16), self._visible(chosen)), tuple(features))
 
     def direction(self, neutral: str, target: str) -> None:
         """It knows no texts."""
+
+    def _fitting(self, path: Path) -> Drawings:
+        drawings = Drawings(path)
+        read = {name: tuple(values) for name, values in self.attributes.items()}
+        same = list(drawings.attributes.items()) == list(read.items())
+        if not same or drawings.side != IMAGE_SHAPE[1]:
+            raise CheckpointError(
+                f"{path}: draws other attributes, or at another size, than judge {self.name} "
+                "reads; write it again for this judge"
+            )
+        return drawings
+
+    def _visible(self, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        if self.drawings is None:
+            return np.ones(chosen.shape, bool)
+        return self.drawings.visible(chosen)
 
     def _chosen(self, scores: Tensor) -> NDArray[np.int64]:
         """The number of each attribute's likeliest value, (n, A)."""
@@ -125,21 +148,11 @@ class AttributeJudge:
         }
 
 
-def visible_attributes(reading: Reading, i: int) -> set[str]:
-    """The attributes that image i of a reading shows: a covered or bald head has no hair colour of
-    its own unless there is a beard, and sunglasses hide the eyes."""
-    hidden = set()
-    bare = reading["hair"][i] in ("bald", "hat", "turban")
-    if bare and reading["facial hair"][i] != "beard":
-        hidden.add("hair colour")
-    if reading["glasses"][i] == "sunglasses":
-        hidden.add("eyes")
-    return set(reading) - hidden
-
-
 class ClipJudge:
     """A CLIP that tells values apart by their phrases: the mean embedding of a value's phrases that
     lies nearest to the image's."""
+
+    drawings = None
 
     def __init__(self, encoder: JointEncoder, suite: Suite) -> None:
         self.name = encoder.identity.name

@@ -20,6 +20,7 @@ class PixelJudge:
     far down."""
 
     name = "pixels"
+    drawings = None
     attributes = {"seven": ("low", "high"), "twelve": ("low", "high")}  # noqa: RUF012
     looked = 0
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from styleatlas import Atlas, load_generator
+from styleatlas.engine.checkpoints.native import read_safetensors
 from styleatlas.engine.evaluation.judges import (
     AttributeJudge,
     ClipJudge,
     Look,
     feature_distance,
     judge_for,
-    visible_attributes,
 )
 from styleatlas.engine.evaluation.scores import (
     Predictions,
 )
 from styleatlas.engine.evaluation.suite import Suite, Trial, read_suite
 from styleatlas.engine.models.sampling import styles_from_seeds
-from styleatlas.store.errors import FingerprintError, OptionError
+from styleatlas.store.errors import CheckpointError, FingerprintError, OptionError
 from styleatlas.store.registry import EMBEDDED
 
 
@@ -38,8 +42,24 @@ def test_avatar_judge_reads_what_the_embedded_judge_reads(avatar_images):
     )
     for column, (name, values) in enumerate(AttributeJudge(EMBEDDED).attributes.items()):
         assert [values[i] for i in look.predictions.values[:, column]] == reading[name]
-        seen = [name in visible_attributes(reading, i) for i in range(24)]
-        assert look.predictions.seen[:, column].tolist() == seen
+    hidden = np.array([[x == "sunglasses"] for x in reading["glasses"]])
+    eyes = list(AttributeJudge(EMBEDDED).attributes).index("eyes")
+    np.testing.assert_array_equal(look.predictions.seen[:, [eyes]], ~hidden)
+
+
+def test_judge_whose_bundle_has_no_drawings_sees_every_attribute(avatar_images):
+    look = AttributeJudge(replace(EMBEDDED, drawings=None)).look(avatar_images)
+    assert look.predictions.seen.all()
+
+
+def test_drawings_of_another_judge_are_refused(tmp_path):
+    metadata, tensors = read_safetensors(EMBEDDED.drawings)
+    about = json.loads(metadata["drawings"])
+    about["attributes"] = dict(reversed(about["attributes"].items()))
+    path = tmp_path / "drawings.safetensors"
+    save_file(tensors, path, {"drawings": json.dumps(about)})
+    with pytest.raises(CheckpointError, match="draws other attributes, or at another size"):
+        AttributeJudge(replace(EMBEDDED, drawings=path))
 
 
 def test_avatar_judge_refuses_other_images():
