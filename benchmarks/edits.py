@@ -62,6 +62,7 @@ class Avatars:
             once = np.ones((1, len(images)))
             success = share(once, counts.won[None], counts.absent[None])[0, 0]
             preservation = share(once, counts.same[None], counts.shown[None])[0, 0]
+            right = share(once, counts.right[None], counts.absent[None])[0, 0]
             yield (
                 {
                     "target": target,
@@ -69,6 +70,7 @@ class Avatars:
                     "absent": int(counts.absent.sum()),
                     "success": round(float(success), 1),
                     "preservation": round(float(preservation), 1),
+                    "fully_right": round(float(right), 1),
                 },
                 images,
             )

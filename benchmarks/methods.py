@@ -82,6 +82,7 @@ HARD: dict[str, Wanted] = {
 PROMPTS = {**KNOWN, **HARD}
 GROUPS = {"all": PROMPTS, "known": KNOWN, "hard": HARD}
 WAYS: tuple[EditMethod, ...] = ("direction", "mapper", "optimize", "auto")
+FIGURES = ("success", "preservation", "fully_right", "identity", "seconds_per_image")
 SHOWN = 8  # seeds of a sheet
 STARTS = ("image", "direction")  # of an optimisation
 CLIMBED, REACHED = 16, 0.99  # seeds, and CLIP's probability, of the measure of the warm start
@@ -106,8 +107,8 @@ class Avatars:
         return float(cosines[~torch.eye(len(cosines), dtype=torch.bool)].mean())
 
     def seen(self, images: Tensor, wanted: Wanted) -> Record:
-        """Success, preservation and identity similarity after an edit, all of them of the images
-        that lacked what it is to bring."""
+        """Success, preservation, the share that is fully right and identity similarity after an
+        edit, all of them of the images that lacked what it is to bring."""
         attributes = self._judge.attributes
         numbers = {
             list(attributes).index(name): [attributes[name].index(value) for value in values]
@@ -122,6 +123,7 @@ class Avatars:
             "lacking": len(lacking),
             "success": rounded(share(once, counts.won[None], counts.absent[None])[0, 0]),
             "preservation": rounded(share(once, counts.same[None], counts.shown[None])[0, 0]),
+            "fully_right": rounded(share(once, counts.right[None], counts.absent[None])[0, 0]),
             "identity": rounded(lacking.mean(), 4) if len(lacking) else None,
         }
 
@@ -195,10 +197,7 @@ def means(records: Sequence[Record]) -> list[Record]:
         for way in WAYS:
             rows = [r for r in records if r["way"] == way and r["prompt"] in prompts]
             taken: Counter[str] = sum((Counter(row["taken"]) for row in rows), Counter())
-            averages = {
-                key: mean([row[key] for row in rows])
-                for key in ("success", "preservation", "identity", "seconds_per_image")
-            }
+            averages = {key: mean([row[key] for row in rows]) for key in FIGURES}
             training = mean([row["training_seconds"] for row in rows])
             lacking = sum(row["lacking"] for row in rows)
             head = {"prompts": group, "way": way, "lacking": lacking}
@@ -329,6 +328,7 @@ def told(records: Sequence[Record]) -> str:
                 "lacking": row["lacking"],
                 "success %": plain(row["success"], 1),
                 "preservation %": plain(row["preservation"], 1),
+                "fully right %": plain(row["fully_right"], 1),
                 "identity": plain(row["identity"], 3),
                 "s/image": plain(row["seconds_per_image"], 3),
                 "training s": plain(row["training_seconds"], 0),

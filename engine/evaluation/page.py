@@ -9,6 +9,7 @@ from ..pages.html import page
 from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread
+from .truth import MARGIN
 from .variants import DEFAULT, PAPER
 
 LEAST_SUCCESS, LEAST_PRESERVATION = 80.0, 85.0
@@ -19,6 +20,7 @@ _KEPT = {  # what a table tells without and with something to keep, and its deci
 }
 _SECTIONS = {
     "ways": "Success and preservation",
+    "seen": "What a person sees",
     "against": "Against the default",
     "edits": "Edits",
     "keep": "With something to keep",
@@ -42,6 +44,7 @@ def evaluation_html(record: Record, strips: Sequence[Strip]) -> str:
         {
             "success, %": plain(default["success"]["value"]),
             "preservation, %": plain(default["preservation"]["value"]),
+            "fully right, %": plain(default["fully_right"]["value"]),
             "edits": len(rows),
             "images": len(record["seeds"]),
         },
@@ -67,6 +70,9 @@ def _method(record: Record) -> dict[str, str]:
         "that has it after the edit",
         "preservation": "of all other attributes of those images that can be seen before and "
         "after, the share that is read as it was",
+        "fully right": "of the images that lacked the attribute, the share that has it after the "
+        "edit, with all others that can be seen as they were",
+        **(_drawn(record["drawings"]) if record["drawings"] else {}),
         "default": "channels and alpha found by the editor, alpha for every image",
         "paper": "StyleCLIP's rule with beta 0.1, at fixed alphas",
         "shuffled rows": "the default rule on the table with its rows dealt out anew among its "
@@ -84,6 +90,21 @@ def _method(record: Record) -> dict[str, str]:
         "atlas": f"{atlas['method']}, {atlas['images']} images, created {atlas['created']}, CLIP "
         f"{atlas['clip']['name']}, sha256 {atlas['sha256']}",
         "truncation": f"{record['truncation']:g}",
+    }
+
+
+def _drawn(drawings: Record) -> dict[str, str]:
+    """How what only drawings tell was measured."""
+    return {
+        "nearest drawing": "the drawing with the least mean absolute difference of the pixels, "
+        "found by changing one attribute after the other, from what the judge read",
+        "damaged": f"the share that lies further than {drawings['limit']:.4f} from the nearest "
+        "drawing, as 5 % of 500 unedited images do; of the images here, "
+        f"{spread(drawings['unedited_damaged'])} % before the edit",
+        "hit": "the share whose nearest drawing is that of the image before, with that one "
+        "attribute changed; what was hidden before or is hidden after may be anything",
+        "leak": "mean absolute difference, 0 to 1, of the pixels further than "
+        f"{MARGIN} from where these two drawings differ",
     }
 
 

@@ -20,8 +20,9 @@ from ..models.subject import Subject
 from ..result import EditResult
 from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
-from .scores import EditCounts, Predictions, count_edit
+from .scores import DrawnCounts, EditCounts, Predictions, count_edit, is_hit
 from .suite import Suite, Trial
+from .truth import MARGIN, Drawn, Truth, drawn, joined, leaked, usual_limit
 from .variants import Variant, compared_variants
 
 
@@ -40,6 +41,8 @@ class Outcome:
         distance: see `feature_distance`, float32 (E, n).
         moves: where every image had its own alpha, how far it moved towards each phrase of the
             suite, float32 (E, n, phrases); elsewhere (E, n, 0).
+        drawn: the nearest drawings, (E, n), of the images that lacked what the trial is to bring,
+            and of all others as they were before; None where the truth cannot be drawn.
     """
 
     alpha: float | None
@@ -50,6 +53,7 @@ class Outcome:
     pixels: NDArray[np.float32]
     distance: NDArray[np.float32]
     moves: NDArray[np.float32]
+    drawn: Drawn | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,7 @@ class Evaluation:
         styles: of the images, (n, C).
         predictions: what the judge read of the images as they are, (n, A).
         results: a variant each, the default first.
+        truth: the nearest drawings of the images as they are; None where it cannot be drawn.
     """
 
     editor: Editor
@@ -99,6 +104,7 @@ class Evaluation:
     predictions: Predictions
     results: tuple[VariantResult, ...]
     keep: KeepResult
+    truth: Truth | None
 
     def tallies(self, outcome: Outcome) -> EditCounts:
         """Every trial of an outcome, counted: (E, n)."""
@@ -113,6 +119,23 @@ class Evaluation:
         names = ("absent", "won", "same", "shown")
         return EditCounts(*(np.stack([getattr(count, name) for count in counts]) for name in names))
 
+    def drawn_tallies(self, outcome: Outcome) -> DrawnCounts | None:
+        """What drawings tell of every trial of an outcome, (E, n); None where there are none."""
+        if self.truth is None or outcome.drawn is None:
+            return None
+        after, absent = outcome.drawn, self.tallies(outcome).absent
+        hits = [
+            is_hit(
+                self.truth.drawn.predictions,
+                _of_trial(after.predictions, number),
+                *_wanted(trial, self.attributes),
+            )
+            for number, trial in enumerate(self.suite.trials)
+        ]
+        damaged = after.distance > self.truth.limit
+        leak = np.where(absent, after.leak, np.float32(0))
+        return DrawnCounts(absent & damaged, absent & np.stack(hits), leak)
+
 
 def evaluate(
     editor: Editor,
@@ -122,8 +145,12 @@ def evaluate(
     truncation: float = 0.7,
     reference: Atlas | None = None,
     report: Report = lambda progress: None,
+    variants: Sequence[Variant] | None = None,
 ) -> Evaluation:
     """Tries every trial of a suite in every way, on the image of each seed.
+
+    Args:
+        variants: the ways, the default first; `compared_variants` where they are not given.
 
     Raises:
         OptionError: a seed or a truncation out of its range, or a seed that is there twice.
@@ -134,7 +161,8 @@ def evaluate(
     if len(set(seeds)) < len(seeds):
         raise OptionError("seeds: one is there twice, and counts once; name it once")
     suite.require(judge.attributes)
-    variants = compared_variants(editor, reference)
+    if variants is None:
+        variants = compared_variants(editor, reference)
     measurement = _Measurement(
         editor, judge, suite, styles_from_seeds(editor.generator, seeds, truncation)
     )
@@ -154,6 +182,7 @@ def evaluate(
         ]
         measurement.fill(results, edited)
         keep = measurement.kept(results[0], edited)
+        truth = measurement.truth(truncation)
     return Evaluation(
         editor,
         reference,
@@ -166,6 +195,7 @@ def evaluate(
         measurement.predictions,
         tuple(results),
         keep,
+        truth,
     )
 
 
@@ -179,6 +209,15 @@ class _Batch:
     embeddings: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """What a trial is to change in a batch: the numbers of the m images that lack it, and the
+    pixels where it belongs, (m, side, side)."""
+
+    lacking: NDArray[np.intp]
+    region: NDArray[np.bool_]
+
+
 class _Measurement:
     def __init__(self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor) -> None:
         self.editor, self.judge, self.suite, self.styles = editor, judge, suite, styles
@@ -187,11 +226,31 @@ class _Measurement:
         self._directions: dict[str, NDArray[np.float32]] = {}
 
     @cached_property
+    def _unedited(self) -> tuple[Predictions, Drawn | None]:
+        """What the judge reads of the images as they are, (n, A), and their nearest drawings."""
+        seen, nearest = [], []
+        for batch in self._batches():
+            seen.append(batch.look.predictions)
+            if self.judge.drawings is not None:
+                nearest.append(drawn(self.judge.drawings, batch.subject.images, batch.look))
+        predictions = Predictions(
+            np.concatenate([part.values for part in seen]),
+            np.concatenate([part.seen for part in seen]),
+        )
+        return predictions, joined(nearest) if nearest else None
+
+    @property
     def predictions(self) -> Predictions:
         """Of the images as they are, (n, A)."""
-        seen = [batch.look.predictions for batch in self._batches()]
-        values = np.concatenate([predictions.values for predictions in seen])
-        return Predictions(values, np.concatenate([predictions.seen for predictions in seen]))
+        return self._unedited[0]
+
+    def truth(self, truncation: float) -> Truth | None:
+        """Of the images as they are."""
+        drawings, unedited = self.judge.drawings, self._unedited[1]
+        if drawings is None or unedited is None:
+            return None
+        limit = usual_limit(drawings, self.judge, self.editor.generator, truncation)
+        return Truth(unedited, limit)
 
     def directions(self, variant: Variant) -> list[Direction | None]:
         """A way's own of every trial, None where no channel passes."""
@@ -225,6 +284,7 @@ class _Measurement:
                 pixels=array(0),
                 distance=array(0),
                 moves=np.zeros((*shape, phrases), np.float32),
+                drawn=self._still(len(directions)),
             )
             outcomes.append(outcome)
         return VariantResult(variant, tuple(directions), tuple(outcomes))
@@ -233,13 +293,15 @@ class _Measurement:
         """Makes the edits of results and reads them."""
         for batch in self._batches():
             for number, trial in enumerate(self.suite.trials):
+                aim = self._aim(batch, trial)
                 for result in results:
                     direction = result.directions[number]
                     for outcome in result.outcomes:
                         if direction is not None:
                             editor = result.variant.editor
                             edit = editor.apply(batch.subject, direction, outcome.alpha)
-                            self._read(batch, trial, edit, outcome, number)
+                            look = self._read(batch, trial, edit, outcome, number)
+                            self._compare(batch, aim, edit, look, outcome, number)
                         edited(len(batch.subject.styles))
 
     def kept(self, default: VariantResult, edited: Callable[[int], None]) -> KeepResult:
@@ -293,7 +355,8 @@ class _Measurement:
 
     def _read(
         self, batch: _Batch, trial: Trial, edit: EditResult, outcome: Outcome, number: int
-    ) -> None:
+    ) -> Look:
+        """Keeps what is seen of an edit, and returns what the judge saw."""
         at = (number, batch.where)
         look = self.judge.look(edit.images)
         outcome.predictions.values[at], outcome.predictions.seen[at] = (
@@ -313,6 +376,54 @@ class _Measurement:
         outcome.distance[at] = feature_distance(batch.look, look)
         if outcome.alpha is None:
             outcome.moves[at] = movement @ self._phrase_directions(trial.neutral).T
+        return look
+
+    def _still(self, edits: int) -> Drawn | None:
+        """The drawings of edits that change nothing, (E, n)."""
+        unedited = self._unedited[1]
+        if unedited is None:
+            return None
+        predictions, distance = unedited.predictions, unedited.distance
+        return Drawn(
+            Predictions(
+                np.repeat(predictions.values[None], edits, 0),
+                np.repeat(predictions.seen[None], edits, 0),
+            ),
+            np.repeat(distance[None], edits, 0),
+            np.zeros((edits, len(distance)), np.float32),
+        )
+
+    def _aim(self, batch: _Batch, trial: Trial) -> _Aim | None:
+        """None where the truth cannot be drawn."""
+        drawings, unedited = self.judge.drawings, self._unedited[1]
+        if drawings is None or unedited is None:
+            return None
+        attribute, wanted = _wanted(trial, self.attributes)
+        read = batch.look.predictions
+        lacking = np.flatnonzero(count_edit(read, read, attribute, wanted).absent)
+        values = unedited.predictions.values[batch.where][lacking]
+        return _Aim(lacking, drawings.region(values, attribute, wanted.tolist(), MARGIN))
+
+    def _compare(
+        self,
+        batch: _Batch,
+        aim: _Aim | None,
+        edit: EditResult,
+        look: Look,
+        outcome: Outcome,
+        number: int,
+    ) -> None:
+        """Keeps the nearest drawings of the edited images that lacked what the edit is to bring."""
+        if aim is None or self.judge.drawings is None or outcome.drawn is None:
+            return
+        images, at = edit.images[aim.lacking], (number, batch.where.start + aim.lacking)
+        start = look.predictions.values[aim.lacking]
+        nearest = self.judge.drawings.nearest(images, start)
+        kept = outcome.drawn
+        kept.predictions.values[at] = nearest.values
+        kept.predictions.seen[at] = self.judge.drawings.visible(nearest.values)
+        kept.distance[at] = nearest.distance
+        kept.leak[at] = leaked(batch.subject.images[aim.lacking], images, aim.region)
 
     def _phrase_directions(self, neutral: str) -> NDArray[np.float32]:
         """Of every phrase of the suite, (phrases, D)."""

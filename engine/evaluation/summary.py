@@ -24,6 +24,7 @@ from .scores import (
     share,
 )
 
+_SEEN = ("fully_right", "damaged", "hit")
 _SIDES = ("without", "with")
 _DIGITS = {"clip_drift": 4, "clip_shift": 4, "judge_drift": 2, "success": 2, "preservation": 2}
 
@@ -41,6 +42,7 @@ def evaluation_record(evaluation: Evaluation) -> Record:
         "seeds": list(evaluation.seeds),
         "truncation": evaluation.truncation,
         "resamples": RESAMPLES,
+        "drawings": _drawings_record(evaluation),
         "ways": [way.record() for way in scored],
         "default_against": [default.against(way) for way in scored[1:]],
         "keep": _keep_record(evaluation, default, weights),
@@ -62,6 +64,15 @@ def summary_text(record: Record) -> str:
                 "similarity": plain(point["directional_similarity"], 3),
             }
         )
+    seen = [
+        {
+            "way": way["way"],
+            **{f"{key.replace('_', ' ')} %": spread(point[key]) for key in _SEEN if point[key]},
+            **({"leak": spread(point["leak"], 4)} if point["leak"] else {}),
+        }
+        for way in record["ways"]
+        for point in (way["points"][way["best"]],)
+    ]
     matched = [
         {
             "default against": row["way"],
@@ -70,7 +81,10 @@ def summary_text(record: Record) -> str:
         }
         for row in record["default_against"]
     ]
-    return f"{text_table(ways)}\n\n{text_table(matched)}\n\n{keep_text(record['keep'])}"
+    parts = [text_table(ways), text_table(seen)]
+    if matched:
+        parts.append(text_table(matched))
+    return "\n\n".join([*parts, keep_text(record["keep"])])
 
 
 def keep_text(keep: Record) -> str:
@@ -99,10 +113,12 @@ def plain(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def spread(figure: Record) -> str:
+def spread(figure: Record, digits: int = 1) -> str:
     """An estimate with its interval: 92.1 (90.8 to 93.3)."""
     value, low, high = (figure[key] for key in ("value", "low", "high"))
-    return plain(value) if low is None else f"{value:.1f} ({low:.1f} to {high:.1f})"
+    if low is None:
+        return plain(value, digits)
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 class _Scored:
@@ -113,6 +129,8 @@ class _Scored:
         self.counts = [evaluation.tallies(outcome) for outcome in result.outcomes]
         self.success = [over_edits(share(weights, x.won, x.absent)) for x in self.counts]
         self.preserved = [over_edits(share(weights, x.same, x.shown)) for x in self.counts]
+        self.drawn = [evaluation.drawn_tallies(outcome) for outcome in result.outcomes]
+        self.weights = weights
         both = [s[0] + p[0] for s, p in zip(self.success, self.preserved, strict=True)]
         self.best = int(np.argmax(np.nan_to_num(both)))
 
@@ -126,6 +144,10 @@ class _Scored:
                     "alpha": outcome.alpha,
                     "success": interval(self.success[i]),
                     "preservation": interval(self.preserved[i]),
+                    **{
+                        key: shares if shares is None else interval(over_edits(shares), digits)
+                        for key, (shares, digits) in self._seen(i, self.weights).items()
+                    },
                     **{key: _mean([row[key] for row in measured]) for key in measured[0]},
                 }
             )
@@ -159,6 +181,7 @@ class _Scored:
             once = np.ones((1, counts.absent.shape[1]))
             success = share(once, counts.won, counts.absent)[0]
             preserved = share(once, counts.same, counts.shown)[0]
+            seen = self._seen(i, once)
             for number, trial in enumerate(self.trials):
                 rows.append(
                     {
@@ -170,10 +193,29 @@ class _Scored:
                         "images_without": int(counts.absent[number].sum()),
                         "success": rounded(success[number]),
                         "preservation": rounded(preserved[number]),
+                        **{
+                            key: shares if shares is None else rounded(shares[0, number], digits)
+                            for key, (shares, digits) in seen.items()
+                        },
                         **self._measured(outcome, i, number),
                     }
                 )
         return rows
+
+    def _seen(self, point: int, weights: Array) -> dict[str, tuple[Array | None, int]]:
+        """What a person sees of every edit in every resample, (B, E), None where the truth cannot
+        be drawn, each with the decimals it is told by."""
+        counts, drawn = self.counts[point], self.drawn[point]
+        figures: dict[str, tuple[Array | None, int]] = {
+            "fully_right": (share(weights, counts.right, counts.absent), 2)
+        }
+        if drawn is None:
+            return figures | dict.fromkeys(("damaged", "hit", "leak"), (None, 0))
+        return figures | {
+            "damaged": (share(weights, drawn.damaged, counts.absent), 2),
+            "hit": (share(weights, drawn.hit, counts.absent), 2),
+            "leak": (share(weights, drawn.leak, counts.absent) / 100, 5),
+        }
 
     def _measured(self, outcome: Outcome, point: int, number: int) -> Record:
         """What one edit took and did, over the images that lacked its attribute."""
@@ -272,6 +314,20 @@ def _mean(values: Sequence[float | None] | NDArray[np.float32], digits: int = 4)
     known = np.array([value for value in values if value is not None], np.float64)
     known = known[~np.isnan(known)]
     return rounded(known.mean(), digits) if len(known) else None
+
+
+def _drawings_record(evaluation: Evaluation) -> Record | None:
+    """Beyond which distance an image is damaged, and what part of the images as they are lies
+    there, in percent."""
+    if evaluation.truth is None:
+        return None
+    limit, distance = evaluation.truth.limit, evaluation.truth.drawn.distance
+    beyond = share(resampled(len(distance)), distance[None] > limit, np.ones((1, len(distance))))
+    return {
+        "limit": rounded(limit, 5),
+        "distance": rounded(float(distance.mean()), 5),
+        "unedited_damaged": interval(beyond[:, 0]),
+    }
 
 
 def _atlas_record(atlas: Atlas) -> Record:

@@ -104,6 +104,13 @@ def test_no_change_of_a_single_attribute_brings_a_drawing_nearer(drawings):
             assert (drawings.distance(images, other) >= found.distance - 1e-6).all()
 
 
+def test_of_no_images_nothing_is_found(drawings):
+    none = np.zeros((0, len(drawings.attributes)), np.int16)
+    found = drawings.nearest(torch.zeros(0, 3, 64, 64), none)
+    assert found.values.shape == none.shape and found.distance.shape == (0,)
+    assert drawings.region(none, 0, [1], 3).shape == (0, 64, 64)
+
+
 def test_hardly_a_change_of_two_attributes_brings_a_drawing_nearer(drawings):
     """Against exhaustive search over the pairs, on images as they are and on noisy ones."""
     generator, judge = load_generator(EMBEDDED.name, "cpu"), AttributeJudge(EMBEDDED)

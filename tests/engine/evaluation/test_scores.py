@@ -12,6 +12,7 @@ from styleatlas.engine.evaluation.scores import (
     at_success,
     count_edit,
     interval,
+    is_hit,
     over_edits,
     resampled,
     share,
@@ -69,6 +70,51 @@ def test_success_and_preservation_count_only_what_avatars_show():
             sum(before[name][i] == after[name][i] for name in both[i]) if lacking else 0
             for i, lacking in enumerate(absent)
         ]
+
+
+def test_edit_is_fully_right_where_nothing_that_is_seen_changed_beside():
+    before = Predictions(np.zeros((5, 3), np.int16), np.ones((5, 3), bool))
+    values = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [2, 0, 0]], np.int16)
+    seen = np.ones((5, 3), bool)
+    seen[3, 1] = False  # what the edit hides may be anything
+    counts = count_edit(before, Predictions(values, seen), 0, np.array([1]))
+    assert counts.right.tolist() == [True, False, False, True, False]
+
+
+def test_hit_is_the_drawing_with_that_one_attribute_changed():
+    """Somebody bald, whose hair has a colour once there is any, and what an edit may make of it."""
+    drawings = Drawings(EMBEDDED.drawings)
+    names = list(drawings.attributes)
+
+    def person(**changes):
+        wanted = {"hair": "bald", "glasses": "round"} | changes
+        return [
+            values.index(wanted[name]) if name in wanted else 0
+            for name, values in drawings.attributes.items()
+        ]
+
+    def are_hits(before, afters, attribute, values):
+        all_values = np.array([before, *afters])
+        seen = drawings.visible(all_values)
+        numbers = np.array([drawings.attributes[attribute].index(value) for value in values])
+        one, others = Predictions(all_values[:1], seen[:1]), Predictions(all_values[1:], seen[1:])
+        return is_hit(one, others, names.index(attribute), numbers).tolist()
+
+    red = {"hair colour": "red"}
+    afters = [
+        person(hair="afro"),
+        person(hair="afro", **red),  # newly shown: any colour will do
+        person(hair="bun", **red),
+        person(hair="hat"),
+        person(hair="afro", glasses="none"),
+    ]
+    assert are_hits(person(), afters, "hair", ["afro", "bun"]) == [True, True, True, False, False]
+    with_hair = person(hair="afro")
+    afters = [person(hair="afro", **red), person(hair="hat", **red), person(hair="bun", **red)]
+    assert are_hits(with_hair, afters, "hair colour", ["red"]) == [True, False, False]
+    assert are_hits(with_hair, [person(hair="hat", **red)], "hair", ["hat"]) == [True]
+    hidden = person(hair="afro", glasses="sunglasses", eyes="wink")
+    assert are_hits(person(hair="afro"), [hidden], "eyes", ["wink"]) == [False]
 
 
 def test_shares_are_of_each_edit_and_their_mean_leaves_out_the_unknown():
