@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...store.atlas import Atlas
-from ...store.errors import DirectionError, OptionError
+from ...store.bank import normalise_prompt
+from ...store.errors import DirectionError, OptionError, PromptError
 from ...store.progress import Progress, Report
 from ..editor import Editor
 from ..models.sampling import batch_size, styles_from_seeds
@@ -323,7 +324,8 @@ class _Measurement:
         try:
             choice = replace(variant.choice, keep=keep)
             return variant.editor.direction(trial.neutral, trial.target, choice)
-        except (DirectionError, OptionError):  # nothing is left of the edit
+        except (DirectionError, OptionError, PromptError):
+            # Nothing is left of the edit, or what it is to take off is to be kept.
             return None
 
     def _drifting(self, default: VariantResult, number: int) -> tuple[str, ...]:
@@ -426,11 +428,18 @@ class _Measurement:
         kept.leak[at] = leaked(batch.subject.images[aim.lacking], images, aim.region)
 
     def _phrase_directions(self, neutral: str) -> NDArray[np.float32]:
-        """Of every phrase of the suite, (phrases, D)."""
+        """To every phrase of the suite, (phrases, D)."""
         if neutral not in self._directions:
-            texts = [self.editor.texts.direction(neutral, phrase) for phrase in self._phrases]
+            texts = [self._phrase_direction(neutral, phrase) for phrase in self._phrases]
             self._directions[neutral] = np.stack(texts)
         return self._directions[neutral]
+
+    def _phrase_direction(self, neutral: str, phrase: str) -> NDArray[np.float32]:
+        """The unit direction (D,) to a phrase; zeros to the neutral prompt itself, which what is
+        to go may be called by."""
+        if normalise_prompt(phrase) == normalise_prompt(neutral):
+            return np.zeros(self.editor.atlas.rows.shape[1], np.float32)
+        return self.editor.texts.direction(neutral, phrase)
 
 
 def _of_trial(predictions: Predictions, number: int) -> Predictions:

@@ -9,6 +9,8 @@ import pytest
 
 from styleatlas import Editor
 from styleatlas.engine.evaluation.run import evaluate
+from styleatlas.engine.evaluation.suite import Trial
+from styleatlas.engine.evaluation.variants import compared_variants
 from styleatlas.store.errors import OptionError
 
 from .pixels import SEEDS, SUITE, PixelJudge, rows_of
@@ -78,6 +80,21 @@ def test_explicit_keep_is_kept(countable_atlas, make_generator, make_encoder):
     evaluation = evaluate(editor, PixelJudge(), replace(SUITE, trials=(trial,)), (1, 2))
     assert evaluation.keep.trials[0].keep == ("something channel0",)
     assert evaluation.keep.result.directions[0].keep == ("something channel0",)
+
+
+def test_edit_may_take_off_what_a_phrase_names(countable_atlas, make_generator, make_encoder):
+    neutral, kept = "A picture  channel7", ("a picture channel7",)
+    trial = Trial(neutral, "something else", "seven", ("low",), kept)
+    editor = Editor(countable_atlas, make_generator(), make_encoder())
+    suite = replace(SUITE, trials=(trial,))
+    ways = compared_variants(editor)[:1]
+    evaluation = evaluate(editor, PixelJudge(), suite, SEEDS, 1.0, variants=ways)
+    outcome = evaluation.results[0].outcomes[0]
+    assert evaluation.tallies(outcome).won.any()
+    moved = np.abs(outcome.moves).max((0, 1))
+    assert moved[suite.all_phrases().index("a picture channel7")] == 0
+    assert moved[suite.all_phrases().index("something else")] > 0
+    assert evaluation.keep.trials[0].keep == ()
 
 
 def test_seed_that_is_there_twice_is_refused(countable):
