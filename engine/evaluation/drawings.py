@@ -307,14 +307,15 @@ class Drawings:
             raise ValueError(f"part {name!r} has more corners than looks")
         squares = []
         for number, (top, left) in enumerate(part["corners"]):
-            look = tensors[f"{name}.{number}"]
+            key = f"{name}.{number}"
+            look = tensors[key]
             _within("a corner", top + 1, self.side)
             _within("a corner", left + 1, self.side)
             if look.dtype != torch.uint8 or look.ndim != 3 or look.shape[0] != 4:
-                raise ValueError(f"tensor {name}.{number} is not uint8 (4, h, w)")
+                raise ValueError(f"tensor {key!r} is not uint8 (4, h, w)")
             bottom, right = self.side - top - look.shape[1], self.side - left - look.shape[2]
             if min(bottom, right) < 0:
-                raise ValueError(f"tensor {name}.{number} reaches out of the square")
+                raise ValueError(f"tensor {key!r} reaches out of the square")
             squares.append(F.pad(look.float() / 255, (left, right, top, bottom)))
         order = [_within("a look", number + 1, len(squares)) - 1 for number in part["looks"]]
         looks = torch.stack([squares[number] for number in order])

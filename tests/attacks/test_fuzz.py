@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import json
 import pickletools
 import random
 import re
@@ -20,11 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
+from styleatlas.engine.evaluation.drawings import Drawings
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.mapper_fit import fitted
 from styleatlas.engine.inert.objects import InertObject, InertTensor
@@ -108,12 +111,32 @@ def own_mapper() -> bytes:
     return content(write)
 
 
+def drawings() -> bytes:
+    part = {"name": "hat", "attributes": ["hat"], "looks": [0, 1], "corners": [[0, 0], [1, 2]]}
+    about = {
+        "side": 4,
+        "attributes": {"sky": ["blue", "grey"], "hat": ["none", "red"]},
+        "background": {"attribute": "sky", "colours": ["#0000ff", "#808080"]},
+        "parts": [part],
+        "hidden": [{"attribute": "sky", "where": {"hat": ["red"]}}],
+    }
+    looks = {f"hat.{i}": torch.full((4, 2, 2), 255 * i, dtype=torch.uint8) for i in range(2)}
+    return save(looks, {"drawings": json.dumps(about)})
+
+
 def read_generator(path: Path) -> object:
     return read_checkpoint(path).tensors
 
 
 def read_mapper(path: Path) -> object:
     return fitted(path, read_mapper_file(path), CountableGenerator()).tensors
+
+
+def read_drawings(path: Path) -> object:
+    found = Drawings(path)
+    values = torch.zeros(1, len(found.attributes), dtype=torch.int64)
+    found.nearest(found.draw(values), values.numpy())
+    return [found.visible(values.numpy()), found.draw(values)]
 
 
 TARGETS = {
@@ -123,6 +146,7 @@ TARGETS = {
     "rosinality": Target(rosinality, ".pt", read_generator),
     "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
+    "drawings": Target(drawings, ".safetensors", read_drawings),
     "own mapper": Target(own_mapper, ".safetensors", read_mapper),
     "snapshot": Target(hostile.snapshot, ".pkl", read_nvidia),
     "snapshot, protocol 2": Target(lambda: hostile.snapshot(2), ".pkl", read_nvidia),
