@@ -29,10 +29,10 @@ LISTS = sorted(path.stem for path in PROMPTS.glob("*.json"))
 TOLD = ("success", "preservation", "fully_right", "damaged", "hit")
 
 
-def row(name: str, figures: Record) -> Record:
+def row(figures: Record) -> Record:
     """Percent of each figure, and the leak."""
     return {
-        "edit": name,
+        "edit": f"{figures['neutral']} -> {figures['target']}",
         "images": figures["images_without"],
         **{f"{key} %": figures[key] for key in TOLD},
         "leak": figures["leak"],
@@ -57,7 +57,7 @@ def main(prompts: str, seeds: tuple[int, ...], as_json: bool) -> None:
     (point,) = record["ways"][0]["points"]
     figures = {f"{key} %": spread(point[key]) for key in TOLD} | {"leak": spread(point["leak"], 4)}
     unedited = spread(record["drawings"]["unedited_damaged"])
-    click.echo(text_table([row(edit["target"], edit) for edit in record["edits"]]))
+    click.echo(text_table([row(edit) for edit in record["edits"]]))
     click.echo("\n" + text_table([{"figure": key, "mean": told} for key, told in figures.items()]))
     click.echo(f"\nunedited images damaged: {unedited} %")
 
