@@ -45,10 +45,11 @@ class Atlas(AtlasData):
         write_atlas(self, path)
 
     def __repr__(self) -> str:
-        origin = self.fingerprint
+        origin, samples = self.fingerprint, self.samples
+        sampled = "" if samples is None else f", {len(samples):,} samples"
         return (
             f"<Atlas of {origin.generator.name} by {origin.clip.name}: {len(self.channels):,} of "
-            f"{self.layout.size:,} channels, {len(self.prompts):,} prompts>"
+            f"{self.layout.size:,} channels, {len(self.prompts):,} prompts{sampled}>"
         )
 
     def direction(self, neutral: str, target: str) -> NDArray[np.float32]:

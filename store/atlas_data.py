@@ -21,6 +21,7 @@ from .errors import (
 from .fingerprint import Fingerprint
 from .index import PromptIndex
 from .layout import StyleLayout
+from .sample_set import SampleSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class AtlasData:
         fingerprint: the generator, CLIP and settings it was drawn with.
         created: when, ISO 8601 in UTC, such as ``2026-11-22T05:40:00+00:00``.
         library: what drew it, such as ``styleatlas 0.1.0``.
+        samples: unedited images of the generator, where there are any.
 
     Raises:
         AtlasFormatError: a wrong shape, type or range; names the dataset it would be in the file.
@@ -59,6 +61,7 @@ class AtlasData:
     fingerprint: Fingerprint
     created: str
     library: str
+    samples: SampleSet | None = None
 
     def __post_init__(self) -> None:
         c, r, d = self.layout.size, len(self.channels), self.prompts.width
@@ -77,6 +80,8 @@ class AtlasData:
             raise AtlasFormatError("/relevance/channel: must ascend without repeats; sort it")
         self._check_rows()
         self._check_origin()
+        if self.samples is not None:
+            self.samples.require_sizes(c, d)
 
     @property
     def kinds(self) -> NDArray[np.str_]:

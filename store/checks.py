@@ -32,7 +32,8 @@ def as_array(
     ):
         expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise AtlasFormatError(f"{place}: has shape {array.shape}, must have {expected}")
-    array = np.ascontiguousarray(array, dtype=wanted)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        array = np.ascontiguousarray(array, dtype=wanted)
     if wanted.kind == "f" and not np.isfinite(array).all():
         raise AtlasCorruptError(f"{place}: holds NaN or infinity; compute it again")
     return array
@@ -47,9 +48,11 @@ def require_range(place: str, values: NDArray[Any], low: float, high: float) -> 
         )
 
 
-def row_norms(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The lengths of ``rows`` (n, D), without a temporary of their size: (n,)."""
-    norms: NDArray[np.float32] = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+def row_norms(rows: NDArray[np.float32] | NDArray[np.float16]) -> NDArray[np.float32]:
+    """The lengths of ``rows`` (n, D), without a temporary of their size: (n,). Half precision is
+    summed in single."""
+    within = np.float32 if rows.dtype == np.float16 else None
+    norms: NDArray[np.float32] = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=within))
     return norms
 
 

@@ -38,6 +38,8 @@ def atlas_record(atlas: AtlasData) -> Record:
         "still_channels": int((atlas.consistency == 0).sum()),
         "prompts": len(atlas.prompts),
         "width": atlas.prompts.width,
+        "samples": 0 if atlas.samples is None else len(atlas.samples),
+        "pulled_samples": 0 if atlas.samples is None else len(atlas.samples.pulled),
         "layers": layers,
     }
 

@@ -17,6 +17,7 @@ from .errors import AtlasError, StyleAtlasError
 from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json
 from .hdf5 import Reader, decode_texts, encode_texts, reading, write_contents
 from .layout import StyleLayout
+from .sample_set import SampleSet
 from .schema import FIELDS
 
 Kind = TypeVar("Kind", bound=AtlasData)
@@ -63,6 +64,8 @@ def write_atlas(atlas: AtlasData, path: str | os.PathLike[str]) -> None:
         "/prompts/text": encode_texts(atlas.prompts.texts),
         "/prompts/embedding": atlas.prompts.embeddings,
     }
+    if atlas.samples is not None:
+        arrays |= atlas.samples.arrays()
     write_contents(path, attributes, arrays)
 
 
@@ -84,7 +87,12 @@ def verify(path: str | os.PathLike[str]) -> list[Check]:
     try:
         with reading(path) as reader:
             checks = [_check("attributes", reader.attributes, "format, version and texts")]
-            for field in FIELDS:
+            fields = FIELDS
+            try:
+                fields = reader.fields()
+            except AtlasError as error:  # of the samples; all else can still be proven
+                checks.append(Check("/samples", False, str(error).removeprefix("/samples: ")))
+            for field in fields:
                 prove = partial(reader.array, field)
                 checks.append(_check(field.path, prove, f"{field}, sha256 matches"))
             if all(check.ok for check in checks):  # else it would fail by the same again
@@ -134,4 +142,5 @@ def _build(reader: Reader, kind: type[Kind]) -> Kind:
         ),
         created=attributes["created"],
         library=attributes["library"],
+        samples=SampleSet.of(arrays),
     )

@@ -23,14 +23,15 @@ from .errors import AtlasCorruptError, AtlasError, AtlasFormatError, StyleAtlasE
 from .output import replacing
 from .paths import require_file
 from .schema import (
-    FIELDS,
     FORMAT,
     FORMAT_VERSION,
     MAX_ATTRIBUTE_BYTES,
     MAX_TEXT_BYTES,
+    SAMPLE_FIELDS,
     TEXT_ATTRIBUTES,
     Field,
     check_shapes,
+    fields_of,
 )
 
 # Object headers of HDF5 1.10 and later carry checksums of their own: a flipped byte in the
@@ -96,14 +97,28 @@ class Reader:
             raise AtlasFormatError(f"attribute format_version: {version} never existed; {_MEND}")
         return {name: _text_attribute(self._file, "/", name) for name in TEXT_ATTRIBUTES}
 
+    def fields(self) -> tuple[Field, ...]:
+        """The datasets that this file must hold: those of samples where it has any of them."""
+        with _translated("/samples"):
+            link = self._file.get("samples", getlink=True)
+            if link is None:
+                return fields_of(())
+            if not isinstance(link, h5py.HardLink):
+                raise AtlasFormatError("/samples: is a link; an atlas must hold its data itself")
+            group = self._file["samples"]
+            if not isinstance(group, h5py.Group):
+                raise AtlasFormatError(f"/samples: is not a group; {_MEND}")
+            return fields_of([x.path for x in SAMPLE_FIELDS if x.path.split("/")[-1] in group])
+
     def array(self, field: Field) -> NDArray[Any]:
         """One dataset, its checksum proven; text comes as fixed-length bytes."""
         return _read(field, self._dataset(field))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All datasets by path; nothing is read before all their shapes are known to be sound."""
-        datasets = {field: self._dataset(field) for field in FIELDS}
-        check_shapes({field.path: dataset.shape for field, dataset in datasets.items()})
+        fields = self.fields()
+        datasets = {field: self._dataset(field) for field in fields}
+        check_shapes(fields, {field.path: dataset.shape for field, dataset in datasets.items()})
         if sum(map(_size, datasets.values())) > self._file_size:
             raise AtlasFormatError(
                 f"datasets: together declare more bytes than the file holds; {_MEND}"
@@ -150,14 +165,16 @@ def write_contents(
 
     Args:
         attributes: every name of ``TEXT_ATTRIBUTES``.
-        arrays: one of the right type for every field, by path; text by :func:`encode_texts`.
+        arrays: one of the right type for every field of `fields_of`, by path; text by
+            :func:`encode_texts`.
 
     Raises:
         AtlasFormatError: contents beyond the limits of the format.
         OutputError: the file cannot be written.
     """
-    check_shapes({field.path: arrays[field.path].shape for field in FIELDS})
-    for field in FIELDS:
+    fields = fields_of(arrays)
+    check_shapes(fields, {field.path: arrays[field.path].shape for field in fields})
+    for field in fields:
         _check_dtype(field, arrays[field.path].dtype)
     # HDF5 crashes the process when the disk fills up under it, so it writes to memory.
     image = io.BytesIO()
@@ -166,7 +183,7 @@ def write_contents(
         file.attrs.create("format_version", FORMAT_VERSION, dtype="<i4")
         for name in TEXT_ATTRIBUTES:
             _put_text_attribute(file, name, attributes[name])
-        for field in FIELDS:
+        for field in fields:
             dataset = file.create_dataset(field.path, data=arrays[field.path])
             _put_text_attribute(dataset, "sha256", _sha256(arrays[field.path]))
     with replacing(path) as output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,9 @@ TEXT_ATTRIBUTES = ("created", "library", "settings", "generator", "clip")
 MAX_ATTRIBUTE_BYTES = 2**20
 MAX_TEXT_BYTES = 1024
 
-Axis = Literal["layers", "channels", "rows", "prompts", "width"]
+Axis = Literal[
+    "layers", "channels", "rows", "prompts", "width", "samples", "pulled", "latent", "one"
+]
 
 # Far above any generator or vocabulary known, far below what would harm a machine.
 MAX_LENGTHS: dict[Axis, int] = {
@@ -24,6 +26,10 @@ MAX_LENGTHS: dict[Axis, int] = {
     "rows": 1_000_000,
     "prompts": 4_000_000,
     "width": 16_384,
+    "samples": 1_000_000,
+    "pulled": 1_000_000,
+    "latent": 16_384,
+    "one": 1,
 }
 
 
@@ -35,14 +41,14 @@ class Field:
     """
 
     path: str
-    dtype: Literal["<f4", "<i4", "<i8", "text"]
+    dtype: Literal["<f2", "<f4", "<f8", "<i4", "<i8", "text"]
     axes: tuple[Axis, ...]
 
     def __str__(self) -> str:
         return f"{self.dtype.lstrip('<')} ({', '.join(self.axes)})"
 
 
-FIELDS = (
+FIELDS: tuple[Field, ...] = (
     Field("/layout/name", "text", ("layers",)),
     Field("/layout/kind", "text", ("layers",)),
     Field("/layout/resolution", "<i4", ("layers",)),
@@ -58,15 +64,52 @@ FIELDS = (
     Field("/prompts/embedding", "<f4", ("prompts", "width")),
 )
 
+_SAMPLES = (
+    Field("/samples/w", "<f2", ("samples", "latent")),
+    Field("/samples/label", "<i4", ("samples",)),
+    Field("/samples/embedding", "<f2", ("samples", "width")),
+    Field("/samples/pulled", "<f2", ("pulled", "width")),
+    Field("/samples/pulled_psi", "<f8", ("one",)),
+    Field("/samples/centre", "<f4", ("latent",)),
+)
+_AFFINE = (
+    Field("/samples/weight", "<f4", ("channels", "latent")),
+    Field("/samples/bias", "<f4", ("channels",)),
+)
+_STYLES = (Field("/samples/styles", "<f2", ("samples", "channels")),)
 
-def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+SAMPLE_FIELDS = (*_SAMPLES, *_AFFINE, *_STYLES)
+"""What an atlas with samples holds besides: all of them, but either the map from w to styles
+(weight and bias) or the styles themselves."""
+
+
+def fields_of(paths: Collection[str]) -> tuple[Field, ...]:
+    """What an atlas must hold of which these paths are known: its samples, too, where it holds any
+    field of them.
+
+    Raises:
+        AtlasFormatError: the styles of samples, and the map that they follow from.
+    """
+    found = [field for field in SAMPLE_FIELDS if field.path in paths]
+    if not found:
+        return FIELDS
+    affine = [field for field in found if field in _AFFINE]
+    if affine and _STYLES[0] in found:
+        raise AtlasFormatError(
+            f"{_STYLES[0].path}: stands beside {affine[0].path}, from which styles follow; "
+            "leave out one of them"
+        )
+    return (*FIELDS, *_SAMPLES, *(_STYLES if _STYLES[0] in found else _AFFINE))
+
+
+def check_shapes(fields: Sequence[Field], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise AtlasFormatError unless every axis has one length wherever it appears, in its limit.
 
     Args:
-        shapes: the shape of every field, by its path.
+        shapes: the shape of each of these fields, by its path.
     """
     lengths: dict[Axis, tuple[int, str]] = {}
-    for field in FIELDS:
+    for field in fields:
         shape = shapes[field.path]
         if len(shape) != len(field.axes):
             raise AtlasFormatError(f"{field.path}: has shape {shape}, must be {field}")

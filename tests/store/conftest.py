@@ -13,6 +13,7 @@ from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout
+from styleatlas.store.sample_set import SampleSet
 
 
 def _unit(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
@@ -46,6 +47,53 @@ def _fields(seed: int = 0, rows: int = 7, prompts: int = 3, width: int = 8) -> d
         "created": "2026-11-22T05:40:00+00:00",
         "library": "styleatlas 0.1.0",
     }
+
+
+def _samples(
+    seed: int = 0,
+    count: int = 9,
+    pulled: int = 4,
+    width: int = 8,
+    channels: int = 14,
+    w_dim: int = 5,
+) -> dict:
+    rng = np.random.default_rng([seed, 1])
+    return {
+        "w": rng.normal(size=(count, w_dim)).astype("f2"),
+        "label": np.full(count, -1, "i4"),
+        "embedding": _unit(rng, count, width).astype("f2"),
+        "pulled": _unit(rng, pulled, width).astype("f2"),
+        "pulled_psi": 0.7,
+        "centre": rng.normal(size=w_dim).astype("f4"),
+        "weight": rng.normal(size=(channels, w_dim)).astype("f4"),
+        "bias": rng.normal(size=channels).astype("f4"),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_samples() -> Callable[..., SampleSet]:
+    """Build samples of the small atlas; whole numbers (seed, count, pulled, width, channels, w_dim)
+    size them, the rest replaces."""
+
+    def make(**changes: object) -> SampleSet:
+        sizes = {name: value for name, value in changes.items() if isinstance(value, int)}
+        rest = {name: value for name, value in changes.items() if name not in sizes}
+        return SampleSet(**{**_samples(**sizes), **rest})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sampled_atlas(make_atlas, make_samples) -> Atlas:
+    """The small atlas with samples."""
+    return make_atlas(samples=make_samples())
+
+
+@pytest.fixture(scope="session")
+def kept_atlas(make_atlas, make_samples) -> Atlas:
+    """The same with the styles of the samples in place of the map that they follow from."""
+    styles = np.random.default_rng(2).normal(size=(9, 14)).astype("f2")
+    return make_atlas(samples=make_samples(weight=None, bias=None, styles=styles))
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +132,16 @@ def damage(atlas_path: Path) -> Callable[[Callable[[h5py.File], None]], Path]:
     return edit
 
 
+def same_samples(one: SampleSet | None, other: SampleSet | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    found, known = one.arrays(), other.arrays()
+    return found.keys() == known.keys() and all(
+        found[path].dtype == known[path].dtype and np.array_equal(found[path], known[path])
+        for path in found
+    )
+
+
 @pytest.fixture(scope="session")
 def same_atlas() -> Callable[[Atlas, Atlas], bool]:
     def same(one: Atlas, other: Atlas) -> bool:
@@ -95,6 +153,7 @@ def same_atlas() -> Callable[[Atlas, Atlas], bool]:
             and all(np.array_equal(getattr(one, n), getattr(other, n)) for n in arrays)
             and one.prompts.texts == other.prompts.texts
             and np.array_equal(one.prompts.embeddings, other.prompts.embeddings)
+            and same_samples(one.samples, other.samples)
         )
 
     return same

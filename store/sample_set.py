@@ -1,0 +1,156 @@
+"""Unedited images of a generator, as an atlas holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import as_array, require_range, require_unit, row_norms
+from .errors import AtlasFormatError, OptionError
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSet:
+    """N images as the generator draws them, in D dimensions of CLIP's space, and how a step in w
+    moves its C style channels.
+
+    Args:
+        w: their latents at psi 1, one row each, which all rows of w are, float16 (N, w_dim).
+        label: their classes, at least 0; -1 where the generator is not conditional, int32 (N,).
+        embedding: of the images, unit vectors, float16 (N, D).
+        pulled: embeddings of the images of the first M latents, once more at the psi `pulled_psi`,
+            unit vectors, float16 (M, D).
+        pulled_psi: the truncation psi of those, 0 to less than 1.
+        centre: the average w, which truncation pulls towards, float32 (w_dim,).
+        weight, bias: style = weight @ w + bias, float32 (C, w_dim) and (C,); None where the
+            generator's styles are not affine in w.
+        styles: of the images, float16 (N, C), where weight and bias are None; None elsewhere.
+
+    Raises:
+        AtlasFormatError: a wrong shape, type or range, no sample, or not exactly one of the affine
+            map and the styles; names the dataset it would be in the file.
+        AtlasCorruptError: NaN, infinity, or embeddings that are not unit vectors.
+    """
+
+    w: NDArray[np.float16]
+    label: NDArray[np.int32]
+    embedding: NDArray[np.float16]
+    pulled: NDArray[np.float16]
+    pulled_psi: float
+    centre: NDArray[np.float32]
+    weight: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+    styles: NDArray[np.float16] | None = None
+
+    def __post_init__(self) -> None:
+        self._set("w", np.float16, (None, None))
+        n, w_dim = self.w.shape
+        if not n or not w_dim:
+            raise AtlasFormatError(
+                f"/samples/w: has shape {self.w.shape}, which is no sample; leave samples out"
+            )
+        self._set("label", np.int32, (n,))
+        self._set("embedding", np.float16, (n, None))
+        self._set("pulled", np.float16, (None, self.embedding.shape[1]))
+        self._set("centre", np.float32, (w_dim,))
+        require_range("/samples/label", self.label, -1, np.inf)
+        if len(self.pulled) > n:
+            raise AtlasFormatError(
+                f"/samples/pulled: holds {len(self.pulled)} of {n} samples; give those of the first"
+            )
+        psi = float(as_array("/samples/pulled_psi", [self.pulled_psi], np.float64, (1,))[0])
+        if not 0 <= psi < 1:
+            raise AtlasFormatError(
+                f"/samples/pulled_psi: is {psi:g}, must lie between 0 and less than 1"
+            )
+        object.__setattr__(self, "pulled_psi", psi)
+        for name in ("embedding", "pulled"):
+            require_unit(f"/samples/{name}", row_norms(getattr(self, name)))
+        self._check_styles(n, w_dim)
+
+    def __len__(self) -> int:
+        return len(self.w)
+
+    def __repr__(self) -> str:
+        pulled = f"{len(self.pulled):,} of them also at psi {self.pulled_psi:g}"
+        return f"<SampleSet: {len(self):,} samples, {pulled}>"
+
+    def style_directions(self, w_steps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """How far steps in w (k, w_dim), the same in all rows of it, move every style channel:
+        float32 (k, C).
+
+        Raises:
+            OptionError: steps of another shape.
+            AtlasFormatError: the generator's styles are not affine in w.
+        """
+        if self.weight is None:
+            raise AtlasFormatError(
+                "/samples/weight: is not there, because this generator's styles are not affine in "
+                "w; find steps of styles from /samples/styles"
+            )
+        steps = np.asarray(w_steps)
+        if steps.ndim != 2 or steps.shape[1] != self.w.shape[1] or steps.dtype.kind != "f":
+            raise OptionError(
+                f"steps in w: are {steps.dtype} {steps.shape}; give numbers of shape (k, "
+                f"{self.w.shape[1]})"
+            )
+        moved: NDArray[np.float32] = steps.astype(np.float32) @ self.weight.T
+        return moved
+
+    def require_sizes(self, channels: int, width: int) -> None:
+        """Raise AtlasFormatError unless these are samples of a generator of so many style channels,
+        and embedded in so many dimensions."""
+        styles = self.weight.T if self.weight is not None else self.styles
+        found = 0 if styles is None else styles.shape[1]
+        if found != channels:
+            where = "styles" if self.weight is None else "weight"
+            raise AtlasFormatError(
+                f"/samples/{where}: has {found} channels, but the layout has {channels}; take the "
+                "samples of this generator"
+            )
+        if self.embedding.shape[1] != width:
+            raise AtlasFormatError(
+                f"/samples/embedding: has width {self.embedding.shape[1]}, but "
+                f"/prompts/embedding has {width}; take the samples as this CLIP sees them"
+            )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The datasets of the file, by path."""
+        arrays = {f"/samples/{name}": getattr(self, name) for name in _NAMES}
+        arrays["/samples/pulled_psi"] = np.array([self.pulled_psi])
+        return {path: array for path, array in arrays.items() if array is not None}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> SampleSet | None:
+        """What `arrays` gave; None where no samples are among them."""
+        found = {name: arrays.get(f"/samples/{name}") for name in _NAMES}
+        if found["w"] is None:
+            return None
+        psi = as_array("/samples/pulled_psi", arrays["/samples/pulled_psi"], np.float64, (1,))
+        return cls(**{**found, "pulled_psi": float(psi[0])})  # type: ignore[arg-type]
+
+    def _set(self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> None:
+        array = as_array(f"/samples/{name}", getattr(self, name), dtype, shape)
+        object.__setattr__(self, name, array)
+
+    def _check_styles(self, n: int, w_dim: int) -> None:
+        if self.styles is not None:
+            if self.weight is not None or self.bias is not None:
+                raise AtlasFormatError(
+                    "/samples/styles: stands beside the affine map that styles follow from; leave "
+                    "out one of them"
+                )
+            self._set("styles", np.float16, (n, None))
+            return
+        if self.weight is None or self.bias is None:
+            name = "weight" if self.weight is None else "bias"
+            raise AtlasFormatError(f"/samples/{name}: is missing; give weight and bias, or styles")
+        self._set("weight", np.float32, (None, w_dim))
+        self._set("bias", np.float32, (len(self.weight),))
+
+
+_NAMES = ("w", "label", "embedding", "pulled", "centre", "weight", "bias", "styles")
