@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .atlas_data import AtlasData
+from .fingerprint import todays_settings
 from .records import Record, decimal, text_table
 
 
@@ -30,7 +31,7 @@ def atlas_record(atlas: AtlasData) -> Record:
     return {
         "kind": "atlas",
         **{k: {"name": m.name, "sha256": m.sha256, **m.sizes} for k, m in models.items()},
-        "settings": dict(origin.settings),
+        "settings": todays_settings(origin.settings),
         "created": atlas.created,
         "library": atlas.library,
         "style_channels": layout.size,
@@ -74,6 +75,8 @@ def _line(key: str, value: object) -> str:
 
 def origin(atlas: AtlasData) -> str:
     """In a line, how and with which CLIP an atlas was drawn."""
-    settings, clip = atlas.fingerprint.settings, atlas.fingerprint.clip
-    known = [f"{key} {settings[key]}" for key in ("method", "images", "seed") if key in settings]
+    settings, clip = todays_settings(atlas.fingerprint.settings), atlas.fingerprint.clip
+    known = [f"{key} {settings[key]}" for key in ("table", "images", "seed") if key in settings]
+    if atlas.samples is not None:
+        known.append(f"{len(atlas.samples):,} samples")
     return ", ".join([*known, f"CLIP {clip}", f"created {atlas.created}"])

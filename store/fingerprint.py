@@ -126,6 +126,18 @@ class Fingerprint:
             )
 
 
+def todays_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an atlas or a run under the names that they have today.
+
+    Before an atlas could hold samples, `samples` was the number of latents behind the statistics,
+    now `statistics`, and `table` was called `method`.
+    """
+    renamed = {} if "statistics" in settings else {"samples": "statistics"}
+    if "table" not in settings:
+        renamed["method"] = "table"
+    return {renamed.get(name, name): value for name, value in settings.items()}
+
+
 def to_json(place: str, value: dict[str, Any]) -> str:
     """``value`` as canonical JSON; AtlasFormatError naming ``place`` if JSON cannot hold it."""
     try:

@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OutputError, ResumeError, StyleAtlasError
-from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json
+from .fingerprint import Fingerprint, ModelIdentity, from_json, to_json, todays_settings
 from .output import leftovers, replacing, require_space, require_writable, sync_directory
 from .work import Lock, Parts, differences, model_part, value_parts
 
@@ -52,14 +53,15 @@ class Run:
     @property
     def key(self) -> str:
         """64 hex digits, equal for runs of one library without :meth:`differences`."""
-        values = {name: value for name, (value, _) in self._parts().items()}
+        values = {name: value for name, (value, _) in self._parts(self._settings).items()}
         values["library"] = self.library
         return hashlib.sha256(to_json("run", values).encode()).hexdigest()
 
     def differences(self, here: Run) -> list[str]:
         """What is not the same in the run ``here``, in words; neither a model's name counts nor the
         library."""
-        return differences(self._parts(), here._parts())
+        there = self._parts(todays_settings(self._settings))
+        return differences(there, here._parts(todays_settings(here._settings)))
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -89,13 +91,17 @@ class Run:
         except (StyleAtlasError, LookupError, TypeError, ValueError) as error:
             raise ResumeError(f"{_PLAN}: is not the plan of a run ({error})") from error
 
-    def _parts(self) -> Parts:
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        return self.fingerprint.settings
+
+    def _parts(self, settings: Mapping[str, Any]) -> Parts:
         """Everything that must be the same."""
         return {
             "generator": model_part(self.fingerprint.generator),
             "CLIP": model_part(self.fingerprint.clip),
             "prompts": (self.prompts, f"sha256 {self.prompts[:12]}"),
-            **value_parts(self.fingerprint.settings, "settings."),
+            **value_parts(settings, "settings."),
             **value_parts({"blocks": self.blocks}),
         }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from styleatlas.store.describe import atlas_record, origin
 
@@ -23,7 +24,16 @@ def test_record_of_an_atlas_counts_its_channels_layer_by_layer(countable_atlas):
     ]
 
 
-def test_origin_names_method_images_and_clip(countable_atlas):
+def test_origin_names_table_images_and_clip(countable_atlas):
     sha256 = countable_atlas.fingerprint.clip.sha256[:12]
-    known = f'method sweep, images 24, seed 0, CLIP "countable clip 0" ({sha256}), created 20'
+    known = f'table sweep, images 24, seed 0, CLIP "countable clip 0" ({sha256}), created 20'
     assert origin(countable_atlas).startswith(known)
+
+
+def test_settings_of_old_are_told_under_todays_names(countable_atlas):
+    old = {"method": "sweep", "samples": 10_000, "images": 24}
+    origin_ = replace(countable_atlas.fingerprint, settings=old)
+    atlas = replace(countable_atlas, fingerprint=origin_)
+    told = {"table": "sweep", "statistics": 10_000, "images": 24}
+    assert atlas_record(atlas)["settings"] == told
+    assert origin(atlas).startswith("table sweep, images 24, CLIP")

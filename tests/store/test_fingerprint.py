@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styleatlas.store.errors import AtlasFormatError, CheckpointError, FingerprintError
-from styleatlas.store.fingerprint import Fingerprint, ModelIdentity, weights_sha256
+from styleatlas.store.fingerprint import Fingerprint, ModelIdentity, todays_settings, weights_sha256
 
 AVATARS = ModelIdentity("avatars", "a1" * 32, {"z": 32, "channels": 512})
 FFHQ = ModelIdentity("ffhq", "f0" * 32, {"z": 512})
@@ -123,3 +123,16 @@ def test_settings_are_what_a_file_would_give_back():
 def test_settings_that_json_cannot_hold_are_refused(value):
     with pytest.raises(AtlasFormatError, match=r"settings: .*use JSON values only"):
         Fingerprint(AVATARS, FFHQ, {"value": value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "today"),
+    [
+        ({"method": "sweep", "samples": 10}, {"table": "sweep", "statistics": 10}),
+        ({"table": "sweep", "statistics": 10, "samples": 7}, None),
+        ({"table": "sweep", "statistics": 10}, None),
+        ({}, None),
+    ],
+)
+def test_settings_are_read_under_the_names_of_today(settings, today):
+    assert todays_settings(settings) == (settings if today is None else today)
