@@ -32,7 +32,7 @@ COMMANDS = {
     ),
     "precompute": (
         "precompute",
-        "Draw the atlas of a generator: what every style channel does in CLIP's space.",
+        "Draw an atlas: what a generator shows, and what its channels do, as CLIP sees it.",
     ),
     "prompts": ("prompts", "Care for an atlas's prompt bank."),
     "query": ("query", "Ask an atlas questions."),

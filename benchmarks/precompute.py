@@ -60,11 +60,11 @@ METHOD_AIMS = {  # in times the sweep
     "screened, 32 probes": 5,
 }
 METHODS = {
-    "sweep": PrecomputeSettings(method="sweep"),
-    "jacobian, all components": PrecomputeSettings(method="jacobian"),
-    "jacobian, 32 probes": PrecomputeSettings(method="jacobian", probes=32),
-    "screened, 32 probes": PrecomputeSettings(method="screened"),
-    "screened, all components": PrecomputeSettings(method="screened", probes=128),
+    "sweep": PrecomputeSettings(samples=0, table="sweep"),
+    "jacobian, all components": PrecomputeSettings(samples=0, table="jacobian"),
+    "jacobian, 32 probes": PrecomputeSettings(samples=0, table="jacobian", probes=32),
+    "screened, 32 probes": PrecomputeSettings(samples=0, table="screened"),
+    "screened, all components": PrecomputeSettings(samples=0, table="screened", probes=128),
 }
 PROMPTS = (  # for the overlap of channels, in the bank
     *EDITS,
@@ -126,7 +126,9 @@ def part_b(images: int, rounds: int, seeds: int) -> Record:
         fewer = max(1, round(images * seconds[name] / seconds["sweep"]))
         key = f"sweep, {fewer} image{'s' * (fewer > 1)}"
         if key not in atlases:
-            atlases[key], seconds[key] = _drawn(PrecomputeSettings(method="sweep", images=fewer))
+            atlases[key], seconds[key] = _drawn(
+                PrecomputeSettings(samples=0, table="sweep", images=fewer)
+            )
             say(f"{key}: {seconds[key]:.1f} s")
     avatars = Avatars(load_models(EMBEDDED.name).generator, seeds)
     rows, edits = [], []
@@ -164,7 +166,7 @@ def part_b(images: int, rounds: int, seeds: int) -> Record:
 
 def _precision(images: int) -> list[Record]:
     """Rows of the sweep by models of reduced precision, against float32 on the same images."""
-    settings = PrecomputeSettings(method="sweep", images=images)
+    settings = PrecomputeSettings(samples=0, table="sweep", images=images)
     exact, _ = _drawn(settings)
     generator, encoder = (
         load(EMBEDDED.name, "cpu", "bfloat16") for load in (load_generator, load_encoder)

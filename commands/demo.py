@@ -74,7 +74,7 @@ def demo(out: Path, device: str | None) -> None:
 
     say(f"1. Precompute: every style channel over {IMAGES} images.")
     own = out / "atlas.h5"
-    settings = PrecomputeSettings(images=IMAGES)
+    settings = PrecomputeSettings(images=IMAGES, samples=0)
     with progress_shown() as shown:
 
         def report(progress: RunProgress) -> None:

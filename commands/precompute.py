@@ -31,14 +31,27 @@ from .sources import load_named_generator
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
-    from ..precompute.methods import MethodName
+    from ..precompute.methods import TableName
     from ..precompute.scheduler import RunProgress
+
+
+_SETTINGS = {
+    *("table", "images", "probes", "strength", "refit", "truncation", "statistics"),
+    *("samples", "seed", "label"),
+}
+_TABLES = ["screened", "sweep", "jacobian", "none"]
 
 
 def usage(ctx: click.Context) -> None:
     """What options say together, before any of them is looked at."""
-    if ctx.params["reference_compat"] and is_given(ctx, "method"):
-        raise click.UsageError("--reference-compat is a method of its own; leave out --method")
+    given = {name for name in ctx.params if is_given(ctx, name)}
+    if {"table", "method"} <= given:
+        raise click.UsageError("--method is what --table was called; give --table alone")
+    if ctx.params["reference_compat"] and given & {"table", "method"}:
+        raise click.UsageError("--reference-compat is a table of its own; leave out --table")
+    rows = [f"--{name}" for name in ("images", "probes", "refit", "strength") if name in given]
+    if "none" in (ctx.params["table"], ctx.params["method"]) and rows:
+        raise click.UsageError(f"--table none measures no channel; leave out {', '.join(rows)}")
 
 
 @click.command(
@@ -53,6 +66,13 @@ def usage(ctx: click.Context) -> None:
 @clip_option(f"A file, a folder or a name, such as {NAMES}; see above.", required=True)
 @output_option("ATLAS", "The atlas file to write.", OutputFile(ATLAS))
 @option(
+    "--samples",
+    default=4_000,
+    show_default=True,
+    group=IMAGES,
+    help="Unedited images to keep; 0 for none, see above.",
+)
+@option(
     "--images",
     default=100,
     show_default=True,
@@ -60,14 +80,15 @@ def usage(ctx: click.Context) -> None:
     help="Images a channel is measured on.",
 )
 @option(
-    "--method",
-    type=click.Choice(["screened", "sweep", "jacobian"]),
+    "--table",
+    type=click.Choice(_TABLES),
     default="screened",
     show_default=True,
-    metavar="METHOD",
+    metavar="HOW",
     group=HOW,
-    help="screened, sweep or jacobian; see above.",
+    help="screened, sweep, jacobian or none; see above.",
 )
+@option("--method", type=click.Choice(_TABLES), hidden=True)  # what --table was called
 @option(
     "--probes",
     type=int,
@@ -97,7 +118,7 @@ def usage(ctx: click.Context) -> None:
 )
 @truncation_option("images")
 @option(
-    "--samples",
+    "--statistics",
     default=10_000,
     show_default=True,
     group=IMAGES,
@@ -141,14 +162,16 @@ def precompute(
     generator: str,
     clip: str,
     output: Path,
+    samples: int,
     images: int,
-    method: MethodName,
+    table: TableName,
+    method: TableName | None,
     probes: int | None,
     reference_compat: bool,
     refit: int | None,
     strength: float,
     truncation: float,
-    samples: int,
+    statistics: int,
     seed: int,
     label: int | None,
     prompts_file: str | None,
@@ -159,17 +182,22 @@ def precompute(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Draw the atlas of a generator: what every style channel does in CLIP's space.
+    """Draw an atlas: what a generator shows, and what its channels do, as CLIP sees it.
 
     Once per generator and CLIP. A run that was interrupted or killed goes on where it stopped when
     the same command is started again.
 
-    sweep moves every convolution and toRGB channel to both sides of its mean on each of the images,
-    renders and encodes: the reference, and the slowest. jacobian takes slopes at the images, all
-    channels at once: the fastest, and weak where a channel moves much. screened takes slopes,
-    sweeps the tenth of the channels that moves most, and audits the rest.
+    --table says how channels are measured. sweep moves every convolution and toRGB channel to both
+    sides of its mean on each of the images, renders and encodes: the reference, and the slowest.
+    jacobian takes slopes at the images, all channels at once: the fastest, and weak where a channel
+    moves much. screened takes slopes, sweeps the tenth of the channels that moves most, and audits
+    the rest.
 
-    --refit, on top of any method, then moves tens of channels together, as edits do, and fits the
+    --samples keeps so many unedited images as CLIP sees them, in a fraction of the time; they come
+    first, and --table none is an atlas of them alone. Where an atlas of the same models is there,
+    it keeps its table and its prompts and gets the samples it lacks.
+
+    --refit, on top of any table, then moves tens of channels together, as edits do, and fits the
     rows to what that shows; 1550 is a good number.
 
     GENERATOR is a registered name or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what
@@ -180,7 +208,9 @@ def precompute(
     from ..engine.models.precision import pick_precision
     from ..precompute.build import open_work
     from ..precompute.build import precompute as build
+    from ..precompute.estimate import estimate
     from ..precompute.executors import open_executor
+    from ..precompute.existing import estimate_extension, extend, extension_of, open_extension
     from ..precompute.reports import (
         atlas_text,
         bank_progress,
@@ -192,24 +222,45 @@ def precompute(
     from ..precompute.worker import Sources
     from ..prompts.sets import prompt_set, read_phrases
 
+    if method is not None:
+        note("--method is called --table now, and means the same")
+        table = method
     if reference_compat:
-        method = "reference"
+        table = "reference"
     settings = PrecomputeSettings(
-        images, method, probes, strength, truncation, samples, seed, label, refit
+        images=images,
+        table=table,
+        probes=probes,
+        strength=strength,
+        truncation=truncation,
+        statistics=statistics,
+        samples=samples,
+        seed=seed,
+        label=label,
+        refit=refit,
     )
     precision = pick_precision(precision, pick_device(device))
     phrases = read_phrases(prompts_file) if prompts_file else ()
     model = load_named_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
     prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
+    extension = extension_of(output, model, encoder, settings, _given(), phrases)
     if dry_run:
-        from ..precompute.estimate import estimate
-
-        record = estimate(model, encoder, prompts, settings, workers)
+        if extension:
+            record = estimate_extension(model, encoder, extension, workers)
+        else:
+            record = estimate(model, encoder, prompts, settings, workers)
         answer(record, estimate_text(record), as_json)
         return
+    if extension and not extension.plan.blocks:
+        note(f"{output}: has all of this already")
+        record = summary(extension.atlas)
+        answer({"output": str(output), **record}, atlas_text(str(output), record), as_json)
+        return
     with (
-        open_work(output, model, encoder, prompts, settings) as work,
+        open_extension(output, model, encoder, extension)
+        if extension
+        else open_work(output, model, encoder, prompts, settings) as work,
         open_executor(workers, ray, device, threads_asked()) as executor,
     ):
         for complaint in work.complaints:
@@ -223,9 +274,12 @@ def precompute(
             def report(progress: RunProgress) -> None:
                 shown(run_progress(progress, model.layout))
 
-            pair = model, encoder
+            how = report, work, executor, sources
             try:
-                drawn = build(*pair, prompts, settings, report, work, executor, sources, embedded)
+                if extension:
+                    drawn = extend(model, encoder, extension, *how)
+                else:
+                    drawn = build(model, encoder, prompts, settings, *how, embedded)
                 drawn.write(output)
             except KeyboardInterrupt:
                 if work.done:
@@ -234,3 +288,12 @@ def precompute(
         work.finish()
     record = summary(drawn)
     answer({"output": str(output), **record}, atlas_text(str(output), record), as_json)
+
+
+def _given() -> set[str]:
+    """Which settings the command line names."""
+    ctx = click.get_current_context()
+    given = {name for name in ctx.params if is_given(ctx, name)}
+    if given & {"method", "reference_compat"}:
+        given.add("table")
+    return given & _SETTINGS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -55,29 +55,25 @@ class Setup:
     pool: NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
 class WorkBlock(ABC):
-    """Some channels over some of the images. It is deterministic, and goes to other processes.
-
-    Args:
-        channels: flat indices, ascending (k,).
-        first, last: the images, or what else is counted, a half-open range.
+    """Some of the images, or of what else is counted. It is deterministic, and goes to other
+    processes; every kind of them is a frozen dataclass.
 
     Attributes:
         kind: its name in reports.
         counted: what `first` and `last` are numbers of.
+        first, last: which of them, a half-open range.
     """
 
     kind: ClassVar[str]
-    counted: ClassVar[Literal["images", "composites"]] = "images"
+    counted: ClassVar[Literal["images", "composites", "samples"]] = "images"
 
-    channels: NDArray[np.int64]
     first: int
     last: int
 
     @property
     def count(self) -> int:
-        """How many images, or composites."""
+        """How many images, or what else is counted."""
         return self.last - self.first
 
     @property
@@ -99,5 +95,26 @@ class WorkBlock(ABC):
         """Does the work; the arrays hold sums over the images unless the kind says otherwise."""
 
 
-RunBlocks = Callable[[Sequence[WorkBlock], int], Iterable[tuple[WorkBlock, Arrays]]]
-"""Every block, numbered from a first one on, with what it returned, in order."""
+@dataclass(frozen=True, eq=False)
+class ChannelsBlock(WorkBlock):
+    """Some channels over some of the images.
+
+    Args:
+        channels: flat indices, ascending (k,).
+        first, last: the images, or what else is counted, a half-open range.
+    """
+
+    channels: NDArray[np.int64]
+    first: int
+    last: int
+
+
+Block = TypeVar("Block", bound=WorkBlock)
+
+
+class RunBlocks(Protocol):
+    """Every block, numbered from a first one on, with what it returned, in order."""
+
+    def __call__(
+        self, blocks: Sequence[Block], first: int, /
+    ) -> Iterable[tuple[Block, Arrays]]: ...

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import w_shape
 from ..engine.steering.texts import encode_with
 from ..prompts.embed import build_bank
 from ..prompts.sets import PromptSet
@@ -23,14 +24,18 @@ from ..store.fingerprint import Fingerprint
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
 from .blocks import Models, Setup
+from .drawing import Drawing
 from .executors import InThisProcess
 from .methods import MEASURE_METHODS
 from .probes import Probes
 from .refit import refit
+from .samples import SAMPLE_PSI
 from .scheduler import RunProgress, Scheduler
 from .settings import PrecomputeSettings, settled
 from .statistics import composite_styles, image_styles, style_statistics
 from .worker import LocalWorker, RemoteWorker, Sources
+
+_OF_ROWS = ("images", "probes", "strength", "refit")  # which say nothing where there are none
 
 
 def open_work(
@@ -52,12 +57,13 @@ def open_work(
     shapes = plan.shapes(len(prompts.phrases), encoder.width)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
     run = Run(
-        _fingerprint(generator, encoder, settings),
+        fingerprint_of(generator, encoder, settings),
         prompts=hashlib.sha256(texts).hexdigest(),
         blocks=len(shapes),
         library=LIBRARY,
     )
-    return WorkFolder(atlas, run, shapes, plan.atlas_bytes(len(prompts.phrases), encoder.width))
+    sizes = len(prompts.phrases), encoder.width, w_shape(generator)[1]
+    return WorkFolder(atlas, run, shapes, plan.atlas_bytes(*sizes))
 
 
 def precompute(
@@ -97,22 +103,24 @@ def precompute(
     bank = _bank(encoder, prompts, work, embedded)
     probes = Probes.of(bank.embeddings, settings.products(encoder.width), settings.seed)
     drawn = (settings.truncation, settings.seed, settings.label)
-    mean, std = style_statistics(generator, settings.samples, *drawn)
-    styles = image_styles(generator, settings.images, *drawn).cpu().numpy()
-    pool = styles[:0]
+    drawing = None
+    if settings.samples:
+        drawing = Drawing.of(generator, settings.samples, settings.seed, settings.label)
+    mean, std = style_statistics(generator, settings.statistics, *drawn)
+    styles = pool = np.zeros((0, generator.layout.size), np.float32)
+    if len(plan.channels):
+        styles = image_styles(generator, settings.images, *drawn).cpu().numpy()
     if settings.refit:
         pool = composite_styles(generator, *drawn).cpu().numpy()
     setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes, pool)
-    if executor is None or isinstance(executor, InThisProcess):
-        worker: LocalWorker | RemoteWorker = LocalWorker(Models(generator, encoder), setup)
-    elif sources is None:
-        raise OptionError("executor: other processes need sources to load the models from")
-    else:
-        worker = RemoteWorker(sources, generator.identity, encoder.identity, setup)
+    worker = worker_of(generator, encoder, setup, executor, sources)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
-    table, found = MEASURE_METHODS[settings.method].measure(plan, setup, scheduler.run)
-    fingerprint = _fingerprint(generator, encoder, settings)
+    samples = None
+    if drawing:  # first: they are of use alone, and come in a fraction of the time
+        samples = drawing.measure(generator, plan, scheduler.run)
+    table, found = MEASURE_METHODS[settings.table].measure(plan, setup, scheduler.run)
+    fingerprint = fingerprint_of(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
     atlas = Atlas(
         layout=generator.layout,
@@ -127,8 +135,28 @@ def precompute(
         fingerprint=replace(fingerprint, settings=details),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         library=LIBRARY,
+        samples=samples,
     )
     return refit(atlas, plan, settings.seed, scheduler.run) if settings.refit else atlas
+
+
+def worker_of(
+    generator: Generator,
+    encoder: JointEncoder,
+    setup: Setup,
+    executor: Executor | None,
+    sources: Sources | None,
+) -> LocalWorker | RemoteWorker:
+    """Who works on the blocks of a run where an executor puts them.
+
+    Raises:
+        OptionError: other processes without sources.
+    """
+    if executor is None or isinstance(executor, InThisProcess):
+        return LocalWorker(Models(generator, encoder), setup)
+    if sources is None:
+        raise OptionError("executor: other processes need sources to load the models from")
+    return RemoteWorker(sources, generator.identity, encoder.identity, setup)
 
 
 def _bank(
@@ -148,11 +176,17 @@ def _bank(
     return bank
 
 
-def _fingerprint(
+def fingerprint_of(
     generator: Generator, encoder: JointEncoder, settings: PrecomputeSettings
 ) -> Fingerprint:
     """What decides the blocks of a run."""
     details = asdict(settings)
+    if settings.table == "none":
+        details = {name: value for name, value in details.items() if name not in _OF_ROWS}
+    if settings.samples:
+        details["sample_psi"] = SAMPLE_PSI
+    else:  # as all runs were before there were samples, whose folders say nothing of them
+        del details["samples"]
     if settings.takes_slopes:
         details["probes"] = settings.products(encoder.width)
     details |= {"precision": generator.precision, "clip_precision": encoder.precision}

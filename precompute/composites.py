@@ -13,7 +13,7 @@ from torch import Tensor
 from ..store.errors import OptionError
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
-from .blocks import Arrays, Models, Setup, WorkBlock
+from .blocks import Arrays, ChannelsBlock, Models, Setup
 
 COMPOSITE_IMAGES = 4
 """That a composite direction is measured on."""
@@ -27,7 +27,7 @@ def require_composites(number: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class CompositesBlock(WorkBlock):
+class CompositesBlock(ChannelsBlock):
     """Some composites, each to both sides of images of its own out of the set-up's pool.
 
     Its array `moves` (n, D) is half the mean way of the embedding from one side of an image to the
@@ -38,7 +38,7 @@ class CompositesBlock(WorkBlock):
     """
 
     kind: ClassVar[str] = "composites"
-    counted: ClassVar[Literal["images", "composites"]] = "composites"
+    counted: ClassVar[Literal["images", "composites", "samples"]] = "composites"
 
     steps: NDArray[np.float32]
 

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import batch_size, w_shape
 from ..engine.steering.texts import encode_with
 from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
 from ..store.layout import Layer
 from ..store.shards import shapes_bytes
 from .blocks import Models, Setup, WorkBlock
+from .drawing import average_w
 from .executors import require_workers
 from .plan import Plan
 from .probes import Probes
@@ -39,40 +41,47 @@ def estimate(
     prompts: PromptSet,
     settings: PrecomputeSettings,
     workers: int,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
-    """The plan of a run and what it takes on this device.
+    """The plan of a run, that of the settings if not told otherwise, and what it takes on this
+    device.
 
     Measured: the embedding of a few phrases, one channel of some layers on a batch of images, a
-    few vector-Jacobian products, and a few composites. All else is arithmetic from these, so that
-    the seconds are right to a factor rather than to a percent.
+    few vector-Jacobian products, a batch of samples, and a few composites. All else is arithmetic
+    from these, so that the seconds are right to a factor rather than to a percent.
 
     Raises:
         OptionError: settings that the generator cannot satisfy, or no worker.
     """
     require_workers(workers)
     settings = settled(generator, encoder, prompts, settings)
-    plan = settings.plan(generator.layout, encoder.width)
-    shapes = plan.shapes(len(prompts.phrases), encoder.width)
+    plan = plan or settings.plan(generator.layout, encoder.width)
+    phrases = len(prompts.phrases)
+    shapes = plan.shapes(phrases, encoder.width)
     trial = _trial(Models(generator, encoder), plan, settings)
     seconds = {
         "prompts": _prompt_seconds(encoder, prompts),
+        "samples": _sample_seconds(plan, trial, generator) / workers,
         "slopes": _slope_seconds(plan, trial) / workers,
         "sweep": _sweep_seconds(plan, trial) / workers,
         "composites": _composite_seconds(plan, trial) / workers,
     }
     return {
-        "method": settings.method,
+        "table": settings.table,
         "channels": len(plan.channels),
         "images": settings.images,
+        "samples": sum(block.count for block in plan.samples),
         "blocks": len(shapes),
-        "renders": _renders(plan.sweep) + _renders(plan.composites),
+        "renders": sum(
+            _renders(blocks) for blocks in (plan.samples, plan.pulled, plan.sweep, plan.composites)
+        ),
         "vector_jacobian_products": _renders(plan.slopes),
         "seconds": {name: round(value, 1) for name, value in seconds.items() if value},
         "seconds_in_all": round(sum(seconds.values()), 1),
         "device": str(generator.device),
         "workers": workers,
         "work_folder_bytes": shapes_bytes(shapes),
-        "atlas_bytes": plan.atlas_bytes(len(prompts.phrases), encoder.width),
+        "atlas_bytes": plan.atlas_bytes(phrases, encoder.width, w_shape(generator)[1]),
         "peak_memory_bytes": _peak_memory(generator.device),
     }
 
@@ -84,6 +93,16 @@ def _prompt_seconds(encoder: JointEncoder, prompts: PromptSet) -> float:
     encode = encode_with(encoder)
     taken = _seconds(lambda: embed_prompts(some, prompts.templates, encode), encoder.device)
     return taken * len(prompts.phrases) / len(some)
+
+
+def _sample_seconds(plan: Plan, trial: Trial, generator: Generator) -> float:
+    if not plan.samples:
+        return 0.0
+    whole = plan.samples[0]
+    tried = min(batch_size(generator), whole.count)
+    w = np.repeat(average_w(generator)[None], tried, 0)  # which takes as long as any others
+    block = replace(whole, last=whole.first + tried, w=w)
+    return trial(block) / block.renders * (_renders(plan.samples) + _renders(plan.pulled))
 
 
 def _slope_seconds(plan: Plan, trial: Trial) -> float:
@@ -137,7 +156,8 @@ def _pair_seconds(layer: Layer, like: SweepBlock, trial: Trial) -> float:
 
 def _trial(models: Models, plan: Plan, settings: PrecomputeSettings) -> Trial:
     """Blocks as large as those of the plan, on the first images, with few probes."""
-    images = max(block.count for block in plan.blocks)
+    measured = [*plan.slopes, *plan.sweep, *plan.composites]
+    images = max((block.count for block in measured), default=1)
     drawn = (settings.truncation, settings.seed, settings.label)
     styles = image_styles(models.generator, images, *drawn).cpu().numpy()
     eye = np.eye(models.encoder.width, dtype=np.float32)

@@ -15,7 +15,7 @@ from .plan import Plan, slope_blocks, sweep_blocks
 from .relevance import RelevanceTable, audit, screened, screened_count, sloped_table, swept_table
 from .sweep import ReferenceBlock, reference_channels
 
-MethodName = Literal["screened", "sweep", "jacobian", "reference"]
+TableName = Literal["screened", "sweep", "jacobian", "reference", "none"]
 Measured = tuple[RelevanceTable, dict[str, Any]]
 """A table, and what else was found out about it."""
 
@@ -31,7 +31,7 @@ class MeasureMethod(ABC):
         takes_slopes: whether any channel is measured by slopes.
     """
 
-    name: ClassVar[MethodName]
+    name: ClassVar[TableName]
     takes_slopes: ClassVar[bool]
 
     @abstractmethod
@@ -51,7 +51,7 @@ class MeasureMethod(ABC):
 class Sweep(MeasureMethod):
     """Moves every channel to both sides of its mean."""
 
-    name: ClassVar[MethodName] = "sweep"
+    name: ClassVar[TableName] = "sweep"
     takes_slopes = False
 
     def products(self, width: int, probes: int | None) -> int:
@@ -69,7 +69,7 @@ class Sweep(MeasureMethod):
 class Reference(Sweep):
     """The sweep of StyleCLIP's public builders, their channels and faults included."""
 
-    name: ClassVar[MethodName] = "reference"
+    name: ClassVar[TableName] = "reference"
 
     def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
         channels = reference_channels(layout)
@@ -79,7 +79,7 @@ class Reference(Sweep):
 class Jacobian(MeasureMethod):
     """Takes slopes of all channels at once."""
 
-    name: ClassVar[MethodName] = "jacobian"
+    name: ClassVar[TableName] = "jacobian"
     takes_slopes = True
 
     def products(self, width: int, probes: int | None) -> int:
@@ -90,14 +90,14 @@ class Jacobian(MeasureMethod):
         return Plan(layout, channels, slope_blocks(layout, channels, images, products))
 
     def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
-        probes, blocks = setup.probes, run(plan.slopes, 1)
+        probes, blocks = setup.probes, run(plan.slopes, plan.first_slopes)
         return sloped_table(plan.channels, len(setup.styles), probes.width, probes, blocks), {}
 
 
 class Screened(Jacobian):
     """Takes slopes, sweeps the channels that are strongest by them, and audits the rest."""
 
-    name: ClassVar[MethodName] = "screened"
+    name: ClassVar[TableName] = "screened"
 
     def products(self, width: int, probes: int | None) -> int:
         return min(width, probes or SCREENING_PROBES)
@@ -125,10 +125,26 @@ class Screened(Jacobian):
         return slopes.replaced(swept), found
 
 
+class NoTable(MeasureMethod):
+    """Measures no channel: for atlases of samples alone."""
+
+    name: ClassVar[TableName] = "none"
+    takes_slopes = False
+
+    def products(self, width: int, probes: int | None) -> int:
+        return 0
+
+    def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
+        return Plan(layout, np.zeros(0, np.int64))
+
+    def measure(self, plan: Plan, setup: Setup, run: RunBlocks) -> Measured:
+        return swept_table(plan.channels, 1, setup.probes.width, ()), {}
+
+
 def _channels(layout: StyleLayout) -> NDArray[np.int64]:
     return layout.indices("conv", "rgb")
 
 
-MEASURE_METHODS: Mapping[MethodName, MeasureMethod] = {
-    method.name: method for method in (Screened(), Sweep(), Jacobian(), Reference())
+MEASURE_METHODS: Mapping[TableName, MeasureMethod] = {
+    method.name: method for method in (Screened(), Sweep(), Jacobian(), Reference(), NoTable())
 }

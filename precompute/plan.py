@@ -12,6 +12,7 @@ from ..store.layout import StyleLayout
 from ..store.shards import Shapes
 from .blocks import WorkBlock
 from .composites import COMPOSITE_IMAGES, CompositesBlock
+from .samples import UNKNOWN, PulledBlock, SamplesBlock
 from .slopes import SlopesBlock
 from .sweep import SweepBlock
 
@@ -29,11 +30,13 @@ class Plan:
     Args:
         layout: of the generator.
         channels: the flat indices of all rows, ascending (R,).
-        slopes: blocks of derivatives, numbered from 1.
+        slopes: blocks of derivatives, numbered after those of samples.
         sweep: blocks of the sweep, numbered after them. Those of the screened method have the
             right sizes, but which channels they have is known once the slopes are.
         composites: blocks of composites, numbered last. Their steps are zeros until they are known,
             once the table is.
+        samples, pulled: blocks of samples, and of those at a smaller psi, numbered from 1. Their
+            latents are known once they are drawn.
     """
 
     layout: StyleLayout
@@ -41,16 +44,33 @@ class Plan:
     slopes: Sequence[SlopesBlock] = ()
     sweep: Sequence[SweepBlock] = ()
     composites: Sequence[CompositesBlock] = ()
+    samples: Sequence[SamplesBlock] = ()
+    pulled: Sequence[PulledBlock] = ()
 
     @property
     def blocks(self) -> list[WorkBlock]:
         """All of them, the first numbered 1."""
-        return [*self.slopes, *self.sweep, *self.composites]
+        return [*self.samples, *self.pulled, *self.slopes, *self.sweep, *self.composites]
+
+    @property
+    def first_samples(self) -> int:
+        """The number of the first block of samples."""
+        return 1
+
+    @property
+    def first_pulled(self) -> int:
+        """The number of the first block of samples at a smaller psi."""
+        return self.first_samples + len(self.samples)
+
+    @property
+    def first_slopes(self) -> int:
+        """The number of the first block of derivatives."""
+        return self.first_pulled + len(self.pulled)
 
     @property
     def first_sweep(self) -> int:
         """The number of the first block of the sweep."""
-        return 1 + len(self.slopes)
+        return self.first_slopes + len(self.slopes)
 
     @property
     def first_composites(self) -> int:
@@ -67,9 +87,12 @@ class Plan:
         """About how long every block takes, by its number, in whole renders."""
         return [0.0, *(block.cost(self.layout) for block in self.blocks)]
 
-    def atlas_bytes(self, phrases: int, width: int) -> int:
-        """About what the atlas will take on disk."""
-        return 4 * width * (len(self.channels) + phrases)
+    def atlas_bytes(self, phrases: int, width: int, w_dim: int) -> int:
+        """About what the atlas will take on disk, for latents w of `w_dim` dimensions."""
+        table = 4 * width * (len(self.channels) + phrases)
+        samples, pulled = (max((x.last for x in y), default=0) for y in (self.samples, self.pulled))
+        affine = 4 * self.layout.size * (w_dim + 1) if samples else 0
+        return table + samples * (2 * w_dim + 4) + 2 * width * (samples + pulled) + affine
 
     def shapes(self, phrases: int, width: int) -> list[Shapes]:
         """Of the arrays of every block, by its number."""
@@ -110,6 +133,21 @@ def composite_blocks(
         steps = np.broadcast_to(np.float32(0), (last - first, len(channels)))
         blocks.append(CompositesBlock(channels, first, last, steps))
     return blocks
+
+
+def sample_blocks(layout: StyleLayout, first: int, last: int) -> list[SamplesBlock]:
+    """The samples from `first` on, with latents that are not known yet."""
+    return [SamplesBlock(*span, UNKNOWN) for span in _spans(layout, first, last)]
+
+
+def pulled_blocks(layout: StyleLayout, first: int, last: int) -> list[PulledBlock]:
+    """The same at a smaller psi."""
+    return [PulledBlock(*span, UNKNOWN) for span in _spans(layout, first, last)]
+
+
+def _spans(layout: StyleLayout, first: int, last: int) -> list[tuple[int, int]]:
+    spans = _ranges(max(0, last - first), _pairs(layout))
+    return [(first + start, first + end) for start, end in spans]
 
 
 def _pairs(layout: StyleLayout) -> int:

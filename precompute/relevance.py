@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Arrays, WorkBlock
+from .blocks import Arrays, ChannelsBlock
 from .probes import Probes
 from .streams import Stream
 
@@ -54,7 +54,10 @@ class RelevanceTable:
 
 
 def swept_table(
-    channels: NDArray[np.int64], images: int, width: int, blocks: Iterable[tuple[WorkBlock, Arrays]]
+    channels: NDArray[np.int64],
+    images: int,
+    width: int,
+    blocks: Iterable[tuple[ChannelsBlock, Arrays]],
 ) -> RelevanceTable:
     """The table of sweep or reference blocks."""
     sums = _added(channels, width, ("length",), blocks)
@@ -67,7 +70,7 @@ def sloped_table(
     images: int,
     width: int,
     probes: Probes,
-    blocks: Iterable[tuple[WorkBlock, Arrays]],
+    blocks: Iterable[tuple[ChannelsBlock, Arrays]],
 ) -> RelevanceTable:
     """The table of slopes blocks.
 
@@ -136,7 +139,7 @@ def _added(
     channels: NDArray[np.int64],
     width: int,
     names: tuple[str, ...],
-    blocks: Iterable[tuple[WorkBlock, Arrays]],
+    blocks: Iterable[tuple[ChannelsBlock, Arrays]],
 ) -> dict[str, NDArray[np.float64]]:
     """The sums of all blocks. Those of floats depend on their order, which is that of the plan."""
     total = {name: np.zeros(len(channels)) for name in names}

@@ -8,6 +8,8 @@ from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
 from ..store.progress import Progress
 from ..store.records import Record, duration
+from .blocks import ChannelsBlock, WorkBlock
+from .samples import PULLED_PSI
 from .scheduler import RunProgress
 
 
@@ -19,7 +21,7 @@ def run_progress(progress: RunProgress, layout: StyleLayout) -> Progress:
     if block is not None:
         record = {
             "kind": block.kind,
-            "channels": [layout.label(int(block.channels[i])) for i in (0, -1)],
+            **_channels(block, layout),
             block.counted: [block.first, block.last - 1],
             "blocks": progress.blocks,
             "of_blocks": progress.of_blocks,
@@ -37,6 +39,13 @@ def run_progress(progress: RunProgress, layout: StyleLayout) -> Progress:
         figures=tuple(figures),
         record=record,
     )
+
+
+def _channels(block: WorkBlock, layout: StyleLayout) -> Record:
+    """The first and the last channel of a block of channels."""
+    if not isinstance(block, ChannelsBlock):
+        return {}
+    return {"channels": [layout.label(int(block.channels[i])) for i in (0, -1)]}
 
 
 def bank_progress(embedded: int, of: int) -> Progress:
@@ -57,8 +66,9 @@ def estimate_text(record: Record) -> str:
     seconds = [f"{name} {duration(value)}" for name, value in record["seconds"].items()]
     memory = record["peak_memory_bytes"]
     rows = {
-        "method": record["method"],
+        "table": record["table"],
         "channels": f"{record['channels']:,} over {record['images']} images",
+        "samples": f"{record['samples']:,} to draw",
         "blocks": f"{record['blocks']:,}",
         "renders": f"{record['renders']:,}",
         "products": f"{record['vector_jacobian_products']:,} vector-Jacobian products",
@@ -68,12 +78,23 @@ def estimate_text(record: Record) -> str:
         "atlas": f"{record['atlas_bytes'] / 2**20:,.1f} MiB",
         "memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB in the calibration",
     }
+    if not record["channels"]:
+        del rows["channels"], rows["products"]
     return "\n".join(f"{key:<13}{value}" for key, value in rows.items())
 
 
 def summary(atlas: Atlas) -> Record:
-    """What came out of a run: how many channels move the embedding, how alike the images are in
-    them, which layers are strongest, what was audited, and what rows were refitted from."""
+    """What came out of a run: the samples, how many channels move the embedding, how alike the
+    images are in them, which layers are strongest, what was audited, and what rows were refitted
+    from."""
+    sampled: Record = {"samples": 0, "prompts": len(atlas.prompts)}
+    if atlas.samples is not None:
+        sampled["samples"], sampled["pulled_samples"] = (
+            len(atlas.samples),
+            len(atlas.samples.pulled),
+        )
+    if not len(atlas.channels):
+        return {"channels": 0, **sampled}
     images = int(atlas.images[0])
     chance = 1.5 / np.sqrt(images)  # the mean of so many random unit vectors has 1 / sqrt(images)
     live = atlas.consistency > 0
@@ -95,7 +116,7 @@ def summary(atlas: Atlas) -> Record:
         "median_consistency": round(float(np.median(atlas.consistency)), 3),
         "strongest_layers": [name for _, name in sorted(layers, reverse=True)[:3]],
         "strongest_channel": atlas.layout.label(int(atlas.channels[strongest])),
-        "prompts": len(atlas.prompts),
+        **sampled,
     }
     known = {key: settings.get(key) for key in ("swept", "audit", "refit")}
     return record | {key: value for key, value in known.items() if value is not None}
@@ -103,6 +124,12 @@ def summary(atlas: Atlas) -> Record:
 
 def atlas_text(name: str, record: Record) -> str:
     """The summary of the atlas written to `name`, and what to try next, for people."""
+    samples = f"{record['samples']:,} samples"
+    if record["samples"]:
+        samples += f", {record['pulled_samples']:,} of them also at psi {PULLED_PSI:g}"
+    if not record["channels"]:
+        told = f"{name}: {samples}, {record['prompts']} prompts, no channels"
+        return f"{told}\nnext: styleatlas info {name}"
     alike = record["more_consistent_than_chance"]
     consistency = (
         "; how alike they do in all images takes 3 images to tell"
@@ -113,6 +140,7 @@ def atlas_text(name: str, record: Record) -> str:
     images = f"{record['images']} image{'s' * (record['images'] > 1)}"
     lines = [
         f"{name}: {record['channels']} channels over {images}, {record['prompts']} prompts",
+        *([f"  {samples}"] if record["samples"] else []),
         f"  {record['live']} channels move CLIP's embedding{consistency}",
         f"  strongest layers: {', '.join(record['strongest_layers']) or 'none'}",
     ]

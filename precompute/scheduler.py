@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 
 from ..store.shards import WorkFolder
-from .blocks import Arrays, WorkBlock
+from .blocks import Arrays, Block, WorkBlock
 from .executors import InThisProcess, result
 
 # Blocks given out before the first of them is handed on: what is finished waits in memory if there
@@ -72,7 +72,7 @@ class Scheduler:
         self._ahead = 1 if isinstance(executor, InThisProcess) else _AHEAD
         self._tell(None)
 
-    def run(self, blocks: Sequence[WorkBlock], first: int) -> Iterator[tuple[WorkBlock, Arrays]]:
+    def run(self, blocks: Sequence[Block], first: int, /) -> Iterator[tuple[Block, Arrays]]:
         """Every block, numbered from `first` on, with its arrays, in order.
 
         Raises:

@@ -10,10 +10,11 @@ from ..prompts.sets import PromptSet
 from ..store.errors import OptionError
 from ..store.layout import StyleLayout
 from .composites import require_composites
-from .methods import MEASURE_METHODS, SCREENING_PROBES, MethodName
-from .plan import Plan, composite_blocks
+from .methods import MEASURE_METHODS, SCREENING_PROBES, TableName
+from .plan import Plan, composite_blocks, pulled_blocks, sample_blocks
 from .probes import require_probes
-from .statistics import require_samples
+from .samples import pulled_count, require_samples
+from .statistics import require_statistics
 
 MAX_IMAGES = 100_000
 MAX_STRENGTH = 50.0
@@ -25,37 +26,41 @@ class PrecomputeSettings:
 
     Args:
         images: images each channel is measured on, 1 to 100,000.
-        method: `sweep` moves every channel to both sides of its mean; `jacobian` takes slopes;
-            `screened` takes slopes, sweeps the strongest tenth of the channels and audits the
-            rest; `reference` is the sweep of StyleCLIP's public builders with its faults.
+        table: how channels are measured: `sweep` moves each to both sides of its mean; `jacobian`
+            takes slopes; `screened` takes slopes, sweeps the strongest tenth of the channels and
+            audits the rest; `reference` is the sweep of StyleCLIP's public builders with its
+            faults; `none` measures nothing, for an atlas of samples alone.
         probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
             (`jacobian`), or 32 (`screened`; all if there are fewer prompts).
         strength: how many standard deviations a channel moves to either side, above 0 to 50.
         truncation: psi of the images and of the statistics, 0 to 2.
-        samples: latents behind the style statistics, at least 2.
+        statistics: latents behind the style statistics, at least 2.
+        samples: unedited images that the atlas keeps, 0 to 100,000.
         seed: of the latents, 0 to 2^32 - 1.
         label: the class of all images of a conditional generator; None: classes at random.
         refit: how many composite directions the rows are refitted from, 1 to 20,000; None: rows
-            stay as the method measured them.
+            stay as they were measured.
 
     Raises:
-        OptionError: a value out of its range, or probes for a method that takes no slopes.
+        OptionError: a value out of its range, probes for a table without slopes, or neither table
+            nor samples.
     """
 
     images: int = 100
-    method: MethodName = "screened"
+    table: TableName = "screened"
     probes: int | None = None
     strength: float = 5.0
     truncation: float = 0.7
-    samples: int = 10_000
+    statistics: int = 10_000
+    samples: int = 4_000
     seed: int = 0
     label: int | None = None
     refit: int | None = None
 
     def __post_init__(self) -> None:
         known = list(MEASURE_METHODS)
-        if self.method not in known:
-            raise OptionError(f"method {self.method!r}: unknown; use one of {', '.join(known)}")
+        if self.table not in known:
+            raise OptionError(f"table {self.table!r}: unknown; use one of {', '.join(known)}")
         if not 1 <= self.images <= MAX_IMAGES:
             raise OptionError(f"images {self.images}: must lie between 1 and {MAX_IMAGES}")
         if not 0 < self.strength <= MAX_STRENGTH:
@@ -63,28 +68,33 @@ class PrecomputeSettings:
                 f"strength {self.strength:g}: must lie above 0 and up to {MAX_STRENGTH:g} sigma"
             )
         require_truncation(self.truncation)
+        require_statistics(self.statistics)
         require_samples(self.samples)
+        if self.table == "none" and not self.samples:
+            raise OptionError("table none, samples 0: is an atlas of nothing; give one of them")
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
         if self.probes is not None:
             if not self.takes_slopes:
                 others = sorted(name for name in known if MEASURE_METHODS[name].takes_slopes)
                 raise OptionError(
-                    f"probes {self.probes}: the method {self.method} takes no slopes; leave them "
+                    f"probes {self.probes}: the table {self.table} takes no slopes; leave them "
                     f"out, or use {' or '.join(others)}"
                 )
             require_probes(self.probes)
         if self.refit is not None:
+            if self.table == "none":
+                raise OptionError(f"refit {self.refit}: there are no rows to refit with table none")
             require_composites(self.refit)
 
     @property
     def takes_slopes(self) -> bool:
         """Whether any channel is measured by slopes."""
-        return MEASURE_METHODS[self.method].takes_slopes
+        return MEASURE_METHODS[self.table].takes_slopes
 
     def products(self, width: int) -> int:
         """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
-        return MEASURE_METHODS[self.method].products(width, self.probes)
+        return MEASURE_METHODS[self.table].products(width, self.probes)
 
     def plan(self, layout: StyleLayout, width: int) -> Plan:
         """What these ask for of a generator of this layout and a CLIP of `width` dimensions.
@@ -92,11 +102,15 @@ class PrecomputeSettings:
         Raises:
             OptionError: the generator has no channels to measure.
         """
-        plan = MEASURE_METHODS[self.method].plan(layout, self.images, self.products(width))
-        if not len(plan.channels):
+        plan = MEASURE_METHODS[self.table].plan(layout, self.images, self.products(width))
+        if not len(plan.channels) and self.table != "none":
             raise OptionError("this generator has no style channels of convolutions")
-        composites = composite_blocks(layout, plan.channels, self.refit or 0)
-        return replace(plan, composites=composites)
+        return replace(
+            plan,
+            samples=sample_blocks(layout, 0, self.samples),
+            pulled=pulled_blocks(layout, 0, pulled_count(self.samples)),
+            composites=composite_blocks(layout, plan.channels, self.refit or 0),
+        )
 
 
 def settled(
@@ -111,8 +125,8 @@ def settled(
     one_hot_labels(generator, [], settings.label)
     if settings.takes_slopes and "float16" in (generator.precision, encoder.precision):
         raise OptionError(
-            f"precision float16: its gradients vanish, which the method {settings.method} needs; "
-            "take bfloat16, or --method sweep"
+            f"precision float16: its gradients vanish, which the table {settings.table} needs; "
+            "take bfloat16, or --table sweep"
         )
     if not settings.takes_slopes or settings.probes or len(prompts.phrases) >= SCREENING_PROBES:
         return settings

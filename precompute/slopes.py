@@ -18,7 +18,7 @@ from torch import Tensor
 from ..engine.models.protocols import Generator, JointEncoder
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
-from .blocks import STILL, Arrays, Models, Setup, WorkBlock
+from .blocks import STILL, Arrays, ChannelsBlock, Models, Setup
 
 # Cotangents in one backward pass: a GPU is busier with many, a CPU loses by it (9 against 7 ms a
 # product of the embedded pair).
@@ -27,7 +27,7 @@ _ELSEWHERE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class SlopesBlock(WorkBlock):
+class SlopesBlock(ChannelsBlock):
     """The change of the embedding that slopes predict between both sides of every channel.
 
     Its arrays are sums over the images: `unit` (k, D), of the part along the probes' basis with

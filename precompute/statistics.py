@@ -17,24 +17,24 @@ _POOL = 128
 
 
 def style_statistics(
-    generator: Generator, samples: int, truncation: float, seed: int, label: int | None = None
+    generator: Generator, latents: int, truncation: float, seed: int, label: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of the styles of `samples` random latents, each (C,).
+    """Mean and standard deviation of the styles of so many random latents, each (C,).
 
     Batches are folded into float64 running moments (Chan et al. 1983), so memory does not grow
-    with the number of samples. A conditional generator gives images of class `label`, or of
+    with their number. A conditional generator gives images of class `label`, or of
     random classes.
 
     Raises:
-        OptionError: fewer than two samples, or a truncation or class out of its range.
+        OptionError: fewer than two latents, or a truncation or class out of its range.
     """
-    require_samples(samples)
+    require_statistics(latents)
     mean = torch.zeros(generator.layout.size, dtype=torch.float64)
     squares = torch.zeros_like(mean)
     seen = 0
     random = Stream.STATISTICS.random(seed)
-    while seen < samples:
-        count = min(_BATCH, samples - seen)
+    while seen < latents:
+        count = min(_BATCH, latents - seen)
         styles = _sample(generator, random, count, truncation, label).cpu().double()
         batch_mean = styles.mean(0)
         difference = batch_mean - mean
@@ -47,10 +47,10 @@ def style_statistics(
     return mean.float().numpy(), std.float().numpy()
 
 
-def require_samples(samples: int) -> None:
-    """Raise OptionError unless there are at least two samples."""
-    if samples < 2:
-        raise OptionError(f"samples {samples}: must be at least 2")
+def require_statistics(latents: int) -> None:
+    """Raise OptionError unless there are at least two latents behind the statistics."""
+    if latents < 2:
+        raise OptionError(f"statistics {latents}: must be at least 2")
 
 
 def image_styles(

@@ -20,6 +20,7 @@ class Stream(IntEnum):
     AUDIT = 3
     COMPOSITE_IMAGES = 4
     COMPOSITES = 5
+    SAMPLES = 8
 
     def random(self, seed: int, *numbers: int) -> np.random.Generator:
         """This stream of a seed, from its beginning; with `numbers`, that of one part of it."""

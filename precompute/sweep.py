@@ -20,7 +20,7 @@ from ..engine.models.preprocess import to_bytes
 from ..engine.models.protocols import JointEncoder
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
-from .blocks import STILL, Arrays, Models, Setup, WorkBlock
+from .blocks import STILL, Arrays, ChannelsBlock, Models, Setup
 
 _STILL_SHARE = 0.15
 """Of a whole render with its embedding, what every channel takes, the embedding above all: .08 for
@@ -28,7 +28,7 @@ FFHQ, .2 for the embedded pair."""
 
 
 @dataclass(frozen=True, eq=False)
-class SweepBlock(WorkBlock):
+class SweepBlock(ChannelsBlock):
     """Both sides of every channel on each of the images, the channel at centre +- step.
 
     Its arrays are sums over the images: `unit` (k, D) of the unit deltas of the embedding and

@@ -333,7 +333,8 @@ def draw() -> Callable[..., Atlas]:
         templates: tuple[str, ...] = ("{}", "look at {}"),
         **settings: float | str,
     ) -> Atlas:
-        usual = {"method": "sweep", "images": IMAGES, "strength": STRENGTH, "samples": 500}
+        usual = {"table": "sweep", "images": IMAGES, "strength": STRENGTH}
+        usual |= {"statistics": 500, "samples": 0}
         prompts = PromptSet(phrases, templates)
         chosen = PrecomputeSettings(**{**usual, **settings})
         return precompute(generator, encoder, prompts, chosen, lambda progress: None)

@@ -48,7 +48,7 @@ def test_the_wheel_runs_the_first_steps_of_the_demo(environment: Path, tmp_path:
     assert (tmp_path / "edit.png").read_bytes().startswith(b"\x89PNG")
     run(styleatlas, "report", "avatars", "-o", "report.html", cwd=tmp_path)
     assert "Content-Security-Policy" in (tmp_path / "report.html").read_text("utf-8")
-    own = ["-o", "own.h5", "--images", "1", "--samples", "100"]
+    own = ["-o", "own.h5", "--images", "1", "--samples", "0", "--statistics", "100"]
     run(styleatlas, "precompute", "avatars", "--clip", "avatars", *own, cwd=tmp_path)
     assert "FAIL" not in run(styleatlas, "verify", "own.h5", cwd=tmp_path)
 

@@ -28,7 +28,7 @@ CHEAP = {
     "evaluate": ("--seed", "1-3"),
     "mapper train": ("--steps", "2", "--batch", "2"),
     "optimize": ("--steps", "2", "--seed", "1"),
-    "precompute": ("--images", "2", "--samples", "60"),
+    "precompute": ("--images", "2", "--samples", "0", "--statistics", "60"),
 }
 
 

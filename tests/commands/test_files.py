@@ -98,7 +98,7 @@ def test_convert_of_what_is_no_generator_writes_nothing(refused, clip_folder, tm
 
 def test_precompute_reads_a_pickle_and_keeps_the_class(run, pickled, clip_folder, tmp_path):
     atlas = tmp_path / "a.h5"
-    settings = ("--images", 2, "--samples", 60, "-o", atlas)
+    settings = ("--images", 2, "--samples", 0, "--statistics", 60, "-o", atlas)
     result = run("precompute", pickled, "--clip", clip_folder, *settings, "--class", 2)
     assert result.exit_code == 0, result.output
     origin = Atlas.open(atlas).fingerprint
@@ -134,7 +134,18 @@ def test_atlas_drawn_from_a_pickle_edits_with_the_converted_file(
 def test_class_that_the_generator_does_not_have_is_refused(
     refused, pickled, checkpoint, clip_folder, tmp_path
 ):
-    options = ("--clip", clip_folder, "--images", 1, "--samples", 2, "-o", tmp_path / "a.h5")
+    options = (
+        "--clip",
+        clip_folder,
+        "--images",
+        1,
+        "--samples",
+        0,
+        "--statistics",
+        2,
+        "-o",
+        tmp_path / "a.h5",
+    )
     message = refused("precompute", pickled, *options, "--class", 3)
     assert message == "class 3: this generator has classes 0 to 2"
     message = refused("precompute", checkpoint, *options, "--class", 0)
@@ -145,7 +156,7 @@ def test_info_shows_models_settings_and_layers(answer, countable_path, countable
     text = answer("info", countable_path)
     for part in ("countable 0", "countable clip 0", "b8.torgb"):
         assert part in text
-    assert re.search(r"^  method +sweep$", text, re.MULTILINE)
+    assert re.search(r"^  table +sweep$", text, re.MULTILINE)
     assert '"' not in text and "'" not in text and "[" not in text
     record = json.loads(answer("info", countable_path, "--json"))
     assert record["swept_channels"] == 12

@@ -63,8 +63,19 @@ def test_pipe_that_closes_hides_no_failure(countable_path):
 )
 def test_signal_ends_work_which_is_resumed(number, code, tmp_path, interruptible):
     output = tmp_path / "a.h5"
-    arguments = ("precompute", "avatars", "--clip", "avatars", "-o", output, "--samples", "60")
-    few = ("--images", "1", "--method", "sweep")
+    arguments = (
+        "precompute",
+        "avatars",
+        "--clip",
+        "avatars",
+        "-o",
+        output,
+        "--samples",
+        "0",
+        "--statistics",
+        "60",
+    )
+    few = ("--images", "1", "--table", "sweep")
     command = [*PROGRAM, *map(str, arguments), *few]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     work = tmp_path / "a.h5.work"
@@ -109,8 +120,19 @@ def test_handler_of_sigterm_is_given_back(run):
 
 def test_quiet_keeps_notes_and_progress_but_not_errors(run, countable_path, tmp_path):
     row = "b4.conv1:0"
-    arguments = ("precompute", "avatars", "--clip", "avatars", "--images", 1, "--samples", 20)
-    fast = ("--method", "jacobian", "--probes", 8)
+    arguments = (
+        "precompute",
+        "avatars",
+        "--clip",
+        "avatars",
+        "--images",
+        1,
+        "--samples",
+        0,
+        "--statistics",
+        20,
+    )
+    fast = ("--table", "jacobian", "--probes", 8)
     loud = run(*arguments, *fast, "-o", tmp_path / "a.h5")
     still = run(*arguments, *fast, "-o", tmp_path / "b.h5", "--quiet")
     assert loud.exit_code == still.exit_code == 0
@@ -121,8 +143,19 @@ def test_quiet_keeps_notes_and_progress_but_not_errors(run, countable_path, tmp_
 
 
 def test_one_image_is_not_compared_with_chance(run, tmp_path):
-    arguments = ("precompute", "avatars", "--clip", "avatars", "--images", 1, "--samples", 20)
-    fast = ("--method", "jacobian", "--probes", 8, "-o", tmp_path / "a.h5")
+    arguments = (
+        "precompute",
+        "avatars",
+        "--clip",
+        "avatars",
+        "--images",
+        1,
+        "--samples",
+        0,
+        "--statistics",
+        20,
+    )
+    fast = ("--table", "jacobian", "--probes", 8, "-o", tmp_path / "a.h5")
     text = run(*arguments, *fast).stdout
     assert "over 1 image," in text and "chance" not in text
     record = json.loads(run(*arguments, *fast, "--json").stdout)

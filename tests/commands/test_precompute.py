@@ -15,7 +15,7 @@ from styleatlas import Atlas
 from styleatlas.precompute.sweep import SweepBlock
 from styleatlas.store.work import Lock
 
-QUICK = ("--images", 2, "--samples", 50)
+QUICK = ("--images", 2, "--samples", 0, "--statistics", 50)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def said(stderr: str) -> list[str]:
 
 def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folder, tmp_path):
     path = tmp_path / "a.h5"
-    options = ("--strength", 3, "--truncation", 0.5, "--seed", 4, "--method", "sweep")
+    options = ("--strength", 3, "--truncation", 0.5, "--seed", 4, "--table", "sweep")
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *QUICK, *options)
     assert result.exit_code == 0, result.output
     first, *_, last = result.stdout.splitlines()
@@ -53,12 +53,12 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
     settings = dict(atlas.fingerprint.settings)
     assert settings.pop("templates")[0] == "{}"
     assert settings == {
-        "method": "sweep",
+        "table": "sweep",
         "images": 2,
         "probes": None,
         "strength": 3,
         "truncation": 0.5,
-        "samples": 50,
+        "statistics": 50,
         "seed": 4,
         "label": None,
         "refit": None,
@@ -72,7 +72,7 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
 def test_precompute_off_a_terminal_tells_every_block_in_json(
     run, checkpoint, clip_folder, tmp_path
 ):
-    options = (*QUICK, "--method", "sweep", "--images", 65)
+    options = (*QUICK, "--table", "sweep", "--images", 65)
     result = run("precompute", checkpoint, "--clip", clip_folder, "-o", tmp_path / "a.h5", *options)
     told = blocks_told(result.stderr)
     assert told.pop(0) == {"kind": "prompts", "embedded": 2, "of": 2, "seconds_left": 0.0}
@@ -85,22 +85,22 @@ def test_precompute_off_a_terminal_tells_every_block_in_json(
 
 
 @pytest.mark.parametrize(
-    ("options", "method", "swept"),
+    ("options", "table", "swept"),
     [
         ((), "screened", 23),
-        (("--method", "jacobian"), "jacobian", None),
+        (("--table", "jacobian"), "jacobian", None),
         (("--reference-compat",), "reference", None),
     ],
 )
-def test_every_method_writes_an_atlas_that_says_so(
-    run, checkpoint, clip_folder, tmp_path, options, method, swept
+def test_every_way_to_draw_a_table_writes_an_atlas_that_says_so(
+    run, checkpoint, clip_folder, tmp_path, options, table, swept
 ):
     path = tmp_path / "a.h5"
     arguments = ("--clip", clip_folder, "-o", path, *QUICK, *options, "--json")
     result = run("precompute", checkpoint, *arguments)
     assert result.exit_code == 0, result.output
     record, settings = json.loads(result.stdout), Atlas.open(path).fingerprint.settings
-    assert settings["method"] == method
+    assert settings["table"] == table
     assert record["output"] == str(path)
     assert record.get("swept") == settings.get("swept") == swept
     assert record.get("audit") == settings.get("audit")
@@ -109,11 +109,11 @@ def test_every_method_writes_an_atlas_that_says_so(
 
 
 def test_dry_run_plans_and_measures_and_draws_nothing(run, checkpoint, clip_folder, tmp_path):
-    arguments = ("--clip", clip_folder, "-o", tmp_path / "a.h5", "--dry-run")
+    arguments = ("--clip", clip_folder, "-o", tmp_path / "a.h5", "--dry-run", "--samples", 0)
     result = run("precompute", checkpoint, *arguments)
     assert result.exit_code == 0, result.output
     lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in result.stdout.splitlines())
-    assert lines["method"] == "screened"
+    assert lines["table"] == "screened"
     assert lines["channels"] == "23 over 100 images"
     assert lines["renders"] == "4,600" and lines["products"].startswith("1,200 vector-Jacobian")
     assert re.fullmatch(
@@ -141,11 +141,11 @@ def test_two_workers_draw_the_same_atlas(run, checkpoint, clip_folder, tmp_path)
         (("--images", 0), "images 0: must lie between 1 and 100000"),
         (("--strength", 0), "strength 0: must lie above 0 and up to 50 sigma"),
         (("--truncation", -1), "truncation -1: must lie between 0 and 2"),
-        (("--samples", 1), "samples 1: must be at least 2"),
+        (("--samples", 0, "--statistics", 1), "statistics 1: must be at least 2"),
         (("--seed", -1), "seed -1: must lie between 0 and 4294967295"),
         (("--device", "warp"), "device 'warp': cannot be used"),
         (("--probes", 7), "probes 7: must be at least 8"),
-        (("--method", "sweep", "--probes", 9), "probes 9: the method sweep takes no slopes"),
+        (("--table", "sweep", "--probes", 9), "probes 9: the table sweep takes no slopes"),
         (("--precision", "float16"), "float16': is for GPUs"),
         (("--workers", 0), "workers 0: must lie between 1 and 1024"),
         (("--workers", 2, "--ray", "auto"), "a cluster has its own workers; give one of them"),
@@ -199,7 +199,7 @@ def interrupted(run, checkpoint, clip_folder, tmp_path, monkeypatch):
 
     path = tmp_path / "a.h5"
     path.write_bytes(b"old")
-    options = (*QUICK, "--images", 65, "--method", "sweep")
+    options = (*QUICK, "--images", 65, "--table", "sweep")
     arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *options)
     with monkeypatch.context() as patch:
         patch.setattr(SweepBlock, "run", interrupting)
@@ -220,7 +220,7 @@ def test_same_command_resumes_an_interrupted_precompute(interrupted, run, tmp_pa
     assert {block["resumed"] for block in blocks_told(result.stderr)} == {3}
     assert list(tmp_path.iterdir()) == [tmp_path / "a.h5"]
     resumed = Atlas.open(tmp_path / "a.h5")
-    assert said(run(*arguments).stderr) == []
+    assert said(run(*arguments).stderr) == [f"{tmp_path / 'a.h5'}: has all of this already"]
     assert np.array_equal(Atlas.open(tmp_path / "a.h5").rows, resumed.rows)
 
 
@@ -278,7 +278,7 @@ def test_full_disk_is_explained_and_the_same_command_resumes(
         fsync(descriptor)
 
     path = tmp_path / "a.h5"
-    options = (*QUICK, "--images", 65, "--method", "sweep")
+    options = (*QUICK, "--images", 65, "--table", "sweep")
     arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, *options)
     with monkeypatch.context() as patch:
         patch.setattr("styleatlas.store.output.os.fsync", filling)
@@ -289,3 +289,135 @@ def test_full_disk_is_explained_and_the_same_command_resumes(
     assert "3 of 6 blocks are kept in" in message and "the same command resumes" in message
     assert run(*arguments).stderr.startswith("resuming: ")
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Samples
+
+
+ALONE = ("--table", "none", "--samples", 40, "--statistics", 50)
+
+
+@pytest.fixture
+def there(run, checkpoint, clip_folder, tmp_path):
+    """The arguments of a precompute, but for its options, and the swept atlas that it wrote."""
+    path = tmp_path / "a.h5"
+    arguments = ("precompute", checkpoint, "--clip", clip_folder, "-o", path)
+    result = run(*arguments, *QUICK, "--table", "sweep", "--seed", 4)
+    assert result.exit_code == 0, result.output
+    return arguments, Atlas.open(path)
+
+
+def test_samples_alone_are_an_atlas(run, checkpoint, clip_folder, tmp_path):
+    path = tmp_path / "a.h5"
+    result = run("precompute", checkpoint, "--clip", clip_folder, "-o", path, *ALONE)
+    assert result.exit_code == 0, result.output
+    first, last = result.stdout.splitlines()
+    told = "40 samples, 40 of them also at psi 0.7, 2 prompts, no channels"
+    assert first == f"{path}: {told}"
+    assert run(*last.removeprefix("next: styleatlas ").split()).exit_code == 0
+    kinds = [block["kind"] for block in blocks_told(result.stderr)]
+    assert kinds == ["prompts", "samples", "pulled"]
+    assert run("verify", path).exit_code == 0
+    info = run("info", path).stdout
+    assert "samples           40\n" in info and "swept_channels    0\n" in info
+
+
+def test_samples_and_table_are_drawn_by_one_command(run, checkpoint, clip_folder, tmp_path):
+    path = tmp_path / "a.h5"
+    arguments = ("--clip", clip_folder, "-o", path, *QUICK, "--samples", 40, "--json")
+    result = run("precompute", checkpoint, *arguments)
+    record = json.loads(result.stdout)
+    assert (record["samples"], record["pulled_samples"], record["channels"]) == (40, 40, 23)
+    atlas = Atlas.open(path)
+    assert (len(atlas.samples), len(atlas.channels)) == (40, 23)
+
+
+def test_samples_are_added_to_the_atlas_that_is_there(there, run):
+    arguments, known = there
+    result = run(*arguments, "--samples", 30)
+    assert result.exit_code == 0, result.output
+    assert "  30 samples, 30 of them also at psi 0.7" in result.stdout.splitlines()
+    assert [block["kind"] for block in blocks_told(result.stderr)] == ["samples", "pulled"]
+    once = Atlas.open(arguments[-1])
+    assert np.array_equal(once.rows, known.rows) and len(once.samples) == 30
+    assert once.fingerprint.settings["seed"] == 4
+    assert run(*arguments, "--samples", 50, "--workers", 2, "--device", "cpu").exit_code == 0
+    twice = Atlas.open(arguments[-1])
+    assert np.array_equal(twice.samples.embedding[:30], once.samples.embedding)
+    assert len(twice.samples) == 50 and np.array_equal(twice.rows, known.rows)
+    again = run(*arguments, "--samples", 50)
+    assert said(again.stderr) == [f"{arguments[-1]}: has all of this already"]
+    assert again.stdout.splitlines()[1] == "  50 samples, 50 of them also at psi 0.7"
+
+
+def test_prompts_that_are_added_later_leave_the_samples(there, run, clip_folder, tmp_path):
+    arguments, _ = there
+    assert run(*arguments, "--samples", 30).exit_code == 0
+    (tmp_path / "more.txt").write_text("ace\n")
+    result = run("prompts", "add", arguments[-1], tmp_path / "more.txt", "--clip", clip_folder)
+    assert result.exit_code == 0, result.output
+    atlas = Atlas.open(arguments[-1])
+    assert len(atlas.samples) == 30 and "ace" in atlas.prompts
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--images", 3), "images is 2 there and 3 here; leave that out, which keeps its table"),
+        (("--table", "screened"), 'table is "sweep" there and "screened" here'),
+        (("--reference-compat",), 'table is "sweep" there and "reference" here'),
+        (("--seed", 0), "seed is 4 there and 0 here"),
+        (("--table", "none"), "choose another -o, or delete the file"),
+        (("--dry-run", "--images", 3), "images is 2 there and 3 here"),
+    ],
+)
+def test_atlas_that_was_drawn_otherwise_is_not_replaced(there, refused, options, message):
+    arguments, _ = there
+    assert message in refused(*arguments, *options)
+
+
+def test_atlas_of_another_generator_is_not_replaced(there, refused):
+    arguments, _ = there
+    assert "holds an atlas of another generator" in refused("precompute", "avatars", *arguments[2:])
+
+
+def test_atlas_with_more_samples_keeps_them(there, run, refused):
+    arguments, _ = there
+    assert run(*arguments, "--samples", 30).exit_code == 0
+    message = refused(*arguments, "--samples", 29)
+    assert message.startswith(f"samples 29: the atlas at {arguments[-1]} has 30 already; give as")
+
+
+def test_dry_run_tells_what_samples_an_atlas_lacks(there, run):
+    arguments, _ = there
+    content = arguments[-1].read_bytes()
+    result = run(*arguments, "--samples", 30, "--dry-run")
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in result.stdout.splitlines())
+    assert (lines["samples"], lines["renders"]) == ("30 to draw", "60")
+    assert "channels" not in lines and "products" not in lines
+    assert arguments[-1].read_bytes() == content
+
+
+def test_option_of_old_is_read_with_a_note(run, checkpoint, clip_folder, tmp_path):
+    path = tmp_path / "a.h5"
+    arguments = ("--clip", clip_folder, "-o", path, *QUICK, "--method", "jacobian")
+    result = run("precompute", checkpoint, *arguments)
+    assert said(result.stderr) == ["--method is called --table now, and means the same"]
+    assert Atlas.open(path).fingerprint.settings["table"] == "jacobian"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--table", "sweep", "--method", "sweep"), "--method is what --table was called"),
+        (("--reference-compat", "--table", "sweep"), "is a table of its own; leave out --table"),
+        (("--reference-compat", "--method", "sweep"), "is a table of its own; leave out --table"),
+        (("--table", "none", "--images", 4, "--refit", 9), "leave out --images, --refit"),
+    ],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(
+    run, checkpoint, clip_folder, tmp_path, options, message
+):
+    arguments = ("--clip", clip_folder, "-o", tmp_path / "a.h5", "--samples", 40)
+    result = run("precompute", checkpoint, *arguments, *options)
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())

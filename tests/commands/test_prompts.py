@@ -19,7 +19,7 @@ from styleatlas.store.atlas import Atlas
 from styleatlas.store.registry import EMBEDDED
 
 MORE = "# of the sea\na pirate hat\n\nA  Face\na face with a parrot\n a PIRATE hat\n"
-QUICK = ("--images", 4, "--samples", 50, "--seed", 4, "--method", "sweep")
+QUICK = ("--images", 4, "--samples", 0, "--statistics", 50, "--seed", 4, "--table", "sweep")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_query_compare_shows_whence_both_come_and_how_alike_they_are(answer, cou
     first, second, blank, header, everything, *layers = answer(
         "query", "compare", countable_path, countable_path
     ).splitlines()
-    assert first.startswith("A  method sweep, images 24, ") and second == "B" + first[1:]
+    assert first.startswith("A  table sweep, images 24, ") and second == "B" + first[1:]
     assert blank == "" and header.startswith("layer ")
     assert everything.split()[:7] == ["all", "12", "0", "0", "1.000", "1.000", "1.000"]
     assert len(layers) == 5

@@ -108,7 +108,7 @@ class Cramped:
 
 @pytest.mark.parametrize("method", ["sweep", "screened", "jacobian", "reference"])
 def test_generator_short_of_memory_gives_the_same_table(generator, encoder, draw, method):
-    settings = {"method": method, "images": 40}
+    settings = {"table": method, "images": 40}
     whole = draw(generator, encoder, PHRASES, **settings)
     generator.render = cramped = Cramped(generator, 3)
     atlas = draw(generator, encoder, PHRASES, **settings)
@@ -122,4 +122,4 @@ def test_generator_short_of_memory_gives_the_same_table(generator, encoder, draw
 def test_generator_without_memory_for_one_image_is_an_error(generator, encoder, draw, method):
     generator.render = Cramped(generator, 0)
     with pytest.raises(DeviceMemoryError, match="a single image"):
-        draw(generator, encoder, PHRASES, method=method)
+        draw(generator, encoder, PHRASES, table=method)

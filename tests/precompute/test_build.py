@@ -22,7 +22,7 @@ PHRASES = tuple(f"word{i}" for i in range(9))
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_settings_give_the_same_arrays_bit_for_bit(draw, make_generator, make_encoder, method):
-    one, other = (draw(make_generator(), make_encoder(), method=method, seed=7) for _ in range(2))
+    one, other = (draw(make_generator(), make_encoder(), table=method, seed=7) for _ in range(2))
     assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS)
     assert np.array_equal(one.prompts.embeddings, other.prompts.embeddings)
 
@@ -38,12 +38,12 @@ def test_atlas_remembers_what_it_was_drawn_with(countable_atlas, generator, enco
     origin = countable_atlas.fingerprint
     assert (origin.generator, origin.clip) == (generator.identity, encoder.identity)
     assert origin.settings == {
-        "method": "sweep",
+        "table": "sweep",
         "images": 24,
         "probes": None,
         "strength": 5.0,
         "truncation": 0.7,
-        "samples": 500,
+        "statistics": 500,
         "seed": 0,
         "label": None,
         "refit": None,
@@ -98,7 +98,7 @@ def test_phrase_that_clip_cannot_read_fails_before_any_render(
 def test_sweep_renders_two_images_a_pair_and_reports_every_block(generator, encoder):
     calls = []
     prompts = PromptSet((), ("{}",))
-    settings = PrecomputeSettings(images=40, method="sweep", samples=2)
+    settings = PrecomputeSettings(images=40, table="sweep", statistics=2, samples=0)
     precompute(generator, encoder, prompts, settings, calls.append)
     assert [call.renders for call in calls] == [0, 384, 768, 960]
     assert generator.images_rendered == 960 == 2 * 12 * 40
@@ -110,7 +110,7 @@ def test_sweep_renders_two_images_a_pair_and_reports_every_block(generator, enco
 @pytest.mark.parametrize("method", METHODS)
 def test_run_in_memory_ends_with_all_blocks_and_renders_done(generator, encoder, method):
     calls = []
-    settings = PrecomputeSettings(images=20, method=method, samples=2)
+    settings = PrecomputeSettings(images=20, table=method, statistics=2, samples=0)
     precompute(generator, encoder, PromptSet((), ("{}",)), settings, calls.append)
     last = calls[-1]
     assert last.renders == last.of_renders > 0
@@ -122,7 +122,7 @@ def test_run_in_memory_ends_with_all_blocks_and_renders_done(generator, encoder,
 
 
 def test_other_processes_without_sources_are_refused(generator, encoder):
-    settings = PrecomputeSettings(images=1, method="sweep", samples=2)
+    settings = PrecomputeSettings(images=1, table="sweep", statistics=2, samples=0)
     prompts = PromptSet((), ("{}",))
     with (
         open_executor(2, None, "cpu") as executor,
@@ -133,7 +133,7 @@ def test_other_processes_without_sources_are_refused(generator, encoder):
 
 
 def test_executor_of_this_process_needs_no_sources(generator, encoder, countable_atlas):
-    settings = PrecomputeSettings(images=24, method="sweep", samples=500)
+    settings = PrecomputeSettings(images=24, table="sweep", statistics=500, samples=0)
     prompts = PromptSet((), ("{}",))
     with open_executor(1, None, None) as executor:
         atlas = precompute(

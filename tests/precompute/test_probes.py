@@ -84,14 +84,14 @@ def test_probes_need_enough_prompts():
 
 def test_probes_of_a_bank_that_is_too_small_are_refused(generator, encoder, draw):
     with pytest.raises(OptionError, match=r"probes 8: .* only 4; take --probes 28, all"):
-        draw(generator, encoder, method="jacobian", probes=8)
+        draw(generator, encoder, table="jacobian", probes=8)
 
 
 @pytest.mark.parametrize("method", ["jacobian", "screened"])
 @pytest.mark.parametrize("probes", [7, 0, -1])
 def test_fewer_than_eight_probes_are_refused(method, probes):
     with pytest.raises(OptionError, match=f"probes {probes}: must be at least 8"):
-        PrecomputeSettings(method=method, probes=probes)
+        PrecomputeSettings(table=method, probes=probes)
     if probes > 0:
         with pytest.raises(OptionError, match="must be at least 8"):
             Probes.of(embeddings_of_rank(40, 64), probes, 0)
@@ -99,5 +99,5 @@ def test_fewer_than_eight_probes_are_refused(method, probes):
 
 @pytest.mark.parametrize("method", ["sweep", "reference"])
 def test_probes_for_a_method_without_slopes_are_refused(method):
-    with pytest.raises(OptionError, match=f"probes 16: the method {method} takes no slopes"):
-        PrecomputeSettings(method=method, probes=16)
+    with pytest.raises(OptionError, match=f"probes 16: the table {method} takes no slopes"):
+        PrecomputeSettings(table=method, probes=16)

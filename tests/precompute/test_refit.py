@@ -177,13 +177,13 @@ def test_bank_without_phrases_leaves_random_composites(draw, generator, encoder)
 
 
 def settings_of(**others) -> PrecomputeSettings:
-    usual = {"images": 20, "method": "sweep", "samples": 50, "refit": FEW}
+    usual = {"images": 20, "table": "sweep", "statistics": 50, "samples": 0, "refit": FEW}
     return PrecomputeSettings(**{**usual, **others})
 
 
 @pytest.mark.parametrize("method", ["sweep", "screened", "jacobian", "reference"])
 def test_run_refits_the_table_of_any_method_and_says_so(generator, encoder, method):
-    calls, settings = [], settings_of(method=method)
+    calls, settings = [], settings_of(table=method)
     found = precompute(generator, encoder, PROMPTS, settings, calls.append)
     plain = precompute(
         generator, encoder, PROMPTS, replace(settings, refit=None), lambda progress: None
@@ -221,7 +221,7 @@ def stop_after(patch, blocks: int) -> list[int]:
 def test_run_stopped_among_the_composites_resumes_to_the_same_bits(
     make_generator, make_encoder, tmp_path, monkeypatch, method
 ):
-    settings = settings_of(method=method)
+    settings = settings_of(table=method)
     arguments = (make_generator(), make_encoder(), PROMPTS, settings)
     undisturbed = precompute(*arguments, lambda progress: None)
     blocks = len(settings.plan(arguments[0].layout, arguments[1].width).blocks)

@@ -71,6 +71,6 @@ def test_summary_counts_live_and_consistent_channels(countable_atlas):
 
 
 def test_summary_of_a_screened_atlas_tells_the_audit(draw, generator, encoder):
-    record = summary(draw(generator, encoder, method="screened", images=4))
+    record = summary(draw(generator, encoder, table="screened", images=4))
     assert record["swept"] == 12 and record["audit"]["channels"] == 10
     assert "12 channels were swept, the rest have slopes" in atlas_text("a.h5", record)

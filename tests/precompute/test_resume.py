@@ -25,7 +25,7 @@ from styleatlas.store.errors import OutputError, ResumeError
 ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
 PROMPTS = PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",))
 # Blocks of 16 images, so that sums are merged. The prompt bank is one more, the first.
-SETTINGS = PrecomputeSettings(images=300, method="sweep", samples=50)
+SETTINGS = PrecomputeSettings(images=300, table="sweep", statistics=50, samples=0)
 BLOCKS = 19
 
 
@@ -105,7 +105,9 @@ def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
 def test_run_stopped_after_any_block_resumes_to_the_same_bits(
     start, in_memory, generator, encoder, tmp_path, monkeypatch, method, probes, images
 ):
-    settings = PrecomputeSettings(method=method, probes=probes, images=images, samples=50)
+    settings = PrecomputeSettings(
+        table=method, probes=probes, images=images, statistics=50, samples=0
+    )
     undisturbed = in_memory(settings)
     blocks = len(settings.plan(generator.layout, encoder.width).blocks)
     assert blocks > 5
@@ -178,8 +180,8 @@ def test_damaged_and_missing_blocks_are_drawn_again(start, undisturbed, tmp_path
     ("other", "said"),
     [
         ({"images": 50}, r"settings\.images is 300 there and 50 here"),
-        ({"method": "reference"}, r'settings\.method is "sweep" there and "reference" here'),
-        ({"method": "jacobian", "probes": 8}, r"settings\.probes is null there and 8 here"),
+        ({"table": "reference"}, r'settings\.table is "sweep" there and "reference" here'),
+        ({"table": "jacobian", "probes": 8}, r"settings\.probes is null there and 8 here"),
     ],
 )
 def test_other_settings_are_refused_by_name(start, monkeypatch, other, said):
@@ -268,7 +270,7 @@ def run(pipe, waits_at):
     os.fsync, os.replace = telling(os.fsync), telling(os.replace)
     arguments = (countable.CountableGenerator(), countable.CountableEncoder(),
         PromptSet(tuple(f"word{i}" for i in range(8)), ("{}",)),
-        PrecomputeSettings(images=64, method="screened", probes=8, samples=50))
+        PrecomputeSettings(images=64, table="screened", probes=8, statistics=50, samples=0))
     with open_work(atlas, *arguments) as work:
         assert not work.complaints, work.complaints
         drawn = precompute(*arguments, lambda progress: None, work)

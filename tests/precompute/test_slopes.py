@@ -66,7 +66,7 @@ def test_slopes_along_all_dimensions_are_the_closed_form(generator, encoder):
 
 
 def test_precompute_draws_the_table_of_those_slopes(generator, encoder, draw):
-    atlas = draw(generator, encoder, method="jacobian")
+    atlas = draw(generator, encoder, table="jacobian")
     styles = image_styles(generator, 24, 0.7, 0)
     step = torch.from_numpy(5 * atlas.style_std)
     table = table_of(generator, encoder, styles, step, full_basis(encoder.width))
@@ -78,7 +78,7 @@ def test_precompute_draws_the_table_of_those_slopes(generator, encoder, draw):
 @pytest.mark.parametrize("probes", [None, 8])
 def test_dead_channel_has_a_zero_row(generator, encoder, draw, probes):
     phrases = tuple(f"word{i}" for i in range(12))
-    atlas = draw(generator, encoder, phrases, method="jacobian", probes=probes)
+    atlas = draw(generator, encoder, phrases, table="jacobian", probes=probes)
     row = atlas.row_of(generator.DEAD)
     assert not atlas.rows[row].any()
     assert atlas.consistency[row] == atlas.strength[row] == 0

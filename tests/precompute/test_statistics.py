@@ -24,13 +24,13 @@ def recorded(generator, monkeypatch, note) -> None:
     monkeypatch.setattr(generator, "styles", recording)
 
 
-@pytest.mark.parametrize("samples", [2, 999, 1000, 3500])
-def test_streamed_moments_equal_those_of_all_styles_at_once(generator, monkeypatch, samples):
+@pytest.mark.parametrize("latents", [2, 999, 1000, 3500])
+def test_streamed_moments_equal_those_of_all_styles_at_once(generator, monkeypatch, latents):
     batches = []
     recorded(generator, monkeypatch, lambda styles: batches.append(styles.double().numpy()))
-    mean, std = style_statistics(generator, samples, 0.7, seed=3)
+    mean, std = style_statistics(generator, latents, 0.7, seed=3)
     styles = np.concatenate(batches)
-    assert styles.shape == (samples, 14)
+    assert styles.shape == (latents, 14)
     assert mean.dtype == std.dtype == np.float32
     assert mean == pytest.approx(styles.mean(0), abs=1e-7)
     assert std == pytest.approx(styles.std(0), abs=1e-7)
@@ -44,7 +44,7 @@ def test_small_deviations_around_a_large_mean_survive(generator, monkeypatch):
     assert std == pytest.approx(np.concatenate(batches).std(0), rel=1e-5)
 
 
-def test_memory_does_not_grow_with_the_samples(generator, monkeypatch):
+def test_memory_does_not_grow_with_the_latents(generator, monkeypatch):
     held = []
     gc.collect()  # what other tests left
 
@@ -78,14 +78,14 @@ def test_seeds_change_the_images(generator):
 
 
 @pytest.mark.parametrize(
-    ("samples", "truncation", "message"),
+    ("latents", "truncation", "message"),
     [
-        (1, 0.7, "samples 1: must be at least 2"),
+        (1, 0.7, "statistics 1: must be at least 2"),
         (100, 2.5, r"truncation 2\.5: must lie between 0 and 2"),
         (100, -0.1, r"truncation -0\.1: must lie between 0 and 2"),
         (100, float("nan"), "truncation nan: must lie between 0 and 2"),
     ],
 )
-def test_impossible_statistics_are_refused(generator, samples, truncation, message):
+def test_impossible_statistics_are_refused(generator, latents, truncation, message):
     with pytest.raises(OptionError, match=message):
-        style_statistics(generator, samples, truncation, seed=0)
+        style_statistics(generator, latents, truncation, seed=0)

@@ -7,8 +7,10 @@ from styleatlas.precompute.streams import Stream
 
 def test_streams_are_those_that_every_atlas_so_far_was_drawn_from():
     known = ["STATISTICS", "IMAGES", "PROBES", "AUDIT", "COMPOSITE_IMAGES", "COMPOSITES"]
-    assert [stream.name for stream in Stream] == known
-    for number, stream in enumerate(Stream):
+    numbers = {**{name: number for number, name in enumerate(known)}, "SAMPLES": 8}
+    assert {stream.name: stream.value for stream in Stream} == numbers
+    for stream in Stream:
+        number = stream.value
         for more in ((), (70_000,)):
             expected = np.random.default_rng([2**32 - 1, number, *more]).random(3)
             assert np.array_equal(stream.random(2**32 - 1, *more).random(3), expected)

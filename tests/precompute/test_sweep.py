@@ -136,11 +136,11 @@ def test_block_sums_are_those_of_its_own_images(generator, encoder, kind):
 def test_result_does_not_depend_on_the_batch_size(
     generator, encoder, draw, monkeypatch, size, method
 ):
-    whole = draw(generator, encoder, method=method)
+    whole = draw(generator, encoder, table=method)
     monkeypatch.setattr("styleatlas.precompute.batches.batch_size", lambda generator: size)
     images, most = encoder.images, []
     monkeypatch.setattr(encoder, "images", lambda x: most.append(len(x)) or images(x))
-    atlas = draw(generator, encoder, method=method)
+    atlas = draw(generator, encoder, table=method)
     assert max(most) == 2 * min(size, 16), "a block has 16 images"
     for name in ROWS:
         assert np.allclose(getattr(atlas, name), getattr(whole, name), atol=1e-6), name
@@ -209,7 +209,7 @@ def test_reference_is_the_loop_of_the_public_builders_with_its_leak_and_its_roun
     centre, step = torch.from_numpy(mean), torch.from_numpy(5 * std)
     styles = image_styles(generator, 20, 0.7, 0)
     unit, length = plain_reference(generator, encoder, styles, centre, step)
-    atlas = draw(generator, encoder, method="reference", images=20)
+    atlas = draw(generator, encoder, table="reference", images=20)
     assert np.array_equal(atlas.channels, reference_channels(generator.layout))
     assert set(generator.layout.kinds[atlas.channels]) == {"conv"}
     consistency = np.linalg.norm(unit / 20, axis=1)
@@ -226,7 +226,7 @@ def test_channel_behind_a_swept_gate_has_the_gates_mean_in_the_reference(
     make_generator, encoder, draw
 ):
     generator = make_generator(gate=2)
-    clean, leaky = (draw(generator, encoder, method=m) for m in ("sweep", "reference"))
+    clean, leaky = (draw(generator, encoder, table=m) for m in ("sweep", "reference"))
     row = leaky.row_of(generator.GATED)
     assert clean.consistency[clean.row_of(generator.GATED)] < 0.9
     assert leaky.consistency[row] > 0.999, "its gate stands at the mean in all images"
@@ -239,10 +239,10 @@ def test_channel_is_left_at_its_mean_across_the_blocks_of_a_reference(
     make_generator, encoder, draw, monkeypatch
 ):
     generator = make_generator(gate=2)
-    whole = draw(generator, encoder, method="reference")
+    whole = draw(generator, encoder, table="reference")
     channels = reference_channels(generator.layout)
     alone = [ReferenceBlock(np.array([c]), 0, 24) for c in channels[::-1]]
     monkeypatch.setattr(methods, "sweep_blocks", lambda *arguments: alone)
-    single = draw(generator, encoder, method="reference")
+    single = draw(generator, encoder, table="reference")
     for name in ROWS:
         assert np.allclose(getattr(single, name), getattr(whole, name), atol=1e-6), name

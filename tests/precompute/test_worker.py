@@ -26,8 +26,8 @@ THINGS = ("face", "hat", "beard", "smile", "glasses", "shirt", "dog", "car", "ba
 PHRASES = tuple(f"{colour} {thing}" for colour in ("red", "blue", "big") for thing in THINGS)
 PROMPTS = PromptSet(PHRASES, ("{}",))
 SOURCES = Sources("avatars", "avatars")
-JACOBIAN = PrecomputeSettings(images=6, method="jacobian", probes=16, samples=100)
-SCREENED = PrecomputeSettings(images=2, method="screened", samples=100)
+JACOBIAN = PrecomputeSettings(images=6, table="jacobian", probes=16, statistics=100, samples=0)
+SCREENED = PrecomputeSettings(images=2, table="screened", statistics=100, samples=0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -133,7 +133,7 @@ def test_cluster_that_loses_a_node_at_work_draws_the_atlas_of_one_process(ray, m
     from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster
 
-    settings = PrecomputeSettings(images=16, method="jacobian", probes=16, samples=100)
+    settings = PrecomputeSettings(images=16, table="jacobian", probes=16, statistics=100, samples=0)
     often = {"health_check_period_ms": 500}
     head = {"include_dashboard": False, "_system_config": often, **NODE}
     cluster = Cluster(True, head_node_args=head)

@@ -110,7 +110,7 @@ def test_the_shipped_atlas_is_sound_and_belongs_to_the_shipped_models(atlas, gen
 def test_the_table_foretells_what_an_image_it_never_saw_does(atlas, generator, encoder):
     """Consistency is the length of the mean unit delta, so it is also what the unit delta of one
     more image should have in common with the row."""
-    settings = PrecomputeSettings(images=1, method="sweep", seed=5, samples=1000)
+    settings = PrecomputeSettings(images=1, table="sweep", seed=5, statistics=1000, samples=0)
     small = precompute(generator, encoder, PromptSet((), ("{}",)), settings, lambda *_: None)
     strong = np.argsort(-atlas.consistency * atlas.strength)[:100]
     cosines = (small.rows[strong] * atlas.rows[strong]).sum(1)

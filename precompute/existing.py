@@ -1,0 +1,193 @@
+"""An atlas that is there already: its table and its prompts stay, and it gets more samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.sampling import w_shape
+from ..prompts.sets import PromptSet, unknown
+from ..store.atlas import Atlas
+from ..store.errors import AtlasError, AtlasFormatError, FingerprintError, OptionError
+from ..store.fingerprint import todays_settings
+from ..store.shards import Run, WorkFolder
+from ..store.version import LIBRARY
+from ..store.work import differences, value_parts
+from .blocks import Setup
+from .build import fingerprint_of, worker_of
+from .drawing import Drawing
+from .estimate import estimate
+from .executors import InThisProcess
+from .plan import Plan, pulled_blocks, sample_blocks
+from .probes import Probes
+from .samples import pulled_count
+from .scheduler import RunProgress, Scheduler
+from .settings import PrecomputeSettings
+from .worker import Sources
+
+_SAMPLED = ("samples", "sample_psi", "seed", "label")  # the settings that say which there are
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """A sound atlas, and the samples that it is to have.
+
+    Args:
+        atlas: as it is.
+        settings: of its samples alone, all of them counted.
+    """
+
+    atlas: Atlas
+    settings: PrecomputeSettings
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The blocks of the samples that are missing."""
+        layout, have, number = self.atlas.layout, self.atlas.samples, self.settings.samples
+        first, pulled = (0, 0) if have is None else (len(have), len(have.pulled))
+        return Plan(
+            layout,
+            np.zeros(0, np.int64),
+            samples=sample_blocks(layout, first, number),
+            pulled=pulled_blocks(layout, pulled, pulled_count(number)),
+        )
+
+
+def extension_of(
+    path: str | os.PathLike[str],
+    generator: Generator,
+    encoder: JointEncoder,
+    settings: PrecomputeSettings,
+    given: Collection[str],
+    phrases: Sequence[str] = (),
+) -> Extension | None:
+    """What becomes of the atlas at a path where one is to be drawn; None where no sound one lies.
+
+    Args:
+        settings: that were asked for.
+        given: which of them were asked for by name. The others are as the atlas has them; of
+            samples it keeps what it has, and gets those of `settings` where it has fewer.
+        phrases: that its bank must hold.
+
+    Raises:
+        FingerprintError: it is an atlas of another generator or CLIP.
+        OptionError: it was drawn by other settings than those given, or has more samples.
+        AtlasFormatError: its settings have no seed that could be gone on with.
+    """
+    try:
+        atlas = Atlas.open(path)
+    except AtlasError:
+        return None
+    mend = "choose another -o, or delete the file"
+    for what, there, here in (
+        ("generator", atlas.fingerprint.generator, generator.identity),
+        ("CLIP", atlas.fingerprint.clip, encoder.identity),
+    ):
+        if there.sha256 != here.sha256:
+            raise FingerprintError(
+                f"{path}: holds an atlas of another {what}, {there}, where this one is {here}; "
+                f"{mend}"
+            )
+    known = todays_settings(atlas.fingerprint.settings)
+    asked = {name: getattr(settings, name) for name in given if name != "samples"}
+    if "probes" in asked and settings.takes_slopes:
+        asked["probes"] = settings.products(encoder.width)
+    drawn = {name: known[name] for name in asked if name in known}
+    if different := differences(value_parts(drawn), value_parts(asked)):
+        raise OptionError(
+            f"{path}: holds an atlas that was drawn otherwise: {', '.join(different)}; leave that "
+            f"out, which keeps its table, {mend}"
+        )
+    if lacking := unknown(phrases, atlas.prompts):
+        raise OptionError(
+            f"{path}: holds an atlas whose bank lacks {len(lacking)} of these phrases, such as "
+            f"{lacking[0]!r}; add them with `styleatlas prompts add`, {mend}"
+        )
+    have = 0 if atlas.samples is None else len(atlas.samples)
+    number = settings.samples if "samples" in given else max(have, settings.samples)
+    if number < have:
+        raise OptionError(
+            f"samples {number}: the atlas at {path} has {have} already; give as many or more, "
+            f"{mend}"
+        )
+    seed, label = known.get("seed", settings.seed), known.get("label", settings.label)
+    if type(seed) is not int or not (label is None or type(label) is int):
+        raise AtlasFormatError(
+            f"{path}: attribute settings: seed {seed!r} and label {label!r} must be whole numbers; "
+            f"{mend}"
+        )
+    if not number:  # nothing to draw: what the settings say of samples is not looked at
+        return Extension(atlas, replace(settings, samples=0))
+    return Extension(
+        atlas, PrecomputeSettings(table="none", samples=number, seed=seed, label=label)
+    )
+
+
+def open_extension(
+    path: str | os.PathLike[str], generator: Generator, encoder: JointEncoder, extension: Extension
+) -> WorkFolder:
+    """The work folder beside the atlas; see `open_work`."""
+    plan, atlas = extension.plan, extension.atlas
+    fingerprint = fingerprint_of(generator, encoder, extension.settings)
+    details = {**fingerprint.settings, "samples_known": len(atlas.samples or ())}
+    shapes = plan.shapes(0, encoder.width)
+    run = Run(
+        replace(fingerprint, settings=details),
+        prompts=hashlib.sha256().hexdigest(),
+        blocks=len(shapes),
+        library=LIBRARY,
+    )
+    return WorkFolder(path, run, shapes, _atlas_bytes(generator, extension))
+
+
+def extend(
+    generator: Generator,
+    encoder: JointEncoder,
+    extension: Extension,
+    report: Callable[[RunProgress], None],
+    work: WorkFolder | None = None,
+    executor: Executor | None = None,
+    sources: Sources | None = None,
+) -> Atlas:
+    """The atlas with the samples that it lacked; see `precompute` for the arguments and errors, and
+    `open_extension` for `work`."""
+    atlas, plan, settings = extension.atlas, extension.plan, extension.settings
+    drawing = Drawing.of(generator, settings.samples, settings.seed, settings.label, atlas.samples)
+    nothing = np.zeros((0, generator.layout.size), np.float32)
+    probes = Probes.of(atlas.prompts.embeddings, 0, settings.seed)
+    setup = Setup(nothing, atlas.style_mean, atlas.style_std, probes, nothing)
+    resumed = work.done if work else frozenset[int]()
+    worker = worker_of(generator, encoder, setup, executor, sources)
+    place = executor or InThisProcess()
+    scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
+    samples = drawing.measure(generator, plan, scheduler.run)
+    details = fingerprint_of(generator, encoder, settings).settings
+    known = todays_settings(atlas.fingerprint.settings)
+    origin = replace(
+        atlas.fingerprint, settings={**known, **{name: details[name] for name in _SAMPLED}}
+    )
+    return replace(atlas, samples=samples, fingerprint=origin)
+
+
+def estimate_extension(
+    generator: Generator, encoder: JointEncoder, extension: Extension, workers: int
+) -> dict[str, Any]:
+    """What `extend` will take; see `estimate`."""
+    none = PromptSet((), ("{}",))
+    record = estimate(generator, encoder, none, extension.settings, workers, extension.plan)
+    return record | {"atlas_bytes": _atlas_bytes(generator, extension)}
+
+
+def _atlas_bytes(generator: Generator, extension: Extension) -> int:
+    """What the atlas will take on disk."""
+    atlas = extension.atlas
+    plan = replace(extension.plan, channels=atlas.channels)
+    return plan.atlas_bytes(len(atlas.prompts), atlas.prompts.width, w_shape(generator)[1])
