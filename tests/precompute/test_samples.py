@@ -174,6 +174,12 @@ def test_samples_change_nothing_of_the_table(draw, make_generator, make_encoder)
         assert np.array_equal(getattr(one, name), getattr(other, name))
 
 
+def test_refitted_table_and_table_of_probes_leave_the_samples(generator, encoder):
+    for table, more in (("sweep", {"refit": 8}), ("jacobian", {"probes": 28})):
+        settings = replace(ALONE, table=table, images=2, **more)
+        assert len(drawn(generator, encoder, settings).samples) == 50
+
+
 def test_atlas_of_samples_alone_is_written_read_and_told(generator, encoder, tmp_path):
     atlas = drawn(generator, encoder)
     atlas.write(tmp_path / "a.h5")

@@ -10,10 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.describe import atlas_record, record_text
-from styleatlas.store.errors import AtlasCorruptError, AtlasFormatError, OptionError
+from styleatlas.store.errors import AtlasCorruptError, AtlasError, AtlasFormatError, OptionError
 from styleatlas.store.file import verify
 from styleatlas.store.schema import FIELDS, MAX_LENGTHS, SAMPLE_FIELDS
 
@@ -284,3 +286,18 @@ def test_samples_that_disagree_are_refused(spoil, path, values, message):
 )
 def test_impossible_samples_with_a_correct_checksum_are_corrupt(spoil, path, values, message):
     refused(spoil(lambda f: put(f, path, values)), message, AtlasCorruptError)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(
+    sampled_atlas, sampled_path, same_atlas, tmp_path, position, bit
+):
+    damaged = bytearray(sampled_path.read_bytes())
+    damaged[int(position * len(damaged))] ^= 1 << bit
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(damaged)
+    try:
+        assert same_atlas(Atlas.open(path), sampled_atlas)
+    except AtlasError:
+        assert not all(check.ok for check in verify(path))
