@@ -21,13 +21,15 @@ from .models.identity import Identity, load_identity, usual_identity
 from .models.inputs import floats
 from .models.latents import Latents, read_latents
 from .models.load import clip_of, generator_of
-from .models.probability import target_probability
+from .models.probability import needed_difference
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
-from .models.subject import Subject
+from .models.subject import Batch, Subject
 from .result import EditResult
+from .steering.direction import Direction
 from .steering.edits import Edit
 from .steering.request import EditMethod, EditRequest, choice_of, edits_of
+from .steering.status import Status
 from .steering.texts import TextEmbedder
 from .table import TableEditor
 
@@ -187,7 +189,7 @@ class Editor(TableEditor):
             return Subject(self.generator, floats("styles", styles, (width,)))
         if seeds is not None:
             w = w_from_seeds(self.generator, seeds, truncation, label)
-            return Subject(self.generator, self.generator.styles(w), w)
+            return Subject(self.generator, self.generator.styles(w), w, truncation)
         if isinstance(latents, str | os.PathLike):
             latents = read_latents(latents, self.generator, truncation=truncation, label=label)
         if isinstance(latents, Latents):
@@ -206,7 +208,8 @@ class Editor(TableEditor):
         alpha = None if request.alphas is None else request.alphas[0]
         found = edits if alpha is not None else [p for edit in edits for p in self.parts(edit)]
         directions, weights = self.directions(found, request.choice)
-        return self.apply(subject, directions, alpha, weights, request.target_probability)
+        self._warn(directions)
+        return self.apply(subject, directions, alpha, weights, request.probability)
 
     def _by_ways(self, subject: Subject, edit: Edit, request: EditRequest) -> EditResult:
         """An edit by one way after the other, see `edit`; the best so far of each image is kept."""
@@ -215,24 +218,24 @@ class Editor(TableEditor):
                 f"weight {edit.weight:g}: only directions have one; choose --method direction"
             )
         parts = self.parts(edit)
-        best = BestOfWays(
-            subject.styles,
-            lambda styles: self._probabilities(styles, parts),
-            min(ENOUGH, request.target_probability),
-        )
         everything, method = list(range(len(subject))), request.method
         table: EditResult | None = None
         why = []
-        if method != "mapper":
-            try:
-                directions, weights = self.directions(parts, request.choice)
-                goal = request.target_probability
-                table = self.apply(subject, directions, None, weights, goal)
-                why.append(table.why)
-                if method == "auto":
-                    best.take("direction", everything, table.styles)
-            except DirectionError as error:
-                why.append(f"no direction: {error}")
+        directions: list[Direction] = []
+        try:
+            directions, weights = self.directions(parts, request.choice)
+        except DirectionError as error:
+            why.append(f"no direction: {error}")
+        if directions and method != "mapper":
+            self._warn(directions)
+            table = self.apply(subject, directions, None, weights, request.probability)
+            why.append(table.why)
+            if method == "auto" and "unsupported" in table.status:
+                return table  # nobody knows that there is anything to look for
+        aims = _Aims(self, subject, parts, directions, request.probability)
+        best = BestOfWays(subject.styles, aims.see)
+        if table is not None and method == "auto":
+            best.take("direction", everything, table.styles)
         begun = subject.styles if table is None else table.styles.clone()
         if method == "mapper" or (method == "auto" and best.open):
             mapper = MapperWay(self.generator, self.atlas.fingerprint.clip, self.fallbacks.folder)
@@ -254,7 +257,7 @@ class Editor(TableEditor):
             best.take("optimize", rows, optimise(subject.at(rows), begun[rows], edit))
             of = f"{len(rows)} of {len(subject)} images"
             why.append(f"{of} optimised in {self.fallbacks.settings.space}")
-        return self._best(subject, parts, best, table, "; ".join(why))
+        return self._best(subject, parts, best, aims, table, "; ".join(why))
 
     @torch.no_grad()  # not inference_mode: people go on with the tensors of a result
     def _best(
@@ -262,6 +265,7 @@ class Editor(TableEditor):
         subject: Subject,
         parts: tuple[Edit, ...],
         best: BestOfWays,
+        aims: _Aims,
         table: EditResult | None,
         why: str,
     ) -> EditResult:
@@ -281,7 +285,24 @@ class Editor(TableEditor):
             tuple(best.ways),
             tuple(best.tried),
             why,
+            tuple(aims.status(range(len(subject)), best.styles)),
         )
+
+    def _warn(self, directions: Sequence[Direction]) -> None:
+        """Says of directions, before any picture is made, what samples cannot vouch for."""
+        for direction in directions:
+            evidence = direction.evidence
+            if evidence is not None and evidence.kind == "unknown":
+                self.fallbacks.announce(
+                    f'"{direction.target}": none of the {len(self.atlas.samples or ()):,} samples '
+                    f'stands out from the others by it as against "{direction.neutral}", so this '
+                    "generator may not draw it, or CLIP not see it; edited by guess"
+                )
+            for other in direction.inseparable:
+                self.fallbacks.announce(
+                    f'"{direction.target}": comes with "{other}" in the samples so often that they '
+                    "cannot be told apart; the edit brings both"
+                )
 
     def _identity(self) -> Identity | None:
         """What an optimisation's identity loss sees."""
@@ -290,16 +311,67 @@ class Editor(TableEditor):
         source = usual_identity(self.generator)
         return load_identity(source, self.texts.encoder, self.generator.device)
 
+
+class _Aims:
+    """What images of an edit are to be seen with, whichever way they go.
+
+    Args:
+        subject: the images as they were.
+        parts: of the edit.
+        directions: of the parts, where there are any.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        subject: Subject,
+        parts: Sequence[Edit],
+        directions: Sequence[Direction],
+        probability: float | None,
+    ) -> None:
+        self._editor, self._parts = editor, parts
+        self._directions, self._probability = tuple(directions), probability
+        self._subject = subject
+
     @torch.inference_mode()
-    def _probabilities(self, styles: Tensor, parts: Sequence[Edit]) -> NDArray[np.float64]:
-        """CLIP's probability of the least likely part of an edit in images of styles (n, C)."""
-        encoder = self.texts.encoder
-        renders = render_batches(self.generator, styles)
-        seen = torch.cat([encoder.images(images) for images in renders]).double().cpu()
-        differences = torch.from_numpy(np.stack([self.difference(part) for part in parts]))
-        chances = target_probability(seen[:, None], differences, encoder.logit_scale)
-        least: NDArray[np.float64] = chances.min(1).values.numpy()
-        return least
+    def see(
+        self, rows: Sequence[int], styles: Tensor
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """CLIP's probability of the least likely part in images that came to styles (m, C), and
+        whether they show all parts, (m,) each."""
+        along = self._along(styles)
+        scale = self._editor.texts.encoder.logit_scale
+        chances = 1 / (1 + np.exp(-scale * along))
+        shown: NDArray[np.bool_] = np.all(along >= self._there(rows), axis=1)
+        return chances.min(1), shown
+
+    @torch.inference_mode()
+    def status(self, rows: Sequence[int], styles: Tensor) -> list[Status]:
+        """What became of images that came to styles (m, C)."""
+        there = self._there(rows)
+        before, after = self._along(self._subject.at(rows).styles), self._along(styles)
+        words: list[Status] = []
+        for was, now in zip(before >= there, after >= there, strict=True):
+            words.append(
+                "not_reached" if not now.all() else "already_there" if was.all() else "reached"
+            )
+        return words
+
+    def _along(self, styles: Tensor) -> NDArray[np.float64]:
+        """How much nearer they are to the target of each part than to its neutral prompt."""
+        renders = render_batches(self._editor.generator, styles)
+        return np.concatenate([self._editor.seen(images, self._parts) for images in renders])
+
+    def _there(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        """From which on an image shows each part, (m, E)."""
+        if self._directions:
+            batch = Batch(
+                self._editor.generator, self._subject.styles[list(rows)], self._subject.psi
+            )
+            return self._editor.goals(batch, self._directions, self._probability).there
+        scale = self._editor.texts.encoder.logit_scale
+        wanted = min(ENOUGH, self._probability or ENOUGH)
+        return np.full((len(rows), len(self._parts)), needed_difference(wanted, scale))
 
 
 def load(

@@ -20,6 +20,7 @@ from .pictures.sheet import save_png
 from .steering.direction import Direction
 from .steering.edits import Edit
 from .steering.request import Way
+from .steering.status import Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class EditResult:
         tried: for each image, the probability of the target that CLIP saw by each way tried, in
             that order; empty where none had to be measured.
         why: how the way was chosen, in words.
+        status: what became of each image, see `status.WORDS`, (n,); None where that takes CLIP,
+            which was not asked.
     """
 
     images: Tensor
@@ -57,6 +60,7 @@ class EditResult:
     ways: tuple[Way, ...]
     tried: tuple[Mapping[Way, float], ...]
     why: str
+    status: tuple[Status | None, ...]
 
     def pil(self) -> Image.Image:
         """The edited images as one picture, several of them tiled."""
@@ -79,9 +83,11 @@ class EditResult:
         return file.getvalue()
 
     def __repr__(self) -> str:
-        ways = ", ".join(f"{count} by {way}" for way, count in Counter(self.ways).items())
+        ways = [f"{count} by {way}" for way, count in Counter(self.ways).items()]
+        known = Counter(status for status in self.status if status)
+        ways += [f"{count} {status}" for status, count in known.items()]
         edits = ", ".join(f"{edit.neutral!r} -> {edit.target!r}" for edit in self.edits)
-        return f"<EditResult of {counted(len(self.ways), 'image')}: {edits} ({ways})>"
+        return f"<EditResult of {counted(len(self.ways), 'image')}: {edits} ({', '.join(ways)})>"
 
 
 @dataclass(frozen=True, eq=False)

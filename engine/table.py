@@ -1,9 +1,11 @@
-"""What the table alone can do: find directions, go along them, and tell what CLIP saw."""
+"""What the atlas alone can do: find directions, go along them, and tell what CLIP saw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,10 +34,16 @@ from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
 from .steering.request import Way
+from .steering.sampled import direction_by_samples, sample_map, with_table
+from .steering.samples import SampleMap
+from .steering.status import Status, together
 from .steering.texts import TextEmbedder
 
+_FIRST = 0.4  # of the alpha that the table expects
 UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
+UNSAID_OF_SAMPLES = 0.2
+"""The same where samples show what the whole prompt names."""
 
 
 class TableEditor:
@@ -51,10 +59,21 @@ class TableEditor:
         self.atlas, self.generator, self.texts = atlas, generator, texts
         self._known: dict[tuple[str, str, Choice], Direction] = {}
 
+    @cached_property
+    def samples(self) -> SampleMap | None:
+        """The samples of the atlas, ready to be asked; None where it has none."""
+        return sample_map(self.atlas)
+
     @one_blas_thread()
     def direction(self, neutral: str, target: str, choice: Choice | None = None) -> Direction:
-        """The direction from one prompt to another, by channels chosen in the default way or
-        another. See `find_direction` for the errors."""
+        """The direction from one prompt to another: by samples that show the thing, else by the
+        channels of the table; see `Choice.source`.
+
+        Raises:
+            DirectionError: no channel moves towards the target.
+            OptionError: a choice that is not one, or samples where the atlas has none.
+            PromptError: a prompt that cannot be embedded, or two that mean the same.
+        """
         for name, prompt in (("neutral", neutral), ("target", target)):
             require_prompt(name, prompt)
         choice = Choice() if choice is None else choice
@@ -62,17 +81,51 @@ class TableEditor:
             raise wrong_type("choice", choice, "a Choice")
         if known := self._known.get((neutral, target, choice)):
             return known
-        text = self.texts.direction(neutral, target)
-        kept = [self.texts.direction(neutral, prompt) for prompt in choice.keep]
-        found = find_direction(
-            self.atlas,
-            text,
-            neutral=neutral,
-            target=target,
-            choice=choice,
-            kept=np.stack(kept) if kept else None,
-        )
+        found = self._direction(neutral, target, choice)
         return self._known.setdefault((neutral, target, choice), found)
+
+    def _direction(self, neutral: str, target: str, choice: Choice) -> Direction:
+        text = self.texts.direction(neutral, target)
+        of_table = choice.source == "table" or choice.rule != "reliable" or choice.beta is not None
+        sampled = None
+        if self.samples is not None and not of_table:
+            sampled = direction_by_samples(
+                self.atlas,
+                self.samples,
+                (self.texts.embed(neutral), self.texts.embed(target)),
+                neutral=neutral,
+                target=target,
+                choice=choice,
+                kept=[self.texts.embed(prompt) for prompt in choice.keep],
+            )
+            known = sampled.evidence is not None and sampled.evidence.kind != "unknown"
+            few = sampled.evidence is not None and sampled.evidence.few
+            if choice.source == "samples" or not len(self.atlas.channels) or (known and not few):
+                return sampled
+        elif choice.source == "samples":
+            raise OptionError(
+                "source samples: this atlas has none; draw some with `styleatlas precompute "
+                "--samples`"
+            )
+        kept = [self.texts.direction(neutral, prompt) for prompt in choice.keep]
+        try:
+            table = find_direction(
+                self.atlas,
+                text,
+                neutral=neutral,
+                target=target,
+                choice=choice,
+                kept=np.stack(kept) if kept else None,
+            )
+        except DirectionError:
+            if sampled is None or not known:
+                raise
+            return sampled
+        if sampled is None:
+            return table
+        if known:
+            return with_table(sampled, table, self.atlas)
+        return replace(table, evidence=sampled.evidence)
 
     @one_blas_thread()
     def parts(self, edit: Edit) -> tuple[Edit, ...]:
@@ -86,7 +139,17 @@ class TableEditor:
         said = decompose(bank, neutral, target)
         if len(said.phrases) < 2 or said.left > UNSAID:
             return (edit,)
-        return tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
+        parts = tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
+        # What the samples know of, they tell better than a sum of phrases that leaves a little out.
+        guessed = self.samples is not None and (
+            said.left > UNSAID_OF_SAMPLES or said.weights.min() < said.weights.max() / 2
+        )
+        return (edit,) if guessed and self._seen_by_samples(edit) else parts
+
+    def _seen_by_samples(self, edit: Edit) -> bool:
+        """Whether samples show what an edit names."""
+        evidence = None if self.samples is None else self.samples.evidence(self.difference(edit))
+        return evidence is not None and evidence.kind != "unknown"
 
     def directions(
         self, edits: Sequence[Edit], choice: Choice | None = None
@@ -103,16 +166,19 @@ class TableEditor:
         directions: Direction | Sequence[Direction],
         alpha: float | None = None,
         weights: Sequence[float] | None = None,
-        probability: float = DEFAULT_PROBABILITY,
+        probability: float | None = None,
     ) -> EditResult:
         """Moves the images along directions and renders them.
 
         With an `alpha`, every direction goes alpha times its weight. Without one, every image gets
-        its own: the smallest with which CLIP gives each target at least this `probability` against
-        its neutral prompt, found with up to 5 renders; where that is out of reach, the one beyond
-        which more brings no more, and never so far that a channel moves more than twice the step it
-        was measured at. An image that is there already stays as it is. What a direction is to keep
-        is held where CLIP saw it before, by counter-steps. The weights then multiply.
+        its own, found with up to 5 renders: the smallest with which it looks to CLIP as images do
+        that have the target, as the atlas's samples tell; where they do not, or a `probability` is
+        given, the smallest with which CLIP gives the target that much, or 0.998, against the
+        neutral prompt. Where that is out of reach, it is the one beyond which more brings no more;
+        never does an image go further along a direction than samples are, nor a channel more than
+        twice the step the table was measured at. An image that is there already stays as it is.
+        What a direction of the table is to keep is held where CLIP saw it before, by counter-steps;
+        one of samples keeps it by itself. The weights then multiply.
 
         Args:
             styles: (n, C), or a `Subject` where more edits of the same images follow.
@@ -140,7 +206,7 @@ class TableEditor:
             raise OptionError("edit: has no direction; give at least one pair of prompts")
         if alpha is not None and not abs(alpha) <= MAX_ALPHA:
             raise OptionError(f"alpha {alpha:g}: must lie between -{MAX_ALPHA:g} and {MAX_ALPHA:g}")
-        if not 0.5 <= probability < 1:
+        if probability is not None and not 0.5 <= probability < 1:
             raise OptionError(f"probability {probability:g}: must be at least 0.5 and below 1")
         factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
         if factors.shape != (len(chosen),):
@@ -148,32 +214,39 @@ class TableEditor:
         counter = () if alpha is not None else self._counter(chosen)
         factors = np.concatenate([factors, np.ones(len(counter))])
         steps = (*chosen, *counter)
-        alphas, images = [], []
+        alphas, images, statuses = [], [], []
         for part in subject.batches():
+            goals = self.goals(part, chosen, probability)
             if alpha is None:
-                found, rendered = self._found(part, chosen, counter, factors, probability)
+                found, rendered, by_search = self._found(part, chosen, counter, factors, goals)
+                seen: NDArray[np.float64] | None = by_search
             else:
                 found = np.broadcast_to(alpha * factors, (len(part.styles), len(steps)))
                 rendered = self._rendered(part, steps, found)
+                seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
+            were = None if seen is None else self.seen(part.images, chosen)
+            taken = found[:, : len(chosen)]
+            statuses += statuses_of(chosen, goals, were, seen, taken)
             alphas.append(found)
             images.append(rendered)
         before = subject.styles
         ways: list[Way] = ["direction"] * len(before)
-        taken = np.concatenate(alphas).astype(np.float32)
-        after = before + self._delta(steps, taken).to(before)
+        gone = np.concatenate(alphas).astype(np.float32)
+        after = before + self._delta(steps, gone).to(before)
         return EditResult(
             torch.cat(images),
             after,
             before,
             tuple(Edit(direction.neutral, direction.target) for direction in chosen),
             chosen,
-            taken[:, : len(chosen)],
+            gone[:, : len(chosen)],
             counter,
-            taken[:, len(chosen) :],
+            gone[:, len(chosen) :],
             tuple(dict.fromkeys(text for direction in chosen for text in direction.keep)),
             tuple(ways),
             ({},) * len(before),
             _why(chosen),
+            tuple(statuses),
         )
 
     @torch.inference_mode()
@@ -214,12 +287,57 @@ class TableEditor:
         none for a prompt that no such channel answers to."""
         texts = np.stack([direction.text for direction in directions])
         found = []
-        for prompt, neutral in {p: d.neutral for d in directions for p in d.keep}.items():
+        of_table = [direction for direction in directions if not direction.levels_known]
+        for prompt, neutral in {p: d.neutral for d in of_table for p in d.keep}.items():
             text = self.texts.direction(neutral, prompt)
             with suppress(DirectionError, OptionError):
                 held = find_direction(self.atlas, text, neutral=neutral, target=prompt, kept=texts)
                 found.append(held)
         return tuple(found)
+
+    def goals(
+        self, batch: Batch, directions: tuple[Direction, ...], probability: float | None
+    ) -> Goals:
+        """What images of a batch are to be seen with."""
+        shape = (len(batch.styles), len(directions))
+        goal, there, most, first = (np.zeros(shape) for _ in range(4))
+        slopes = np.zeros(len(directions))
+        styles = batch.styles.float().cpu().numpy()
+        for j, direction in enumerate(directions):
+            by_levels = direction.levels_known and probability is None
+            if by_levels and direction.evidence is not None:
+                psis = self._psis(batch.psi, styles)
+                levels = [direction.evidence.levels(psi) for psi in psis]
+                goal[:, j] = [level.goal for level in levels]
+                there[:, j] = [level.there for level in levels]
+            else:
+                wanted = DEFAULT_PROBABILITY if probability is None else probability
+                # 100 is OpenAI's: without CLIP nothing is compared with it.
+                scale = self.texts.encoder.logit_scale if self.texts.has_encoder else 100.0
+                goal[:, j] = there[:, j] = needed_difference(wanted, scale)
+            if direction.levels_known and direction.evidence is not None and self.samples:
+                far = direction.evidence.far
+                slopes[j], first[:, j] = far.goal - far.lower, 1.0
+                most[:, j] = self.samples.reach(direction.delta(1.0), styles)
+            else:
+                step = expected_shift(self.atlas, direction.delta(1.0))
+                slopes[j] = step @ self.difference(direction)
+                most[:, j] = 2 * self.atlas.strength_in_sigma
+        return Goals(goal, there, slopes, first, most)
+
+    def _psis(self, known: float | None, styles: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The truncation of images, (n,): known, or by how far their styles lie from the mean."""
+        if known is not None or self.samples is None:
+            return np.full(len(styles), 1.0 if known is None else known)
+        return self.samples.psi_of(styles)
+
+    def seen(self, images: Tensor, directions: Sequence[Direction | Edit]) -> NDArray[np.float64]:
+        """How much nearer images are to the target of each direction than to its neutral prompt,
+        in cosine, (n, E)."""
+        texts = np.stack([self.difference(direction) for direction in directions])
+        embeddings = self.texts.encoder.images(images).double().cpu()
+        along: NDArray[np.float64] = embeddings.numpy() @ texts.T
+        return along
 
     def _found(
         self,
@@ -227,18 +345,12 @@ class TableEditor:
         directions: tuple[Direction, ...],
         counter: tuple[Direction, ...],
         weights: NDArray[np.float64],
-        probability: float,
-    ) -> tuple[NDArray[np.float64], Tensor]:
-        """Alphas (n, E + K) that reach a probability and hold what is kept, times their weights,
-        and the images there."""
-        encoder, steps = self.texts.encoder, (*directions, *counter)
-        texts = np.stack([self.difference(direction) for direction in steps])  # (E + K, D)
+        goals: Goals,
+    ) -> tuple[NDArray[np.float64], Tensor, NDArray[np.float64]]:
+        """Alphas (n, E + K) that reach goals and hold what is kept, times their weights, the images
+        there, and how they are seen, (n, E)."""
+        steps = (*directions, *counter)
         rounds = [batch.images]
-
-        def seen(images: Tensor) -> NDArray[np.float64]:
-            embeddings = encoder.images(images).double().cpu()
-            along: NDArray[np.float64] = embeddings.numpy() @ texts.T
-            return along
 
         def measure(rows: NDArray[np.int64], alphas: NDArray[np.float64]) -> NDArray[np.float64]:
             at = torch.from_numpy(rows).to(batch.styles.device)
@@ -247,20 +359,23 @@ class TableEditor:
             images = rounds[0].clone()
             images[at] = rendered
             rounds.append(images)
-            return seen(rendered)
+            return self.seen(rendered, steps)
 
         with one_blas_thread():
-            shifts = [expected_shift(self.atlas, step.delta(1.0)) for step in steps]
-            slopes = np.einsum("ed,ed->e", np.stack(shifts), texts)
-        goal = needed_difference(probability, encoder.logit_scale)
-        goals = np.full(len(directions), goal)
-        most = 2 * self.atlas.strength_in_sigma
-        found = find_alphas(measure, seen(batch.images), slopes, goals, most)
+            shifts = [expected_shift(self.atlas, step.delta(1.0)) for step in counter]
+            held = [shift @ self.difference(d) for shift, d in zip(shifts, counter, strict=True)]
+            slopes = np.concatenate([goals.slopes, held])
+        before = self.seen(batch.images, steps)
+        at = before[:, : len(directions)]
+        goal = np.where(at >= goals.there, at, goals.goal)
+        first = np.where(goals.first > 0, goals.first, goals.guess(at))
+        found = find_alphas(measure, before, slopes, first, goal, goals.most)
         alphas = found.alphas * weights
         if (weights != 1).any():
-            return alphas, self._rendered(batch, steps, alphas)
+            images = self._rendered(batch, steps, alphas)
+            return alphas, images, self.seen(images, directions)
         images = torch.stack([rounds[r][i] for i, r in enumerate(found.rounds)])
-        return alphas, images
+        return alphas, images, found.seen[:, : len(directions)]
 
     def _rendered(
         self, batch: Batch, directions: tuple[Direction, ...], alphas: NDArray[np.float64]
@@ -283,6 +398,74 @@ class TableEditor:
         return difference
 
 
-def _why(directions: tuple[Direction, ...]) -> str:
-    parts = [f"{len(x.channels)} with a score of at least {x.beta:.3f}" for x in directions]
-    return "channels of the atlas: " + ", ".join(parts)
+@dataclass(frozen=True, eq=False)
+class Goals:
+    """How n images are to be seen along E directions, in how much nearer they are to the target.
+
+    Args:
+        goal, there: what is aimed at, and from which on an image has it, (n, E).
+        slopes: what alpha 1 is expected to bring, (E,).
+        first: alphas to begin a search with; 0 to begin with a guess, (n, E).
+        most: the largest alphas, (n, E).
+    """
+
+    goal: NDArray[np.float64]
+    there: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    first: NDArray[np.float64]
+    most: NDArray[np.float64]
+
+    def guess(self, before: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a direction of the table, from how images are seen as they are: less than is expected
+        to take them there, since near an image edits go faster than 5 sigma away."""
+        expected = (self.goal - before) / np.maximum(self.slopes, 1e-6)
+        guess: NDArray[np.float64] = (_FIRST * expected).clip(1, self.most / 2)
+        return guess
+
+
+def statuses_of(
+    directions: tuple[Direction, ...],
+    goals: Goals,
+    before: NDArray[np.float64] | None,
+    after: NDArray[np.float64] | None,
+    alphas: NDArray[np.float64],
+) -> list[Status | None]:
+    """What became of n images: by how they were and are seen, (n, E), and how far they went."""
+    found: list[Status | None] = []
+    for i in range(len(alphas)):
+        each: list[Status | None] = []
+        for j, direction in enumerate(directions):
+            beyond = bool(alphas[i, j] > goals.most[i, j] + 1e-3)
+            stopped = bool(alphas[i, j] >= goals.most[i, j] - 1e-2)
+            if direction.evidence is not None and direction.evidence.kind == "unknown":
+                each.append("unsupported")
+            elif beyond:
+                each.append("out_of_range")
+            elif before is None or after is None:
+                each.append(None)
+            elif before[i, j] >= goals.there[i, j] and after[i, j] >= goals.there[i, j]:
+                each.append("already_there")
+            elif after[i, j] >= goals.there[i, j]:
+                each.append("reached")
+            else:
+                each.append("out_of_range" if stopped else "not_reached")
+        known = [status for status in each if status]
+        found.append(together(known) if len(known) == len(each) else None)
+    return found
+
+
+def _why(chosen: tuple[Direction, ...]) -> str:
+    """Where directions come from, in words."""
+    parts = []
+    for direction in chosen:
+        if direction.source == "table":
+            parts.append(
+                f"{len(direction.channels)} channels of the table with a score of at least "
+                f"{direction.beta:.3f}"
+            )
+        elif direction.evidence is not None:
+            share = f"{100 * direction.evidence.share:.2g} % of the samples have it"
+            told = "graded" if direction.evidence.kind == "graded" else share
+            also = " and the table" if direction.source == "both" else ""
+            parts.append(f"{len(direction.channels)} channels by samples{also} ({told})")
+    return ", ".join(parts)

@@ -118,7 +118,7 @@ def precompute(
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
     samples = None
     if drawing:  # first: they are of use alone, and come in a fraction of the time
-        samples = drawing.measure(generator, plan, scheduler.run)
+        samples = drawing.measure(generator, encoder, plan, scheduler.run)
     table, found = MEASURE_METHODS[settings.table].measure(plan, setup, scheduler.run)
     fingerprint = fingerprint_of(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}

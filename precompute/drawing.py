@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..engine.models.protocols import Generator
+from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import one_hot_labels, w_shape
+from ..engine.steering.samples import SampleMap
+from ..engine.steering.texts import encode_with
+from ..prompts.nonsense import nonsense
 from ..store.errors import OptionError
 from ..store.sample_set import SampleSet
 from .affine import affine_map, styles_of
@@ -26,6 +29,7 @@ from .samples import PULLED_PSI, SAMPLE_PSI, SamplesBlock
 from .streams import Stream
 
 _PROVEN = 64  # latents that the map from w to styles is proven on
+_NONSENSE = 129  # prompts; each but the first makes a difference with the one before
 _CHUNK = 1_000  # latents of one stream; another number would give other samples
 
 
@@ -76,25 +80,32 @@ class Drawing:
     def measure(
         self,
         generator: Generator,
+        encoder: JointEncoder,
         plan: Plan,
         run: RunBlocks,
     ) -> SampleSet:
-        """All samples: those that are known, and what `run` returns of the blocks of the plan."""
+        """All samples: those that are known, and what `run` returns of the blocks of the plan; and
+        what their scores are along prompts that mean nothing."""
         w = self.w.astype(np.float32)
         before = self.known
         psi = PULLED_PSI if before is None else before.pulled_psi
         nearer = self.centre + np.float32(psi) * (w - self.centre)
         sampled = run(_filled(plan.samples, w), plan.first_samples)
         pulled = run(_filled(plan.pulled, nearer), plan.first_pulled)
-        return SampleSet(
+        unknown = np.zeros(0, np.float32)
+        samples = SampleSet(
             w=self.w,
             label=self.label,
             embedding=_joined(None if before is None else before.embedding, sampled),
             pulled=_joined(None if before is None else before.pulled, pulled),
             pulled_psi=psi,
             centre=self.centre,
+            null_gain=unknown,
+            null_spread=unknown,
             **self._styles(generator, w),
         )
+        gain, spread = SampleMap(samples).chance(_meaningless(encoder))
+        return replace(samples, null_gain=gain, null_spread=spread)
 
     def _styles(self, generator: Generator, w: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The map from w to styles, or the styles where there is none."""
@@ -104,6 +115,13 @@ class Drawing:
         if found is not None and self.known is None:
             return {"weight": found[0], "bias": found[1]}
         return {"styles": styles_of(generator, w).astype(np.float16)}
+
+
+def _meaningless(encoder: JointEncoder) -> NDArray[np.float64]:
+    """Text differences (K, D) between prompts that mean nothing."""
+    embedded = encode_with(encoder)(nonsense(_NONSENSE))
+    embedded = embedded / np.linalg.norm(embedded, axis=1, keepdims=True)
+    return np.diff(embedded.astype(np.float64), axis=0)
 
 
 def _filled(blocks: Sequence[SamplesBlock], w: NDArray[np.float32]) -> list[SamplesBlock]:

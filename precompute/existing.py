@@ -168,7 +168,7 @@ def extend(
     worker = worker_of(generator, encoder, setup, executor, sources)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
-    samples = drawing.measure(generator, plan, scheduler.run)
+    samples = drawing.measure(generator, encoder, plan, scheduler.run)
     details = fingerprint_of(generator, encoder, settings).settings
     known = todays_settings(atlas.fingerprint.settings)
     origin = replace(

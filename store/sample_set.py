@@ -26,6 +26,9 @@ class SampleSet:
             unit vectors, float16 (M, D).
         pulled_psi: the truncation psi of those, 0 to less than 1.
         centre: the average w, which truncation pulls towards, float32 (w_dim,).
+        null_gain, null_spread: what chance does: for K text differences that mean nothing, the gain
+            of two groups of the samples' scores over one, at least 0, and the standard deviation of
+            the scores for a text difference of length 1; float32 (K,).
         weight, bias: style = weight @ w + bias, float32 (C, w_dim) and (C,); None where the
             generator's styles are not affine in w.
         styles: of the images, float16 (N, C), where weight and bias are None; None elsewhere.
@@ -42,6 +45,8 @@ class SampleSet:
     pulled: NDArray[np.float16]
     pulled_psi: float
     centre: NDArray[np.float32]
+    null_gain: NDArray[np.float32]
+    null_spread: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
     styles: NDArray[np.float16] | None = None
@@ -57,7 +62,11 @@ class SampleSet:
         self._set("embedding", np.float16, (n, None))
         self._set("pulled", np.float16, (None, self.embedding.shape[1]))
         self._set("centre", np.float32, (w_dim,))
+        self._set("null_gain", np.float32, (None,))
+        self._set("null_spread", np.float32, (len(self.null_gain),))
         require_range("/samples/label", self.label, -1, np.inf)
+        for name in ("null_gain", "null_spread"):
+            require_range(f"/samples/{name}", getattr(self, name), 0, np.inf)
         if len(self.pulled) > n:
             raise AtlasFormatError(
                 f"/samples/pulled: holds {len(self.pulled)} of {n} samples; give those of the first"
@@ -153,4 +162,7 @@ class SampleSet:
         self._set("bias", np.float32, (len(self.weight),))
 
 
-_NAMES = ("w", "label", "embedding", "pulled", "centre", "weight", "bias", "styles")
+_NAMES = (
+    *("w", "label", "embedding", "pulled", "centre", "null_gain", "null_spread"),
+    *("weight", "bias", "styles"),
+)

@@ -16,7 +16,7 @@ MAX_ATTRIBUTE_BYTES = 2**20
 MAX_TEXT_BYTES = 1024
 
 Axis = Literal[
-    "layers", "channels", "rows", "prompts", "width", "samples", "pulled", "latent", "one"
+    "layers", "channels", "rows", "prompts", "width", "samples", "pulled", "latent", "null", "one"
 ]
 
 # Far above any generator or vocabulary known, far below what would harm a machine.
@@ -29,6 +29,7 @@ MAX_LENGTHS: dict[Axis, int] = {
     "samples": 1_000_000,
     "pulled": 1_000_000,
     "latent": 16_384,
+    "null": 10_000,
     "one": 1,
 }
 
@@ -71,6 +72,8 @@ _SAMPLES = (
     Field("/samples/pulled", "<f2", ("pulled", "width")),
     Field("/samples/pulled_psi", "<f8", ("one",)),
     Field("/samples/centre", "<f4", ("latent",)),
+    Field("/samples/null_gain", "<f4", ("null",)),
+    Field("/samples/null_spread", "<f4", ("null",)),
 )
 _AFFINE = (
     Field("/samples/weight", "<f4", ("channels", "latent")),

@@ -164,9 +164,8 @@ def evaluate(
     suite.require(judge.attributes)
     if variants is None:
         variants = compared_variants(editor, reference)
-    measurement = _Measurement(
-        editor, judge, suite, styles_from_seeds(editor.generator, seeds, truncation)
-    )
+    styles = styles_from_seeds(editor.generator, seeds, truncation)
+    measurement = _Measurement(editor, judge, suite, styles, truncation)
     of = len(seeds) * len(suite.trials) * (1 + sum(len(variant.columns) for variant in variants))
 
     done = 0
@@ -220,8 +219,11 @@ class _Aim:
 
 
 class _Measurement:
-    def __init__(self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor) -> None:
+    def __init__(
+        self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor, psi: float
+    ) -> None:
         self.editor, self.judge, self.suite, self.styles = editor, judge, suite, styles
+        self._psi = psi
         self.attributes = {name: tuple(values) for name, values in judge.attributes.items()}
         self._phrases = suite.all_phrases()
         self._directions: dict[str, NDArray[np.float32]] = {}
@@ -349,7 +351,7 @@ class _Measurement:
     def _batches(self) -> Iterator[_Batch]:
         start = 0
         for styles in self.styles.split(batch_size(self.editor.generator)):
-            subject = Subject(self.editor.generator, styles)
+            subject = Subject(self.editor.generator, styles, psi=self._psi)
             look = self.judge.look(subject.images)
             embeddings = self.editor.texts.encoder.images(subject.images).float()
             yield _Batch(slice(start, start + len(styles)), subject, look, embeddings)

@@ -333,7 +333,7 @@ def _drawings_record(evaluation: Evaluation) -> Record | None:
 def _atlas_record(atlas: Atlas) -> Record:
     origin = atlas.fingerprint
     return {
-        "sha256": AtlasIdentity.of(atlas).sha256,
+        "sha256": AtlasIdentity.of(atlas, "auto").sha256,
         "created": atlas.created,
         "generator": {"name": origin.generator.name, "sha256": origin.generator.sha256},
         "clip": {"name": origin.clip.name, "sha256": origin.clip.sha256},

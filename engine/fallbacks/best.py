@@ -17,8 +17,8 @@ class BestOfWays:
 
     Args:
         before: their styles (n, C).
-        see: CLIP's probability of the target in images of styles (m, C): (m,).
-        enough: the probability from which on an image needs no other way.
+        see: of rows (m,) and styles (m, C) that they came to: CLIP's probability of the target,
+            and whether that is enough, so that an image needs no other way, (m,) each.
 
     Attributes:
         styles: the best so far, (n, C).
@@ -27,24 +27,30 @@ class BestOfWays:
     """
 
     def __init__(
-        self, before: Tensor, see: Callable[[Tensor], NDArray[np.float64]], enough: float
+        self,
+        before: Tensor,
+        see: Callable[[Sequence[int], Tensor], tuple[NDArray[np.float64], NDArray[np.bool_]]],
     ) -> None:
         self.styles = before.clone()
         self.ways: list[Way] = ["direction"] * len(before)
         self.tried: list[dict[Way, float]] = [{} for _ in range(len(before))]
-        self._see, self._enough = see, enough
+        self._see = see
         self._seen = np.full(len(before), -np.inf)
+        self._enough = np.zeros(len(before), bool)
 
     @property
     def open(self) -> list[int]:
         """The images that no way was enough for yet."""
-        rows: list[int] = np.flatnonzero(self._seen < self._enough).tolist()
+        rows: list[int] = np.flatnonzero(~self._enough).tolist()
         return rows
 
     @torch.inference_mode()
     def take(self, way: Way, rows: Sequence[int], styles: Tensor) -> None:
         """Measures what a way came to on some rows, and keeps it where CLIP sees more."""
-        for i, (row, chance) in enumerate(zip(rows, self._see(styles).tolist(), strict=True)):
+        chances, enough = self._see(rows, styles)
+        for i, (row, chance) in enumerate(zip(rows, chances.tolist(), strict=True)):
             self.tried[row][way] = round(chance, 4)
-            if chance > self._seen[row]:
+            # What is enough beats what is not, however sure CLIP is.
+            if (bool(enough[i]), chance) > (bool(self._enough[row]), self._seen[row]):
                 self._seen[row], self.ways[row], self.styles[row] = chance, way, styles[i]
+                self._enough[row] = enough[i]

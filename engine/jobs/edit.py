@@ -119,7 +119,7 @@ def _progress(done: int, total: int) -> Progress:
 def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:
     """Makes the columns of a job; measures them with CLIP where its image tower is needed anyway,
     or is loaded."""
-    subject = Subject(editor.generator, images.styles, images.w)
+    subject = Subject(editor.generator, images.styles, images.w, images.psi)
     options = {part.name: getattr(request.choice, part.name) for part in fields(request.choice)}
     columns = []
     for group in [(edit,) for edit in request.edits] if request.grid else [request.edits]:
@@ -214,7 +214,10 @@ def _label(request: EditRequest, edits: Sequence[Edit], alpha: float | None) -> 
 
 
 def _recipe(editor: Editor, request: EditRequest, images: Images) -> Recipe:
-    origin, identity = editor.atlas.fingerprint, AtlasIdentity.of(editor.atlas)
+    origin, identity = (
+        editor.atlas.fingerprint,
+        AtlasIdentity.of(editor.atlas, request.choice.source),
+    )
     return Recipe.of(origin.generator, origin.clip, identity, request, images.inputs)
 
 

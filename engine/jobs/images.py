@@ -25,6 +25,7 @@ class Images:
         names: what people call each.
         origins: where each comes from: its seed, or its place among the latents of a file.
         file: the sha256 of that file; None for seeds.
+        psi: the truncation that seeds were drawn at; None for a file.
     """
 
     styles: Tensor
@@ -32,6 +33,7 @@ class Images:
     names: tuple[str, ...]
     origins: tuple[int, ...]
     file: str | None = None
+    psi: float | None = None
 
     @classmethod
     def of_seeds(
@@ -39,7 +41,8 @@ class Images:
     ) -> Images:
         """See `w_from_seeds`."""
         w = w_from_seeds(generator, seeds, truncation, label)
-        return cls(generator.styles(w), w, tuple(f"seed {seed}" for seed in seeds), tuple(seeds))
+        names = tuple(f"seed {seed}" for seed in seeds)
+        return cls(generator.styles(w), w, names, tuple(seeds), psi=truncation)
 
     @classmethod
     def of_file(
@@ -78,4 +81,4 @@ class Images:
         """Some of them."""
         names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
         w = None if self.w is None else self.w[list(chosen)]
-        return Images(self.styles[list(chosen)], w, names, origins, self.file)
+        return Images(self.styles[list(chosen)], w, names, origins, self.file, self.psi)

@@ -19,10 +19,11 @@ class Batch:
     Args:
         generator: what renders them.
         styles: (n, C), on its device.
+        psi: the truncation they were drawn at; None where that is not known.
     """
 
-    def __init__(self, generator: Generator, styles: Tensor) -> None:
-        self.styles = styles
+    def __init__(self, generator: Generator, styles: Tensor, psi: float | None = None) -> None:
+        self.styles, self.psi = styles, psi
         self._generator = generator
         self._resumed: tuple[Layer, Resumed] | None = None
 
@@ -52,14 +53,21 @@ class Subject:
         styles: (n, C).
         w: of the same images, (n, num_ws, w_dim), for mappers and optimisation in w; None where
             there are styles alone.
+        psi: the truncation they were drawn at; None where that is not known.
     """
 
-    def __init__(self, generator: Generator, styles: Tensor, w: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        styles: Tensor,
+        w: Tensor | None = None,
+        psi: float | None = None,
+    ) -> None:
         self.styles = styles.to(generator.device)
         self.w = None if w is None else w.to(generator.device)
-        self._generator = generator
+        self.psi, self._generator = psi, generator
         few = len(styles) <= batch_size(generator)
-        self._kept = Batch(generator, self.styles) if few else None
+        self._kept = Batch(generator, self.styles, psi) if few else None
 
     def __len__(self) -> int:
         return len(self.styles)
@@ -70,7 +78,7 @@ class Subject:
             yield self._kept
             return
         for part in self.styles.split(batch_size(self._generator)):
-            yield Batch(self._generator, part)
+            yield Batch(self._generator, part, self.psi)
 
     @property
     def images(self) -> Tensor:
@@ -81,4 +89,4 @@ class Subject:
         """Some of them."""
         chosen = list(rows)
         w = None if self.w is None else self.w[chosen]
-        return Subject(self._generator, self.styles[chosen], w)
+        return Subject(self._generator, self.styles[chosen], w, self.psi)

@@ -17,7 +17,7 @@ from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
 from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
 from ...store.version import LIBRARY
-from ..steering.direction import Choice
+from ..steering.direction import SOURCES, Choice, Source
 from ..steering.edits import Edit
 from ..steering.request import EditRequest
 
@@ -40,10 +40,14 @@ class AtlasIdentity:
     sha256: str
 
     @classmethod
-    def of(cls, atlas: Atlas) -> AtlasIdentity:
-        """The identity of an atlas, the same however its file was written."""
+    def of(cls, atlas: Atlas, source: Source = "table") -> AtlasIdentity:
+        """The identity of what directions of this source come from, the same however the file was
+        written: of an atlas with samples, these too, unless the table alone is asked."""
         names = ("style_mean", "style_std", "channels", "rows", "consistency", "strength")
-        return cls(atlas.created, weights_sha256((name, getattr(atlas, name)) for name in names))
+        tensors = [(name, getattr(atlas, name)) for name in names]
+        if atlas.samples is not None and source != "table":
+            tensors += list(atlas.samples.arrays().items())
+        return cls(atlas.created, weights_sha256(tensors))
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,15 @@ class Recipe:
         for name, kind in _OPTIONS.items():
             if self.options.get(name) is not None:
                 read[name] = kind(name, self.options[name])
+        read.setdefault("source", self.source)
         return EditRequest(tuple(given)).changed(**read)
+
+    @property
+    def source(self) -> Source:
+        """Where its directions come from: the table, where that is not told, since pictures were
+        made before atlases had samples."""
+        told = self.options.get("source", "table")
+        return told if told in SOURCES else "table"  # which the request then refuses by name
 
     @property
     def seeds(self) -> tuple[int, ...] | None:
@@ -144,7 +156,7 @@ class Recipe:
 
     def require_atlas(self, atlas: Atlas) -> None:
         """Raise InputError unless it was made with this atlas."""
-        if self.atlas != AtlasIdentity.of(atlas):
+        if self.atlas != AtlasIdentity.of(atlas, self.source):
             raise InputError(
                 f"atlas: is of {atlas.created}, and the picture was made with one of "
                 f"{self.atlas.created}; name that one"
@@ -287,6 +299,7 @@ _OPTIONS: Mapping[str, Callable[[str, JSON], Any]] = {
     "beta": _number,
     "channels": _whole,
     "rule": _text,
+    "source": _text,
     "layers": _texts,
     "exclude": _texts,
     "grid": _flag,

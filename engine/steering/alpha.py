@@ -16,7 +16,6 @@ DEFAULT_PROBABILITY = 0.998
 """What CLIP is to see a target with, against its neutral prompt, where alpha is found."""
 MAX_ALPHA = 100.0
 ROUNDS = 5
-_FIRST = 0.4  # of the alpha the atlas expects: near the image, edits go faster than 5 sigma away
 _ABOVE = 0.15  # of the way to the goal: how far beyond it is near enough
 _FLAT = 0.03  # of that way: a round that gains less has come to no good
 _NARROW = 0.15  # of an alpha: no use to look closer
@@ -34,13 +33,17 @@ class Found:
     Args:
         alphas: (n, E + K); at least 0 for edits, of either sign for the others.
         rounds: which round had them, 0 for the image as it was, (n,).
+        seen: how far the images are there, (n, E + K).
     """
 
     alphas: Array
     rounds: NDArray[np.int64]
+    seen: Array
 
 
-def find_alphas(measure: Measure, before: Array, slopes: Array, goals: Array, most: float) -> Found:
+def find_alphas(
+    measure: Measure, before: Array, slopes: Array, first: Array, goals: Array, most: Array
+) -> Found:
     """The smallest alphas at which every edit reaches its goal, or, where one comes to no good,
     at which they come as near as they do, with counter-steps for what is to be held still.
 
@@ -53,19 +56,19 @@ def find_alphas(measure: Measure, before: Array, slopes: Array, goals: Array, mo
         measure: renders images and tells how far each is along each edit and each thing to hold.
         before: (n, E + K), how far the images are as they are.
         slopes: (E + K,), what alpha 1 is expected to bring.
-        goals: (E,), how far they are to be.
-        most: the largest alpha.
+        first: alphas to begin with where a goal is not met yet, above 0, (n, E).
+        goals: how far they are to be, (n, E).
+        most: the largest alphas, (n, E); a thing to hold still goes as far as any of them.
     """
-    edits = len(goals)
+    edits = goals.shape[1]
     start, still = before[:, :edits], before[:, edits:]
     way = (goals - start).clip(0)  # (n, E)
     aim = goals + _ABOVE / 2 * way
     low, low_seen = np.zeros_like(start), start
     high, high_seen = np.full_like(start, np.inf), np.zeros_like(start)
-    alphas = (_FIRST * (aim - start) / np.maximum(slopes[:edits], 1e-6)).clip(1, most / 2)
-    alphas = np.where(way > 0, alphas, 0)
+    alphas = np.where(way > 0, np.minimum(first, most), 0)
     held = np.zeros_like(still)
-    settled = way == 0
+    settled = (way == 0) | (most <= 0)
     open_ = ~settled.all(1)
     seen, tried = [before], [np.zeros_like(before)]
     for _ in range(ROUNDS):
@@ -87,7 +90,7 @@ def find_alphas(measure: Measure, before: Array, slopes: Array, goals: Array, mo
         near = over & (now <= goals + _ABOVE * way)
         bracketed = np.isfinite(high)
         narrow = bracketed & (low >= (1 - _NARROW) * high)
-        settled = (way == 0) | near | narrow | (higher & (alphas >= most))
+        settled = (way == 0) | (most <= 0) | near | narrow | (higher & (alphas >= most - 1e-3))
         guess = (low + (aim - low_seen) / slope).clip(_SHORTEST * low, _LONGEST * low)
         part = (aim - low_seen) / np.maximum(high_seen - low_seen, 1e-9)
         part = np.where(high_seen >= goals, part, 0.5).clip(0.1, 0.9)
@@ -95,15 +98,15 @@ def find_alphas(measure: Measure, before: Array, slopes: Array, goals: Array, mo
         alphas = np.where(settled, alphas, np.where(bracketed, between, guess).clip(0, most))
         drift = np.where(open_[:, None], seen[-1][:, edits:] - still, 0)
         held = held - _DAMPED * drift / np.maximum(slopes[edits:], 1e-6)
-        held = held.clip(-most, most)
+        held = held.clip(-most.max(), most.max())
         open_ &= ~(settled.all(1) & (np.abs(drift) <= _STILL * way.max(1, keepdims=True)).all(1))
     return _best(np.stack(tried), np.stack(seen), goals)
 
 
 def _best(tried: Array, seen: Array, goals: Array) -> Found:
     """Of the rounds that bring about as much as the best, the one with the least drift, or, where
-    nothing is held, with the least alpha: (rounds, n, E + K) each."""
-    edits = len(goals)
+    nothing is held, with the least alpha: (rounds, n, E + K) each; goals (n, E)."""
+    edits = goals.shape[1]
     now, drift = seen[..., :edits], np.abs(seen - seen[0])[..., edits:]
     gains = np.minimum(now - now[0], (goals - now[0]).clip(0)).sum(2)  # (rounds, n)
     enough = gains >= gains.max(0) * (1 - _CLOSE) - 1e-12
@@ -111,4 +114,5 @@ def _best(tried: Array, seen: Array, goals: Array) -> Found:
     allowed = np.where(reached.any(0), reached, enough)
     effort = drift.sum(2) if drift.shape[2] else tried.sum(2)
     rounds = np.where(allowed, effort, np.inf).argmin(0)
-    return Found(tried[rounds, np.arange(tried.shape[1])], rounds)
+    chosen = rounds, np.arange(tried.shape[1])
+    return Found(tried[chosen], rounds, seen[chosen])

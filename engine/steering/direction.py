@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError, require_number, wrong_type
+from .samples import Evidence
 
 Rule = Literal["reliable", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+Source = Literal["auto", "samples", "table"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 _LEFT = 0.1  # of a text direction, after what is kept was taken out of it
 
@@ -38,6 +41,11 @@ class Direction:
         beta: the smallest absolute score that was let through.
         size: the number of style channels of the generator, C.
         keep: prompts it was made not to move images towards or away from.
+        source: whether it comes from samples, from the table, or, where samples show the thing too
+            rarely, from both.
+        evidence: what samples say of it; None where they were not asked.
+        held: phrases that come with the target in the samples, and were held still.
+        inseparable: prompts that come with it so often that they could not be.
     """
 
     neutral: str
@@ -49,6 +57,15 @@ class Direction:
     beta: float
     size: int
     keep: tuple[str, ...] = ()
+    source: Literal["samples", "table", "both"] = "table"
+    evidence: Evidence | None = None
+    held: tuple[str, ...] = ()
+    inseparable: tuple[str, ...] = ()
+
+    @property
+    def levels_known(self) -> bool:
+        """Whether samples say which scores images have that have it."""
+        return self.source != "table" and self.evidence is not None
 
     def delta(self, alpha: float) -> NDArray[np.float32]:
         """The step to add to a flat style, float32 (C,)."""
@@ -69,10 +86,13 @@ class Choice:
         layers: move these alone: names, patterns such as `b32.*`, or the kinds conv, rgb, input.
         exclude: never move these: channels written `b16.conv1:20`.
         keep: prompts the image is not to move towards or away from.
+        source: where directions come from: `table`, `samples`, or `auto`: samples where the atlas
+            has some that show the thing, the table elsewhere, and where a rule or beta is given,
+            which are the table's.
 
     Raises:
-        OptionError: a rule that is not one, a number out of its range, both numbers, or a text in
-            place of a tuple of them.
+        OptionError: a rule or source that is not one, a number out of its range, both numbers, or a
+            text in place of a tuple of them.
     """
 
     rule: Rule = "reliable"
@@ -81,6 +101,7 @@ class Choice:
     layers: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    source: Source = "auto"
 
     def __post_init__(self) -> None:
         for name in ("layers", "exclude", "keep"):
@@ -96,6 +117,11 @@ class Choice:
             raise wrong_type("channels", self.channels, "a whole number")
         if self.rule not in RULES:
             raise OptionError(f"rule {self.rule!r}: is unknown; use one of {', '.join(RULES)}")
+        if self.source not in SOURCES:
+            known = ", ".join(SOURCES)
+            raise OptionError(f"source {self.source!r}: is unknown; use one of {known}")
+        if self.source == "samples" and (self.rule != "reliable" or self.beta is not None):
+            raise OptionError("source samples: rule and beta are the table's; leave them out")
         if self.beta is not None and self.channels is not None:
             raise OptionError("beta and channels: exclude each other; give one of them")
         if self.beta is not None and not 0 < self.beta < 1:
@@ -174,7 +200,7 @@ def _scores(
         drags = np.abs(atlas.rows @ kept.T).max(1)
         scores = np.where(drags > np.abs(scores), 0, scores)
     if choice.layers or choice.exclude:
-        scores = np.where(_allowed(atlas, choice), scores, 0)
+        scores = np.where(allowed_channels(atlas, choice)[atlas.channels], scores, 0)
     return scores * atlas.reliability if choice.rule == "reliable" else scores
 
 
@@ -186,13 +212,17 @@ def _least_score(sizes: NDArray[np.floating], choice: Choice) -> float:
     return float(sizes[count - 1])
 
 
-def _allowed(atlas: Atlas, choice: Choice) -> NDArray[np.bool_]:
-    """Which rows may move, (R,)."""
+def allowed_channels(atlas: Atlas, choice: Choice) -> NDArray[np.bool_]:
+    """Which channels a choice lets move, (C,).
+
+    Raises:
+        LayoutError: a layer or channel that the generator does not have.
+    """
     allowed = np.ones(atlas.layout.size, bool)
     if choice.layers:
         allowed = atlas.layout.matching(choice.layers)
     allowed[[atlas.layout.parse(label) for label in choice.exclude]] = False
-    return allowed[atlas.channels]
+    return allowed
 
 
 def _without(text: NDArray[np.float32], kept: NDArray[np.float32]) -> NDArray[np.float32]:

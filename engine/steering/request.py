@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from ...store.errors import OptionError, require_number, wrong_type
-from .alpha import DEFAULT_PROBABILITY
 from .direction import Choice
 from .edits import Edit
 
@@ -31,7 +30,7 @@ class EditRequest:
         method: how; with alphas, with something to keep or for several edits made together `auto`
             is the table's direction.
         alphas: a column each; None for one column of automatic alphas.
-        probability: that automatic alphas are to reach; the usual one if not given.
+        probability: that automatic alphas are to reach; by the atlas's samples if not given.
         grid: a column for each edit by itself.
         before: a column more, of the images as they were.
         truncation: psi of images that are drawn from seeds or z.
@@ -93,11 +92,6 @@ class EditRequest:
         alone = len(edits) == 1 and edits[0].weight == 1
         bound = self.choice.keep or self.choice.layers or self.choice.exclude
         return self.alphas is not None or bool(bound) or not alone
-
-    @property
-    def target_probability(self) -> float:
-        """Given, or the usual one."""
-        return DEFAULT_PROBABILITY if self.probability is None else self.probability
 
     @property
     def columns(self) -> int:

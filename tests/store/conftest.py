@@ -65,6 +65,8 @@ def _samples(
         "pulled": _unit(rng, pulled, width).astype("f2"),
         "pulled_psi": 0.7,
         "centre": rng.normal(size=w_dim).astype("f4"),
+        "null_gain": rng.random(6).astype("f4"),
+        "null_spread": rng.random(6).astype("f4"),
         "weight": rng.normal(size=(channels, w_dim)).astype("f4"),
         "bias": rng.normal(size=channels).astype("f4"),
     }

@@ -1,0 +1,497 @@
+"""What unedited images say of a prompt, and the direction they give. Without torch.
+
+Every sample of an atlas has a score along a text direction. Where the scores fall into two groups,
+the generator draws the thing and CLIP tells it, and the step in w from those who have not to those
+who have is the direction: StyleSpace's channels from positive examples (Wu et al. 2021, section
+4.2) with labels by CLIP, or InterFaceGAN's boundary (Shen et al. 2020) without training.
+
+- *Who has it* is a probability by the mixture of the scores, `fit_mixture`.
+- *The step* is the coefficient of that probability in the regression of w on it, Cov(r, w) /
+  Var(r): the difference of the groups' means with what doubtful members take off it put back.
+- What goes along with the thing in the samples would be dragged along. It is held still by the
+  same regression: it takes in what the prompt is to keep, and the phrases of the bank that come
+  with it more than by chance, unless they mean the thing itself.
+- Channels that no more than chance moves are left out, by the false discovery rate (Benjamini and
+  Hochberg 1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...store.bank import PromptBank
+from ...store.queries import NEAR
+from ...store.sample_set import SampleSet
+from .mixture import LEAST, Mixture, fit_mixture
+
+Array = NDArray[np.float64]
+Kind = Literal["two-state", "graded", "rare", "always there", "unknown"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+FEW = 40
+"""Images of a group with fewer of which it is rare."""
+HELD = 0.1
+"""Partial correlation from which on a phrase that comes with an edit is held still."""
+INSEPARABLE = 0.95
+"""Correlation from which on two things cannot be told apart."""
+_MOST_HELD = 8
+_LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
+_CLEAR = 2.0  # separation of the groups of a phrase that can be held
+_CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
+_DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
+_FILLED = 1.3  # times the scores between two groups that two groups would have there
+_APART = 4.0  # separation of groups that nothing graded has
+_RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
+_LOW, _THERE, _HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
+_NULL_QUANTILE = 0.975
+_END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
+_SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
+_DOUBT = 2.0  # standard deviations below the mean of those who have it: they still do
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Scores of images at one psi that mean something.
+
+    Args:
+        lower: what those who lack it have, on average; of a graded thing the tenth percentile.
+        there: from which on an image has it; the 80th percentile.
+        goal: a little more than those who have it have, on average; the 90th percentile.
+    """
+
+    lower: float
+    there: float
+    goal: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What samples say of a text direction.
+
+    Args:
+        kind: `two-state`, where scores fall into two groups; `graded`, where they spread more than
+            by chance without falling into two; `rare` and `always there`, where one of the groups
+            is small; `unknown`, where scores are no other than those of prompts without a meaning.
+        share: of the samples that have it.
+        separation: of the groups, in standard deviations.
+        gain: of log likelihood a sample, of two groups over one.
+        near, far: the levels at the psi `near_psi` and at psi 1.
+        near_psi: the smaller psi at which samples were embedded, too.
+    """
+
+    kind: Kind
+    share: float
+    separation: float
+    gain: float
+    near: Levels
+    far: Levels
+    near_psi: float
+
+    @property
+    def few(self) -> bool:
+        """Whether one of the groups is small."""
+        return self.kind in ("rare", "always there")
+
+    def levels(self, psi: float) -> Levels:
+        """At a truncation psi, on the line through the two at which samples were embedded."""
+        part = (psi - self.near_psi) / (1 - self.near_psi)
+        near, far = self.near, self.far
+        return Levels(*(
+            getattr(near, name) + part * (getattr(far, name) - getattr(near, name))
+            for name in ("lower", "there", "goal")
+        ))  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SampledStep:
+    """The step in style space from those who lack a thing to those who have it, at psi 1.
+
+    Args:
+        evidence: what the samples say of it.
+        step: float32 (C,), in units of the style, 0 for channels that it does not move.
+        held: phrases that come with it and were held still.
+        inseparable: phrases that come with it so often that they cannot be told apart.
+    """
+
+    evidence: Evidence
+    step: NDArray[np.float32]
+    held: tuple[str, ...]
+    inseparable: tuple[str, ...]
+
+
+class SampleMap:
+    """The samples of an atlas, ready to be asked.
+
+    Args:
+        samples: of an atlas.
+        phrases: of its bank, as directions from their mean, among which those that come with an
+            edit are looked for; none if not given.
+        plain: that mean (D,), which stands for a prompt that says nothing of an image.
+    """
+
+    def __init__(
+        self,
+        samples: SampleSet,
+        phrases: PromptBank | None = None,
+        plain: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.samples, self._phrases, self._plain = samples, phrases, plain
+        self._posteriors: dict[int, tuple[Array, float]] = {}
+
+    @cached_property
+    def embeddings(self) -> NDArray[np.float32]:
+        """Of the samples, (N, D); those of a conditional generator around the mean of all instead
+        of that of their class."""
+        return _within_classes(self.samples.embedding.astype(np.float32), self.samples.label)
+
+    @cached_property
+    def moved(self) -> NDArray[np.float32]:
+        """What steps are found of, around its mean: w (N, w_dim), or styles (N, C) where they are
+        not affine in w."""
+        samples = self.samples
+        given = samples.w if samples.styles is None else samples.styles
+        values = _within_classes(given.astype(np.float32), samples.label)
+        around: NDArray[np.float32] = values - values.mean(0)
+        return around
+
+    @cached_property
+    def smoothed(self) -> NDArray[np.float32]:
+        """The embeddings as their latents foretell them, by ridge regression on w: what CLIP says
+        of one image and would not of another with the same latent is taken out, (N, D)."""
+        w = _within_classes(self.samples.w.astype(np.float32), self.samples.label)
+        w = w - w.mean(0)
+        gram = w.T @ w
+        gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
+        mean = self.embeddings.mean(0)
+        foretold: NDArray[np.float32] = mean + w @ np.linalg.solve(
+            gram, w.T @ (self.embeddings - mean)
+        )
+        return foretold
+
+    @cached_property
+    def style_std(self) -> NDArray[np.float32]:
+        """The standard deviation of every style channel over the samples, (C,)."""
+        if self.samples.weight is None:
+            spread: NDArray[np.float32] = self.moved.std(0)
+            return spread
+        factor = np.linalg.cholesky(
+            np.cov(self.moved, rowvar=False) + 1e-9 * np.eye(self.moved.shape[1])
+        )
+        std: NDArray[np.float32] = np.linalg.norm(
+            self.samples.weight @ factor.astype(np.float32), axis=1
+        )
+        return std
+
+    def evidence(self, difference: Array) -> Evidence:
+        """What the samples say of a text difference (D,), target minus neutral."""
+        return self._read(difference)[0]
+
+    def posterior(self, difference: Array) -> Array:
+        """How sure it is that each sample has what a text difference (D,) says, 0 to 1, (N,)."""
+        return self._read(difference)[1]
+
+    def step(
+        self,
+        neutral: NDArray[np.float32],
+        target: NDArray[np.float32],
+        keep: Sequence[tuple[str, NDArray[np.float32]]] = (),
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> SampledStep:
+        """The step from one prompt to another. Where the neutral prompt names a thing of its own
+        ("a face with glasses" -> "a face with a hat"), it goes from that to the target.
+
+        Args:
+            neutral, target: unit embeddings (D,).
+            keep: what is to be held still, each with its name and embedding.
+            allowed: the channels that may move, (C,); all if not given.
+        """
+        difference = target.astype(np.float64) - neutral
+        evidence, has = self._read(difference)
+        left = self._left(neutral, target)
+        if left is not None:
+            has = self.posterior(target.astype(np.float64) - self._middle)
+        held, inseparable = [], []
+        columns: list[Array] = [] if left is None else [left]
+        for name, embedding in keep:
+            posterior = self.posterior(embedding.astype(np.float64) - self._middle)
+            if _correlation(has, posterior) > INSEPARABLE:
+                inseparable.append(name)
+            else:
+                held.append(name)
+                columns.append(posterior)
+        for row in self._dragged(has, difference, columns):
+            posterior, _ = self._phrase(row)
+            name = self._phrases.texts[row] if self._phrases else ""
+            if _correlation(has, posterior) > INSEPARABLE:
+                inseparable.append(name)
+            else:
+                held.append(name)
+                columns.append(posterior)
+        regressors = np.stack([has, *columns], 1)
+        regressors -= regressors.mean(0)
+        inverse = np.linalg.pinv(regressors.T @ regressors)
+        wanted = np.zeros(len(inverse))
+        wanted[0] = 1
+        if left is not None:  # on with the one and off with the other
+            wanted[1] = -1
+        step = (wanted @ inverse @ regressors.T).astype(np.float32) @ self.moved
+        if self.samples.weight is not None:
+            step = self.samples.style_directions(step[None])[0]
+        error = self.style_std * math.sqrt(float(wanted @ inverse @ wanted))
+        if allowed is not None:
+            step = np.where(allowed, step, 0)
+        step = np.where(_discovered(step, error), step, 0).astype(np.float32)
+        return SampledStep(evidence, step, tuple(held), tuple(inseparable))
+
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        """What a prompt that says nothing is embedded as, (D,)."""
+        if self._plain is None:
+            return np.zeros(self.embeddings.shape[1])
+        return self._plain.astype(np.float64)
+
+    def _left(self, neutral: NDArray[np.float32], target: NDArray[np.float32]) -> Array | None:
+        """Who has what the neutral prompt names, where both prompts name a thing; else None."""
+        if self._plain is None:
+            return None
+        read = [self._read(text.astype(np.float64) - self._middle) for text in (neutral, target)]
+        if any(evidence.kind in ("graded", "unknown") for evidence, _ in read):
+            return None
+        return read[0][1]
+
+    def _read(self, difference: Array) -> tuple[Evidence, Array]:
+        """The evidence, and who has it; for graded things how far each is, 0 to 1."""
+        text = difference.astype(np.float32)
+        scores, pulled = self.embeddings @ text, self._pulled @ text
+        mixture, seen = self._clearer(text)
+        kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
+        if kind in ("graded", "unknown"):
+            low, there, high = np.quantile(scores, (_LOW, _THERE, _HIGH))
+            near = Levels(*(float(x) for x in np.quantile(pulled, (_LOW, _THERE, _HIGH))))
+            far = Levels(float(low), float(there), float(high))
+            has = ((seen - seen.mean()) / max(float(high - low), 1e-9) + 0.5).astype(np.float64)
+            share = 0.5
+        else:
+            has, share = mixture.posterior(seen), mixture.share
+            far = _levels(scores, has)
+            near = _levels(pulled, has[: len(pulled)]) if len(pulled) else far
+        psi = self.samples.pulled_psi if len(pulled) else 0.0
+        return Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi), has
+
+    @cached_property
+    def _pulled(self) -> NDArray[np.float32]:
+        shift = self.embeddings - self.samples.embedding.astype(np.float32)
+        pulled: NDArray[np.float32] = self.samples.pulled.astype(np.float32)
+        return pulled + shift[: len(pulled)]
+
+    def _kind(self, mixture: Mixture, scores: NDArray[np.float32], length: float) -> Kind:
+        count = len(scores)
+        gain, spread = self.samples.null_gain, self.samples.null_spread
+        least = float(np.quantile(gain, _NULL_QUANTILE)) if len(gain) else 0.0
+        smaller = min(mixture.share, 1 - mixture.share) * count
+        if mixture.gain > least and not _filled(mixture, scores):
+            if smaller >= FEW:
+                return "two-state"
+            return "rare" if mixture.share < 0.5 else "always there"
+        if smaller < FEW and mixture.gain * count > LEAST and mixture.separation > _APART:
+            return "rare" if mixture.share < 0.5 else "always there"
+        wide = float(np.quantile(spread, _NULL_QUANTILE)) if len(spread) else np.inf
+        known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
+        return "graded" if known else "unknown"
+
+    def _dragged(self, has: Array, difference: Array, taken: list[Array]) -> list[int]:
+        """The phrases of the bank to hold still, by their rows: those that come with the thing,
+        beside those that are held already and do not mean it."""
+        phrases = self._bank
+        if not len(phrases):
+            return []
+        unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
+        other = np.flatnonzero(np.abs(phrases @ unit.astype(np.float32)) < NEAR)
+        around = has - has.mean()
+        along = self._phrase_scores[:, other].T @ around.astype(np.float32)
+        order = other[np.argsort(-along, kind="stable")][:_LOOKED_AT]
+        order = order[np.sort(-along)[:_LOOKED_AT] < -HELD / 2 * float(np.linalg.norm(around))]
+        clear = [
+            (row, posterior) for row in order if (posterior := self._clear(int(row))) is not None
+        ]
+        if not clear:
+            return []
+        columns = _units(np.stack([posterior for _, posterior in clear], 1))
+        basis = _basis(taken, len(has))
+        found: list[int] = []
+        while len(found) < _MOST_HELD:
+            rest = columns - basis @ (basis.T @ columns)
+            lengths = np.linalg.norm(rest, axis=0)
+            left = around - basis @ (basis.T @ around)
+            partial = (left @ rest) / np.maximum(lengths * np.linalg.norm(left), 1e-12)
+            partial = np.where(lengths > 0.5, partial, 0)
+            best = int(partial.argmax())
+            if partial[best] < HELD:
+                break
+            found.append(int(clear[best][0]))
+            basis = np.concatenate([basis, rest[:, [best]] / lengths[best]], 1)
+        return found
+
+    def psi_of(self, styles: NDArray[np.float32]) -> Array:
+        """The truncation psi that images of styles (n, C) look drawn at, 0.3 to 1, (n,): how far
+        they lie from the mean, against samples."""
+        std = np.maximum(self.style_std, 1e-9)
+        lengths = np.sqrt((np.square((styles - self.style_mean) / std)).mean(1))
+        psi: Array = lengths.astype(np.float64).clip(0.3, 1)
+        return psi
+
+    @cached_property
+    def style_mean(self) -> NDArray[np.float32]:
+        """Of every style channel over the samples, (C,)."""
+        samples = self.samples
+        if samples.weight is not None and samples.bias is not None:
+            mean: NDArray[np.float32] = (
+                samples.weight @ samples.w.astype(np.float32).mean(0) + samples.bias
+            )
+            return mean
+        return np.zeros(0, np.float32) if samples.styles is None else _mean(samples.styles)
+
+    def reach(self, step: NDArray[np.float32], styles: NDArray[np.float32]) -> Array:
+        """How many times a step (C,) images of styles (n, C) can go before they leave what samples
+        show, at least 0, (n,).
+
+        How far an image is along a step counts every channel by its standard deviation; the end is
+        one step beyond what all but one in a thousand samples do not pass.
+        """
+        std = np.maximum(self.style_std, 1e-9)
+        weights = np.where(step != 0, step / std**2, 0).astype(np.float32)
+        length = max(float(weights @ step), 1e-12)
+        along = weights if self.samples.weight is None else self.samples.weight.T @ weights
+        along = self.moved @ along
+        end = float(np.quantile(along, _END))
+        far: Array = (end - (styles - self.style_mean) @ weights).astype(
+            np.float64
+        ) / length + _BEYOND
+        return far.clip(0)
+
+    def chance(self, differences: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What scores along text differences (K, D) without a meaning are: `null_gain` and
+        `null_spread` of a `SampleSet`."""
+        gains, spreads = [], []
+        for difference in differences:
+            mixture, scores = self._clearer(difference.astype(np.float32))
+            gains.append(mixture.gain)
+            spreads.append(float(scores.std()) / max(float(np.linalg.norm(difference)), 1e-9))
+        return np.array(gains, np.float32), np.array(spreads, np.float32)
+
+    def _clearer(self, text: NDArray[np.float32]) -> tuple[Mixture, NDArray[np.float32]]:
+        """The groups of the scores along a text difference, and the scores: those of the images, or,
+        where these do not fall apart clearly, those that their latents foretell if they do so more.
+        """
+        scores = self.embeddings @ text
+        mixture = fit_mixture(scores)
+        if mixture.separation >= _CLEAR_ENOUGH:
+            return mixture, scores
+        foretold = self.smoothed @ text
+        other = fit_mixture(foretold)
+        return (other, foretold) if other.gain > mixture.gain else (mixture, scores)
+
+    @property
+    def _bank(self) -> NDArray[np.float32]:
+        """Directions of the phrases, (P, D)."""
+        if self._phrases is None:
+            return np.zeros((0, self.embeddings.shape[1]), np.float32)
+        return self._phrases.embeddings
+
+    @cached_property
+    def _phrase_scores(self) -> NDArray[np.float32]:
+        """Of every sample along every phrase, standardised, (N, P)."""
+        scores = self.smoothed @ self._bank.T
+        return _units(scores)
+
+    def _clear(self, row: int) -> Array | None:
+        posterior, separation = self._phrase(row)
+        return posterior if separation >= _CLEAR else None
+
+    def _phrase(self, row: int) -> tuple[Array, float]:
+        if row not in self._posteriors:
+            scores = self.smoothed @ self._bank[row]
+            mixture = fit_mixture(scores)
+            self._posteriors[row] = mixture.posterior(scores), mixture.separation
+        return self._posteriors[row]
+
+
+def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = values.mean(0, dtype=np.float32)
+    return mean
+
+
+def _levels(scores: NDArray[np.float32], has: Array) -> Levels:
+    """By weighted moments of both groups. `there` is where either is as likely, by its distance in
+    standard deviations, or two of them below the mean of those who have it."""
+    ones, zeros = has.sum().clip(1e-9), (1 - has).sum().clip(1e-9)
+    goal, lower = float(has @ scores / ones), float((1 - has) @ scores / zeros)
+    s1 = math.sqrt(float(has @ (scores - goal) ** 2 / ones)) + 1e-9
+    s0 = math.sqrt(float((1 - has) @ (scores - lower) ** 2 / zeros)) + 1e-9
+    middle = (lower * s1 + goal * s0) / (s0 + s1)
+    return Levels(lower, max(middle, goal - _DOUBT * s1), goal + _SURE * s1)
+
+
+def _filled(mixture: Mixture, scores: NDArray[np.float32]) -> bool:
+    """Whether many more scores lie between the groups than the groups would have there, as of
+    scores that are spread evenly, which two groups fit, too. Groups that lie further apart have
+    some between them, too, but those are images that are neither."""
+    if mixture.separation > _APART:
+        return False
+    low, high = mixture.lower, mixture.upper
+    ends = low.mean + (high.mean - low.mean) * np.array([1, 2]) / 3
+    found = float(((scores > ends[0]) & (scores < ends[1])).sum())
+    expected = 0.0
+    for group, share in ((low, 1 - mixture.share), (high, mixture.share)):
+        z = (ends - group.mean) / (group.std * math.sqrt(2))
+        expected += share * len(scores) * (math.erf(z[1]) - math.erf(z[0])) / 2
+    return found > _FILLED * expected + 3 * math.sqrt(expected + 1)
+
+
+def _discovered(step: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which channels (C,) move by more than chance; the one that is surest, if none."""
+    z = np.abs(step) / np.maximum(error, 1e-12)
+    chances = np.array([math.erfc(value / math.sqrt(2)) for value in z.tolist()])
+    order = np.sort(chances)
+    below = np.flatnonzero(order <= _DISCOVERY * np.arange(1, len(order) + 1) / len(order))
+    least = order[below[-1]] if len(below) else order[0]
+    passed: NDArray[np.bool_] = chances <= least
+    return passed
+
+
+def _within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Values (N, k) around the mean of all instead of that of their class."""
+    classes, number, counts = np.unique(label, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        return values
+    means = np.zeros((len(classes), values.shape[1]), np.float32)
+    np.add.at(means, number, values)
+    means /= counts[:, None]
+    around: NDArray[np.float32] = values - means[number] + values.mean(0)
+    return around
+
+
+def _units(columns: NDArray[Any]) -> NDArray[Any]:
+    """Columns (N, k) around their means, of length 1."""
+    around = columns - columns.mean(0)
+    units: NDArray[Any] = around / np.maximum(np.linalg.norm(around, axis=0), 1e-12)
+    return units
+
+
+def _basis(columns: Sequence[Array], count: int) -> Array:
+    """An orthonormal basis of columns around their means, (N, k)."""
+    if not columns:
+        return np.zeros((count, 0))
+    basis: Array = np.linalg.qr(_units(np.stack(columns, 1)))[0]
+    return basis
+
+
+def _correlation(a: Array, b: Array) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
