@@ -72,7 +72,8 @@ def evaluate(
 
     A judge that had no part in the edits reads the images before and after. Success: of the images
     that lacked an attribute, how many have it; preservation: how much else is read as it was. The
-    default way is compared with itself at fixed alphas, with StyleCLIP's rule, with tables of
+    default way is compared with itself at fixed alphas, with the table alone where the atlas has
+    samples, with StyleCLIP's rule, with tables of
     shuffled and of random rows, and with itself under --keep.
 
     --edits lists prompts, the attribute and values each is to bring, and phrases for the values of

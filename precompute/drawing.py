@@ -104,7 +104,7 @@ class Drawing:
             null_spread=unknown,
             **self._styles(generator, w),
         )
-        gain, spread = SampleMap(samples).chance(_meaningless(encoder))
+        gain, spread = SampleMap(samples).chance(meaningless(encoder))
         return replace(samples, null_gain=gain, null_spread=spread)
 
     def _styles(self, generator: Generator, w: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -117,7 +117,7 @@ class Drawing:
         return {"styles": styles_of(generator, w).astype(np.float16)}
 
 
-def _meaningless(encoder: JointEncoder) -> NDArray[np.float64]:
+def meaningless(encoder: JointEncoder) -> NDArray[np.float64]:
     """Text differences (K, D) between prompts that mean nothing."""
     embedded = encode_with(encoder)(nonsense(_NONSENSE))
     embedded = embedded / np.linalg.norm(embedded, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from .plot import trade_off
 from .samples import Strip
 from .summary import plain, spread
 from .truth import MARGIN
-from .variants import DEFAULT, PAPER
+from .variants import DEFAULT, PAPER, TABLE
 
 LEAST_SUCCESS, LEAST_PRESERVATION = 80.0, 85.0
 """Percent: an edit below is marked as a miss."""
@@ -73,12 +73,16 @@ def _method(record: Record) -> dict[str, str]:
         "fully right": "of the images that lacked the attribute, the share that has it after the "
         "edit, with all others that can be seen as they were",
         **(_drawn(record["drawings"]) if record["drawings"] else {}),
-        "default": "channels and alpha found by the editor, alpha for every image",
+        "default": "direction and alpha found by the editor, alpha for every image",
+        **(
+            {"table": "the same by directions of the table alone, without samples"}
+            if any(way["way"] == TABLE for way in record["ways"])
+            else {}
+        ),
         "paper": "StyleCLIP's rule with beta 0.1, at fixed alphas",
-        "shuffled rows": "the default rule on the table with its rows dealt out anew among its "
+        "shuffled rows": "the table with its rows dealt out anew among its "
         "channels, at fewer alphas",
-        "random rows": "the default rule on random rows in the place of the table's, at fewer "
-        "alphas",
+        "random rows": "random rows in the place of the table's, at fewer alphas",
         **({"reference": "the paper's rule on the table given as reference"} if reference else {}),
         "intervals": f"percentiles of {record['resamples']:,} resamples of the images, the same "
         "for all ways; the edits are not resampled",

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from ...store.records import Record
 from ..pages.svg import FONT, element, frame, legend, letters, line
 
-# A way keeps its hue: the default, its fixed alphas, the paper, and what comes after them.
-HUES = ("#c2286b", "#8a63d2", "#e07a1f", "#1f9d80", "#8c8c8c", "#b0a060")
+# Of the default, its fixed alphas, the table, the paper, and what comes after them.
+HUES = ("#c2286b", "#8a63d2", "#2f7ed8", "#e07a1f", "#1f9d80", "#8c8c8c", "#b0a060")
 WIDTH, HEIGHT = 620, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 12, 64
 

@@ -10,10 +10,12 @@ from ...store.atlas import Atlas
 from ..editor import Editor
 from ..steering.direction import Choice
 
+SAMPLE_ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+"""Of directions by samples, which alpha 1 takes from those who lack a thing to those who have it."""
 ALPHAS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)
 FEWER_ALPHAS = (2.0, 4.0, 7.0, 10.0)
 """For what is known to fail: tables without a meaning."""
-DEFAULT, PAPER = "default", "paper"
+DEFAULT, TABLE, PAPER = "default", "table", "paper"
 PAPER_BETA = 0.1
 """What the paper's rule is tried with, which leaves beta to whoever edits."""
 
@@ -41,14 +43,15 @@ class Variant:
 
 
 def compared_variants(editor: Editor, reference: Atlas | None = None) -> list[Variant]:
-    """The default way, first, and what it is compared with: the default choice of channels at
-    fixed alphas, the paper's rule, and tables without a meaning; the paper's rule on a `reference`
-    atlas of the same models, where there is one.
+    """The default way, first, and what it is compared with: the same at fixed alphas, the table
+    alone, where the default goes by samples, the paper's rule, and tables without a meaning; the
+    paper's rule on a `reference` atlas of the same models, where there is one.
 
     Raises:
         FingerprintError: the reference belongs to another generator or CLIP.
     """
-    paper = Choice(rule="paper", beta=PAPER_BETA)
+    paper, by_table = Choice(rule="paper", beta=PAPER_BETA), Choice(source="table")
+    sampled = editor.atlas.samples is not None
     generator, encoder = editor.generator, editor.texts.encoder
     shuffled, drawn = (
         Editor(table, generator, encoder)
@@ -56,15 +59,16 @@ def compared_variants(editor: Editor, reference: Atlas | None = None) -> list[Va
     )
     variants = [
         Variant(DEFAULT, editor, Choice()),
-        Variant("default, fixed alpha", editor, Choice(), ALPHAS),
+        Variant("default, fixed alpha", editor, Choice(), SAMPLE_ALPHAS if sampled else ALPHAS),
+        *([Variant(TABLE, editor, by_table)] if sampled else []),
         Variant(PAPER, editor, paper, ALPHAS),
     ]
     if reference is not None:
         variants.append(Variant("reference", Editor(reference, generator, encoder), paper, ALPHAS))
     return [
         *variants,
-        Variant("shuffled rows", shuffled, Choice(), FEWER_ALPHAS),
-        Variant("random rows", drawn, Choice(), FEWER_ALPHAS),
+        Variant("shuffled rows", shuffled, by_table, FEWER_ALPHAS),
+        Variant("random rows", drawn, by_table, FEWER_ALPHAS),
     ]
 
 

@@ -313,30 +313,26 @@ class SampleMap:
         if not len(phrases):
             return []
         unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
-        other = np.flatnonzero(np.abs(phrases @ unit.astype(np.float32)) < NEAR)
         around = has - has.mean()
-        along = self._phrase_scores[:, other].T @ around.astype(np.float32)
-        order = other[np.argsort(-along, kind="stable")][:_LOOKED_AT]
-        order = order[np.sort(-along)[:_LOOKED_AT] < -HELD / 2 * float(np.linalg.norm(around))]
-        clear = [
-            (row, posterior) for row in order if (posterior := self._clear(int(row))) is not None
-        ]
-        if not clear:
-            return []
-        columns = _units(np.stack([posterior for _, posterior in clear], 1))
+        along = self._phrase_scores.T @ around.astype(np.float32)  # (P,)
+        about = np.abs(phrases @ unit.astype(np.float32)) >= NEAR
+        order = np.argsort(np.where(about, np.inf, -along), kind="stable")[:_LOOKED_AT]
+        order = order[~about[order] & (along[order] > HELD * float(np.linalg.norm(around)))]
+        scores = self._phrase_scores[:, order]  # by which the next to look at is chosen
         basis = _basis(taken, len(has))
         found: list[int] = []
-        while len(found) < _MOST_HELD:
-            rest = columns - basis @ (basis.T @ columns)
-            lengths = np.linalg.norm(rest, axis=0)
-            left = around - basis @ (basis.T @ around)
-            partial = (left @ rest) / np.maximum(lengths * np.linalg.norm(left), 1e-12)
-            partial = np.where(lengths > 0.5, partial, 0)
-            best = int(partial.argmax())
-            if partial[best] < HELD:
+        while len(order) and len(found) < _MOST_HELD:
+            best = int(_partial(around, scores, basis).argmax())
+            if _partial(around, scores[:, [best]], basis)[0] < HELD:
                 break
-            found.append(int(clear[best][0]))
-            basis = np.concatenate([basis, rest[:, [best]] / lengths[best]], 1)
+            row = int(order[best])
+            order, scores = np.delete(order, best), np.delete(scores, best, 1)
+            posterior, separation = self._phrase(row)
+            column = _units(posterior[:, None])
+            if separation >= _CLEAR and _partial(around, column, basis)[0] >= HELD:
+                found.append(row)
+                rest = column - basis @ (basis.T @ column)
+                basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
         return found
 
     def psi_of(self, styles: NDArray[np.float32]) -> Array:
@@ -387,8 +383,8 @@ class SampleMap:
         return np.array(gains, np.float32), np.array(spreads, np.float32)
 
     def _clearer(self, text: NDArray[np.float32]) -> tuple[Mixture, NDArray[np.float32]]:
-        """The groups of the scores along a text difference, and the scores: those of the images, or,
-        where these do not fall apart clearly, those that their latents foretell if they do so more.
+        """The groups of the scores along a text difference, and the scores: those of the images;
+        where these do not fall apart clearly, those that their latents foretell, if they do more.
         """
         scores = self.embeddings @ text
         mixture = fit_mixture(scores)
@@ -410,10 +406,6 @@ class SampleMap:
         """Of every sample along every phrase, standardised, (N, P)."""
         scores = self.smoothed @ self._bank.T
         return _units(scores)
-
-    def _clear(self, row: int) -> Array | None:
-        posterior, separation = self._phrase(row)
-        return posterior if separation >= _CLEAR else None
 
     def _phrase(self, row: int) -> tuple[Array, float]:
         if row not in self._posteriors:
@@ -483,6 +475,17 @@ def _units(columns: NDArray[Any]) -> NDArray[Any]:
     around = columns - columns.mean(0)
     units: NDArray[Any] = around / np.maximum(np.linalg.norm(around, axis=0), 1e-12)
     return units
+
+
+def _partial(values: Array, columns: NDArray[Any], basis: Array) -> Array:
+    """The partial correlations of values (N,) around their mean with unit columns (N, k), once what
+    a basis (N, b) tells of both is taken out; 0 for a column of which it tells nearly all."""
+    inside = basis.T @ columns
+    lengths = np.sqrt((1 - np.square(inside).sum(0)).clip(1e-12))
+    left = values - basis @ (basis.T @ values)
+    partial = (left @ columns) / (lengths * max(float(np.linalg.norm(left)), 1e-12))
+    found: Array = np.where(lengths > 0.5, partial, 0)
+    return found
 
 
 def _basis(columns: Sequence[Array], count: int) -> Array:
