@@ -11,7 +11,7 @@ from ..editor import Editor
 from ..steering.direction import Choice
 
 SAMPLE_ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
-"""Of directions by samples, which alpha 1 takes from those who lack a thing to those who have it."""
+"""Of directions by samples, whose alpha 1 leads from who lacks a thing to who has it."""
 ALPHAS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)
 FEWER_ALPHAS = (2.0, 4.0, 7.0, 10.0)
 """For what is known to fail: tables without a meaning."""

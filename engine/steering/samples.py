@@ -43,6 +43,9 @@ INSEPARABLE = 0.95
 """Correlation from which on two things cannot be told apart."""
 _MOST_HELD = 8
 _LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
+_IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
+"""Share of those who have a thing that have what a phrase says, from which on the phrase follows
+from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
 _CLEAR = 2.0  # separation of the groups of a phrase that can be held
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
 _DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
@@ -143,7 +146,7 @@ class SampleMap:
         plain: NDArray[np.float32] | None = None,
     ) -> None:
         self.samples, self._phrases, self._plain = samples, phrases, plain
-        self._posteriors: dict[int, tuple[Array, float]] = {}
+        self._posteriors: dict[int, tuple[Array, bool]] = {}
 
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
@@ -226,7 +229,7 @@ class SampleMap:
             else:
                 held.append(name)
                 columns.append(posterior)
-        for row in self._dragged(has, difference, columns):
+        for row in self._dragged(has, target.astype(np.float64) - self._middle, columns):
             posterior, _ = self._phrase(row)
             name = self._phrases.texts[row] if self._phrases else ""
             if _correlation(has, posterior) > INSEPARABLE:
@@ -293,8 +296,7 @@ class SampleMap:
 
     def _kind(self, mixture: Mixture, scores: NDArray[np.float32], length: float) -> Kind:
         count = len(scores)
-        gain, spread = self.samples.null_gain, self.samples.null_spread
-        least = float(np.quantile(gain, _NULL_QUANTILE)) if len(gain) else 0.0
+        spread, least = self.samples.null_spread, self._least_gain
         smaller = min(mixture.share, 1 - mixture.share) * count
         if mixture.gain > least and not _filled(mixture, scores):
             if smaller >= FEW:
@@ -306,18 +308,25 @@ class SampleMap:
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
         return "graded" if known else "unknown"
 
-    def _dragged(self, has: Array, difference: Array, taken: list[Array]) -> list[int]:
+    def _dragged(self, has: Array, meaning: Array, taken: list[Array]) -> list[int]:
         """The phrases of the bank to hold still, by their rows: those that come with the thing,
-        beside those that are held already and do not mean it."""
+        beside those that are held already, and neither mean it nor follow from it.
+
+        Args:
+            has: who has the thing, (N,).
+            meaning: what it says beyond a prompt that says nothing, (D,).
+            taken: posteriors of what is held already.
+        """
         phrases = self._bank
         if not len(phrases):
             return []
-        unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
+        unit = meaning / max(float(np.linalg.norm(meaning)), 1e-9)
+        alike = phrases @ unit.astype(np.float32)
         around = has - has.mean()
         along = self._phrase_scores.T @ around.astype(np.float32)  # (P,)
-        about = np.abs(phrases @ unit.astype(np.float32)) >= NEAR
-        order = np.argsort(np.where(about, np.inf, -along), kind="stable")[:_LOOKED_AT]
-        order = order[~about[order] & (along[order] > HELD * float(np.linalg.norm(around)))]
+        order = np.argsort(np.where(alike >= NEAR, np.inf, -along), kind="stable")[:_LOOKED_AT]
+        enough = along[order] > HELD * float(np.linalg.norm(around))
+        order = order[enough & (alike[order] < NEAR)]
         scores = self._phrase_scores[:, order]  # by which the next to look at is chosen
         basis = _basis(taken, len(has))
         found: list[int] = []
@@ -327,9 +336,11 @@ class SampleMap:
                 break
             row = int(order[best])
             order, scores = np.delete(order, best), np.delete(scores, best, 1)
-            posterior, separation = self._phrase(row)
+            posterior, clear = self._phrase(row)
+            implied = float(has @ posterior) / max(float(has.sum()), 1e-9)
+            follows = implied > (_IMPLIED if alike[row] < _AKIN else _IMPLIED_AKIN)
             column = _units(posterior[:, None])
-            if separation >= _CLEAR and _partial(around, column, basis)[0] >= HELD:
+            if clear and not follows and _partial(around, column, basis)[0] >= HELD:
                 found.append(row)
                 rest = column - basis @ (basis.T @ column)
                 basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
@@ -407,12 +418,20 @@ class SampleMap:
         scores = self.smoothed @ self._bank.T
         return _units(scores)
 
-    def _phrase(self, row: int) -> tuple[Array, float]:
+    def _phrase(self, row: int) -> tuple[Array, bool]:
+        """Who has what a phrase says, (N,), and whether samples tell."""
         if row not in self._posteriors:
             scores = self.smoothed @ self._bank[row]
             mixture = fit_mixture(scores)
-            self._posteriors[row] = mixture.posterior(scores), mixture.separation
+            clear = mixture.separation >= _CLEAR and mixture.gain > self._least_gain
+            self._posteriors[row] = mixture.posterior(scores), clear
         return self._posteriors[row]
+
+    @cached_property
+    def _least_gain(self) -> float:
+        """What two groups of scores gain by chance, at most."""
+        gains = self.samples.null_gain
+        return float(np.quantile(gains, _NULL_QUANTILE)) if len(gains) else 0.0
 
 
 def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
