@@ -31,7 +31,7 @@ EDITS = {
     "a bald face": 4,
     "a face with a hat": 2,
 }
-ALPHAS = (0.0, 1.5, 3.0)
+ALPHAS = (0.0, 0.5, 1.0)
 IMAGES = 3
 
 
@@ -54,8 +54,6 @@ def demo(out: Path, device: str | None) -> None:
     """The whole trip on the embedded models: precompute, edit, query."""
     from ..engine.editor import Editor
     from ..engine.models.load import load_encoder
-    from ..engine.models.sampling import styles_from_seeds
-    from ..engine.models.subject import Subject
     from ..engine.pictures.sheet import save_png, sheet
     from ..precompute.build import precompute
     from ..precompute.reports import run_progress
@@ -89,11 +87,12 @@ def demo(out: Path, device: str | None) -> None:
     say("2. Edit: a person and a prompt a row; as it was, two given strengths, the one found.")
     rows = []
     for target, seed in EDITS.items():
-        subject = Subject(generator, styles_from_seeds(generator, [seed], 0.7))
+        subject = editor.subject(seeds=[seed])
         direction = editor.direction(NEUTRAL, target)
         results = [editor.apply(subject, direction, alpha) for alpha in (*ALPHAS, None)]
         rows.append([result.images[0] for result in results])
-        say(f"   {target}: alpha {results[-1].alphas[0, 0]:.1f}")
+        found = results[-1]
+        say(f"   {target}: alpha {found.alphas[0, 0]:.2f}, {found.status[0]}")
     picture = out / "edits.png"
     labels = [*(f"alpha {alpha:g}" if alpha else "as it was" for alpha in ALPHAS), "found"]
     save_png(sheet(rows, list(EDITS), labels, scale=2), picture)

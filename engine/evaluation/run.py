@@ -26,6 +26,8 @@ from .suite import Suite, Trial
 from .truth import MARGIN, Drawn, Truth, drawn, joined, leaked, usual_limit
 from .variants import Variant, compared_variants
 
+_SEARCH = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -166,15 +168,16 @@ def evaluate(
         variants = compared_variants(editor, reference)
     styles = styles_from_seeds(editor.generator, seeds, truncation)
     measurement = _Measurement(editor, judge, suite, styles, truncation)
-    of = len(seeds) * len(suite.trials) * (1 + sum(len(variant.columns) for variant in variants))
+    columns = [alpha for variant in variants for alpha in variant.columns] + [None]
+    each = len(seeds) * len(suite.trials)
+    of, work = each * len(columns), each * sum(map(_cost, columns))
+    done, cost = 0, 0.0
 
-    done = 0
-
-    def edited(images: int) -> None:
-        nonlocal done
-        done += images
+    def edited(images: int, alpha: float | None) -> None:
+        nonlocal done, cost
+        done, cost = done + images, cost + images * _cost(alpha)
         figures, record = (f"{done:,}/{of:,} edits",), {"edits": done, "of": of}
-        report(Progress(done, of, label="evaluate", figures=figures, record=record, spare=True))
+        report(Progress(cost, work, label="evaluate", figures=figures, record=record, spare=True))
 
     with torch.inference_mode():
         results = [
@@ -197,6 +200,12 @@ def evaluate(
         keep,
         truth,
     )
+
+
+def _cost(alpha: float | None) -> float:
+    """About how long an edit at an alpha takes, in edits at a given one: a search renders several
+    times, and each is read once."""
+    return _SEARCH if alpha is None else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +301,9 @@ class _Measurement:
             outcomes.append(outcome)
         return VariantResult(variant, tuple(directions), tuple(outcomes))
 
-    def fill(self, results: Sequence[VariantResult], edited: Callable[[int], None]) -> None:
+    def fill(
+        self, results: Sequence[VariantResult], edited: Callable[[int, float | None], None]
+    ) -> None:
         """Makes the edits of results and reads them."""
         for batch in self._batches():
             for number, trial in enumerate(self.suite.trials):
@@ -305,9 +316,11 @@ class _Measurement:
                             edit = editor.apply(batch.subject, direction, outcome.alpha)
                             look = self._read(batch, trial, edit, outcome, number)
                             self._compare(batch, aim, edit, look, outcome, number)
-                        edited(len(batch.subject.styles))
+                        edited(len(batch.subject.styles), outcome.alpha)
 
-    def kept(self, default: VariantResult, edited: Callable[[int], None]) -> KeepResult:
+    def kept(
+        self, default: VariantResult, edited: Callable[[int, float | None], None]
+    ) -> KeepResult:
         """The default way with what each trial keeps, or with what it changed most."""
         trials, directions = [], []
         for number, trial in enumerate(self.suite.trials):
