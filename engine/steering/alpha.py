@@ -58,7 +58,7 @@ def find_alphas(
         slopes: (E + K,), what alpha 1 is expected to bring.
         first: alphas to begin with where a goal is not met yet, above 0, (n, E).
         goals: how far they are to be, (n, E).
-        most: the largest alphas, (n, E); a thing to hold still goes as far as any of them.
+        most: the largest alphas, (n, E); in an image, things to hold still go as far as any edit.
     """
     edits = goals.shape[1]
     start, still = before[:, :edits], before[:, edits:]
@@ -98,7 +98,8 @@ def find_alphas(
         alphas = np.where(settled, alphas, np.where(bracketed, between, guess).clip(0, most))
         drift = np.where(open_[:, None], seen[-1][:, edits:] - still, 0)
         held = held - _DAMPED * drift / np.maximum(slopes[edits:], 1e-6)
-        held = held.clip(-most.max(), most.max())
+        furthest = most.max(1, keepdims=True)
+        held = held.clip(-furthest, furthest)
         open_ &= ~(settled.all(1) & (np.abs(drift) <= _STILL * way.max(1, keepdims=True)).all(1))
     return _best(np.stack(tried), np.stack(seen), goals)
 

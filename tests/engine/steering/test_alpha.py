@@ -14,6 +14,7 @@ from ...near import assert_near
 
 MOST = 10.0
 Curve = Callable[..., tuple[float, ...]]
+Numbers = float | list[float]
 
 
 class Images:
@@ -35,12 +36,28 @@ class Images:
         return np.array([self.curves[row](*a) for row, a in zip(rows, alphas, strict=True)])
 
     def find(
-        self, *goals: float, slopes: tuple[float, ...] = (0.1,), most: float = MOST
+        self,
+        *goals: Numbers,
+        slopes: tuple[float, ...] = (0.1,),
+        most: Numbers = MOST,
+        first: Numbers | None = None,
     ) -> tuple[Found, np.ndarray]:
-        """What is found, and how far the images are there."""
+        """What is found, and how far the images are there. Goals, one an edit, and the most are
+        those of all images, or a list of one an image; alphas begin as the table's do, with 0.4 of
+        what slopes foretell, where no first ones are given."""
         rows = np.arange(len(self.curves))
         before = self.at(rows, np.zeros((len(rows), len(slopes))))
-        found = find_alphas(self, before, np.array(slopes), np.array(goals), most)
+        wanted = np.stack([np.broadcast_to(goal, len(rows)) for goal in goals], 1)
+        highest = np.broadcast_to(np.reshape(most, (-1, 1)), wanted.shape)
+        if first is None:
+            foretold = (wanted - before[:, : len(goals)]) / np.maximum(slopes[: len(goals)], 1e-6)
+            begin = (0.4 * foretold).clip(1, highest / 2)
+        else:
+            begin = np.broadcast_to(np.reshape(first, (-1, 1)), wanted.shape)
+        found = find_alphas(self, before, np.array(slopes), begin, wanted, highest)
+        assert np.array_equal(
+            found.seen[:, : len(goals)], self.at(rows, found.alphas)[:, : len(goals)]
+        )
         return found, self.at(rows, found.alphas)
 
 
@@ -113,6 +130,27 @@ def test_goal_out_of_reach_goes_to_the_most_and_never_beyond():
     found, _ = images.find(2.0, most=6.0)
     assert found.alphas.tolist() == [[6.0]]
     assert max(alphas.max() for _, alphas in images.calls) == 6.0
+
+
+def test_every_image_has_goals_a_beginning_and_a_most_of_its_own():
+    images = Images(linear, linear, linear, linear)
+    goals, most = [0.3, 0.6, 0.9, 0.5], [10.0, 10.0, 4.0, 0.0]
+    found, at = images.find(goals, most=most, first=[3.1, 1.0, 1.0, 1.0])
+    assert (at[:2, 0] >= goals[:2]).all() and (at[:2, 0] <= np.multiply(1.16, goals[:2])).all()
+    assert found.alphas[0, 0] == 3.1, "where it began it was there"
+    assert found.alphas[2:, 0].tolist() == [4.0, 0.0]
+    assert all(3 not in rows for rows, _ in images.calls), "it may not go anywhere"
+
+
+def test_what_is_held_of_an_image_hangs_on_its_own_most_alone():
+    def drifting(alpha: float, held: float) -> tuple[float, float]:
+        return (0.1 * alpha, 0.5 * alpha + 0.01 * held)
+
+    most = [2.0, 10.0]
+    together, _ = Images(drifting, drifting).find(0.5, slopes=(0.1, 0.01), most=most)
+    for i, highest in enumerate(most):
+        alone, _ = Images(drifting).find(0.5, slopes=(0.1, 0.01), most=highest)
+        assert_near(together.alphas[i], alone.alphas[0])
 
 
 def test_finished_images_are_not_measured_again_and_the_others_go_on():
