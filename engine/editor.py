@@ -21,7 +21,6 @@ from .models.identity import Identity, load_identity, usual_identity
 from .models.inputs import floats
 from .models.latents import Latents, read_latents
 from .models.load import clip_of, generator_of
-from .models.probability import needed_difference
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.subject import Batch, Subject
@@ -32,10 +31,6 @@ from .steering.request import EditMethod, EditRequest, choice_of, edits_of
 from .steering.status import Status
 from .steering.texts import TextEmbedder
 from .table import TableEditor
-
-ENOUGH = 0.97
-"""CLIP's probability of a target, of its least likely part where it has several, from which on
-`auto` is content with an image; less, where alphas are to reach less."""
 
 Path = str | os.PathLike[str]
 
@@ -126,11 +121,12 @@ class Editor(TableEditor):
           many things (see `parts`).
         - `mapper`: a mapper trained for these prompts, `optimize`: an optimisation that begins at
           the table's result; either for every image.
-        - `auto`: the direction; where CLIP then sees the target, or the least likely of its parts,
-          with less than `ENOUGH`, or than `probability` if that is less, a mapper, if there is one,
-          and where that is not enough either, an optimisation; whatever CLIP saw best is kept. With
-          an alpha, with something to keep, with layers or channels chosen and for several edits it
-          is `direction`, as nothing else can follow these.
+        - `auto`: the direction; where CLIP then does not see the target as in samples that have it,
+          or, where they do not tell, with less than `table.ENOUGH`, or than `probability` if that
+          is less, a mapper, if there is one, and where that is not enough either, an optimisation;
+          whatever CLIP saw best is kept. What samples show nothing of is left at the direction.
+          With an alpha, with something to keep, with layers or channels chosen and for several
+          edits it is `direction`, as nothing else can follow these.
 
         Args:
             styles: (n, C), or (C,) for one image; arrays, lists and tensors of any float type, or a
@@ -348,14 +344,12 @@ class _Aims:
     @torch.inference_mode()
     def status(self, rows: Sequence[int], styles: Tensor) -> list[Status]:
         """What became of images that came to styles (m, C)."""
-        there = self._there(rows)
-        before, after = self._along(self._subject.at(rows).styles), self._along(styles)
-        words: list[Status] = []
-        for was, now in zip(before >= there, after >= there, strict=True):
-            words.append(
-                "not_reached" if not now.all() else "already_there" if was.all() else "reached"
-            )
-        return words
+        shown = (self._along(styles) >= self._there(rows)).all(1)
+        stayed = (styles == self._subject.at(rows).styles).all(1).tolist()
+        return [
+            "not_reached" if not now else "already_there" if still else "reached"
+            for now, still in zip(shown.tolist(), stayed, strict=True)
+        ]
 
     def _along(self, styles: Tensor) -> NDArray[np.float64]:
         """How much nearer they are to the target of each part than to its neutral prompt."""
@@ -369,9 +363,7 @@ class _Aims:
                 self._editor.generator, self._subject.styles[list(rows)], self._subject.psi
             )
             return self._editor.goals(batch, self._directions, self._probability).there
-        scale = self._editor.texts.encoder.logit_scale
-        wanted = min(ENOUGH, self._probability or ENOUGH)
-        return np.full((len(rows), len(self._parts)), needed_difference(wanted, scale))
+        return np.full((len(rows), len(self._parts)), self._editor.enough(self._probability))
 
 
 def load(

@@ -39,7 +39,10 @@ from .steering.samples import SampleMap
 from .steering.status import Status, together
 from .steering.texts import TextEmbedder
 
-_FIRST = 0.4  # of the alpha that the table expects
+ENOUGH = 0.97
+"""CLIP's probability of a target from which on an image shows it, of its least likely part where it
+has several, where samples do not tell; less, where alphas are to reach less."""
+_FIRST = 0.43  # of the alpha that the table expects
 UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
 UNSAID_OF_SAMPLES = 0.2
@@ -224,9 +227,7 @@ class TableEditor:
                 found = np.broadcast_to(alpha * factors, (len(part.styles), len(steps)))
                 rendered = self._rendered(part, steps, found)
                 seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
-            were = None if seen is None else self.seen(part.images, chosen)
-            taken = found[:, : len(chosen)]
-            statuses += statuses_of(chosen, goals, were, seen, taken)
+            statuses += statuses_of(chosen, goals, seen, found[:, : len(chosen)])
             alphas.append(found)
             images.append(rendered)
         before = subject.styles
@@ -300,7 +301,7 @@ class TableEditor:
     ) -> Goals:
         """What images of a batch are to be seen with."""
         shape = (len(batch.styles), len(directions))
-        goal, there, most, first = (np.zeros(shape) for _ in range(4))
+        goal, still, there, most, first = (np.zeros(shape) for _ in range(5))
         slopes = np.zeros(len(directions))
         styles = batch.styles.float().cpu().numpy()
         for j, direction in enumerate(directions):
@@ -309,12 +310,11 @@ class TableEditor:
                 psis = self._psis(batch.psi, styles)
                 levels = [direction.evidence.levels(psi) for psi in psis]
                 goal[:, j] = [level.goal for level in levels]
-                there[:, j] = [level.there for level in levels]
+                still[:, j] = there[:, j] = [level.there for level in levels]
             else:
                 wanted = DEFAULT_PROBABILITY if probability is None else probability
-                # 100 is OpenAI's: without CLIP nothing is compared with it.
-                scale = self.texts.encoder.logit_scale if self.texts.has_encoder else 100.0
-                goal[:, j] = there[:, j] = needed_difference(wanted, scale)
+                goal[:, j] = still[:, j] = self._difference_of(wanted)
+                there[:, j] = self.enough(probability)
             if direction.levels_known and direction.evidence is not None and self.samples:
                 far = direction.evidence.far
                 slopes[j], first[:, j] = far.goal - far.lower, 1.0
@@ -323,7 +323,17 @@ class TableEditor:
                 step = expected_shift(self.atlas, direction.delta(1.0))
                 slopes[j] = step @ self.difference(direction)
                 most[:, j] = 2 * self.atlas.strength_in_sigma
-        return Goals(goal, there, slopes, first, most)
+        return Goals(goal, still, there, slopes, first, most)
+
+    def enough(self, probability: float | None) -> float:
+        """How much nearer an image that shows a target is to it than to its neutral prompt, where
+        samples do not tell and so much probability is asked for."""
+        return self._difference_of(min(ENOUGH, probability or ENOUGH))
+
+    def _difference_of(self, probability: float) -> float:
+        # 100 is OpenAI's: without CLIP nothing is compared with it.
+        scale = self.texts.encoder.logit_scale if self.texts.has_encoder else 100.0
+        return needed_difference(probability, scale)
 
     def _psis(self, known: float | None, styles: NDArray[np.float32]) -> NDArray[np.float64]:
         """The truncation of images, (n,): known, or by how far their styles lie from the mean."""
@@ -367,7 +377,7 @@ class TableEditor:
             slopes = np.concatenate([goals.slopes, held])
         before = self.seen(batch.images, steps)
         at = before[:, : len(directions)]
-        goal = np.where(at >= goals.there, at, goals.goal)
+        goal = np.where(at >= goals.still, at, goals.goal)
         first = np.where(goals.first > 0, goals.first, goals.guess(at))
         found = find_alphas(measure, before, slopes, first, goal, goals.most)
         alphas = found.alphas * weights
@@ -403,13 +413,16 @@ class Goals:
     """How n images are to be seen along E directions, in how much nearer they are to the target.
 
     Args:
-        goal, there: what is aimed at, and from which on an image has it, (n, E).
+        goal: what is aimed at, (n, E).
+        still: from which on an image stays as it is, (n, E).
+        there: from which on it shows the target, (n, E).
         slopes: what alpha 1 is expected to bring, (E,).
         first: alphas to begin a search with; 0 to begin with a guess, (n, E).
         most: the largest alphas, (n, E).
     """
 
     goal: NDArray[np.float64]
+    still: NDArray[np.float64]
     there: NDArray[np.float64]
     slopes: NDArray[np.float64]
     first: NDArray[np.float64]
@@ -426,11 +439,11 @@ class Goals:
 def statuses_of(
     directions: tuple[Direction, ...],
     goals: Goals,
-    before: NDArray[np.float64] | None,
-    after: NDArray[np.float64] | None,
+    seen: NDArray[np.float64] | None,
     alphas: NDArray[np.float64],
 ) -> list[Status | None]:
-    """What became of n images: by how they were and are seen, (n, E), and how far they went."""
+    """What became of n images: by how they are seen, (n, E), where CLIP looked, and how far they
+    went, (n, E)."""
     found: list[Status | None] = []
     for i in range(len(alphas)):
         each: list[Status | None] = []
@@ -441,12 +454,10 @@ def statuses_of(
                 each.append("unsupported")
             elif beyond:
                 each.append("out_of_range")
-            elif before is None or after is None:
+            elif seen is None:
                 each.append(None)
-            elif before[i, j] >= goals.there[i, j] and after[i, j] >= goals.there[i, j]:
-                each.append("already_there")
-            elif after[i, j] >= goals.there[i, j]:
-                each.append("reached")
+            elif seen[i, j] >= goals.there[i, j]:
+                each.append("reached" if alphas[i, j] else "already_there")
             else:
                 each.append("out_of_range" if stopped else "not_reached")
         known = [status for status in each if status]

@@ -12,7 +12,7 @@ import torch
 
 from styleatlas import load_generator
 from styleatlas.commands import progress
-from styleatlas.engine import editor
+from styleatlas.engine import table
 from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.optimise_settings import OptimiseSettings
@@ -32,7 +32,7 @@ SOME = ("--seed", "3,2")  # of which the table makes the first wink, to CLIP
 @pytest.fixture
 def quick(monkeypatch):
     """Optimisations of a few steps, and the bar that these avatars are made for."""
-    monkeypatch.setattr(editor, "ENOUGH", 0.9)
+    monkeypatch.setattr(table, "ENOUGH", 0.9)
     few = partial(ways.Fallbacks, settings=OptimiseSettings(steps=8))
     monkeypatch.setattr(ways, "Fallbacks", few)
 

@@ -83,7 +83,7 @@ def test_edit_adds_alpha_steps_and_renders_the_sum(editor, generator, styles):
     assert result.counter == () and result.counter_alphas.shape == (3, 0)
     assert result.ways == ("direction",) * 3 and result.tried == ({},) * 3
     count, least = len(direction.channels), direction.beta
-    assert result.why == f"channels of the atlas: {count} with a score of at least {least:.3f}"
+    assert result.why == f"{count} channels of the table with a score of at least {least:.3f}"
 
 
 def test_several_edits_add_up_each_times_its_weight(editor, generator, styles):
@@ -289,8 +289,8 @@ def test_measure_of_an_edit_that_moved_nothing_is_zero(editor, styles):
 
 
 @pytest.mark.parametrize("probability", [0.9, 0.998])
-def test_avatars_get_glasses_to_the_probability_or_to_what_is_possible(avatars, faces, probability):
-    styles, direction = faces[:8], avatars.direction(*GLASSES.values())
+def test_avatars_get_glasses_by_the_table_to_the_probability_or_to_what_is_possible(avatars, faces, probability):
+    styles, direction = faces[:8], avatars.direction(*GLASSES.values(), Choice(source="table"))
     result = avatars.apply(styles, direction, probability=probability)
     (shift,) = avatars.measure(result)
     reached = shift.probability >= probability - 1e-6
@@ -304,9 +304,8 @@ def test_avatars_get_glasses_to_the_probability_or_to_what_is_possible(avatars, 
 
 
 def test_images_are_the_renders_of_the_styles_and_styles_the_sum_of_the_steps(avatars, faces):
-    result = avatars.edit(
-        faces[:6], **BLONDE, method="direction", keep=("a bald face", "a face with a hat")
-    )
+    keep = ("a bald face", "a face with a hat")
+    result = avatars.edit(faces[:6], **BLONDE, method="direction", keep=keep, source="table")
     assert (result.images - avatars.generator.render(result.styles)).abs().max() <= 1e-4
     assert torch.equal(result.before, faces[:6])
     steps = (*result.directions, *result.counter)
@@ -354,9 +353,10 @@ def test_subject_of_avatars_gives_whole_renders(avatars, faces):
         assert torch.allclose(result.images, avatars.generator.render(result.styles), atol=1e-4)
 
 
-def test_keep_at_least_halves_the_movement_of_what_is_kept(avatars, faces):
-    free = avatars.edit(faces, **BLONDE, method="direction")
-    keeping = avatars.edit(faces, **BLONDE, method="direction", keep=("a bald face",))
+def test_keep_at_least_halves_the_movement_of_what_the_table_keeps(avatars, faces):
+    by_table = {**BLONDE, "method": "direction", "source": "table"}
+    free = avatars.edit(faces, **by_table)
+    keeping = avatars.edit(faces, **by_table, keep=("a bald face",))
     embed = avatars.texts.encoder.images
     before = embed(avatars.generator.render(faces))
     bald = torch.from_numpy(avatars.texts.direction("a face", "a bald face"))

@@ -281,13 +281,14 @@ def test_tensors_of_a_result_can_be_changed(editor, styles, tmp_path, way):
 
 
 def test_everything_people_print_is_one_short_line(editor, edited):
-    assert (
-        repr(editor.atlas) == "<Atlas of avatars by avatars: 1,248 of 1,248 channels, 425 prompts>"
+    assert repr(editor.atlas) == (
+        "<Atlas of avatars by avatars: 1,248 of 1,248 channels, 425 prompts, 4,000 samples>"
     )
     assert repr(editor) == f"<Editor of avatars by avatars: {editor.atlas!r}>"
     assert repr(editor.generator) == "<StyleGAN2 avatars: 64 px, on cpu>"
     assert repr(edited) == (
-        "<EditResult of 2 images: 'a face' -> 'a face with glasses' (2 by direction)>"
+        "<EditResult of 2 images: 'a face' -> 'a face with glasses' (2 by direction, 2 "
+        "out_of_range)>"
     )
 
 

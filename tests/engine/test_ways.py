@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from styleatlas import Atlas, load_encoder, load_generator
-from styleatlas.engine import editor as editors
+from styleatlas.engine import table
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
@@ -24,7 +24,7 @@ from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.engine.result import EditResult
-from styleatlas.engine.steering.direction import Choice
+from styleatlas.engine.steering.direction import Choice, Source
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.request import METHODS
 from styleatlas.store.errors import DirectionError, OptionError
@@ -48,7 +48,7 @@ ENOUGH = 0.9
 @pytest.fixture(autouse=True)
 def _bar(monkeypatch) -> None:
     """What these images are made for, whatever the bar is elsewhere."""
-    monkeypatch.setattr(editors, "ENOUGH", ENOUGH)
+    monkeypatch.setattr(table, "ENOUGH", ENOUGH)
 
 
 @pytest.fixture
@@ -466,15 +466,21 @@ def faces(avatars) -> tuple[Tensor, Tensor]:
     return avatars.generator.styles(w), w
 
 
-def by(method: str, avatars: Editor, faces: tuple[Tensor, Tensor], target: str) -> EditResult:
-    fallbacks = Fallbacks(Path("none"), settings=FEW)
-    return edit_by(method, avatars, *faces, Edit("a face", target), fallbacks)
+def by(
+    method: str,
+    avatars: Editor,
+    faces: tuple[Tensor, Tensor],
+    target: str,
+    source: Source = "auto",
+) -> EditResult:
+    fallbacks, choice = Fallbacks(Path("none"), settings=FEW), Choice(source=source)
+    return edit_by(method, avatars, *faces, Edit("a face", target), fallbacks, choice)
 
 
 def test_avatars_that_do_not_wink_by_the_table_are_optimised_further(avatars, faces):
-    found = by("auto", avatars, faces, "a winking face")
+    found = by("auto", avatars, faces, "a winking face", "table")
     assert 0 < found.ways.count("optimize") < 4 and "mapper" not in found.ways
-    table = by("direction", avatars, faces, "a winking face")
+    table = by("direction", avatars, faces, "a winking face", "table")
     for i, (way, tried) in enumerate(zip(found.ways, found.tried, strict=True)):
         assert (tried["direction"] >= ENOUGH) == (way == "direction")
         assert torch.equal(found.styles[i], table.styles[i]) == (way == "direction")

@@ -17,6 +17,7 @@ from styleatlas.engine.evaluation.suite import read_suite
 from styleatlas.engine.evaluation.summary import evaluation_record, summary_text
 from styleatlas.engine.evaluation.truth import MARGIN, leaked
 from styleatlas.engine.evaluation.variants import DEFAULT, PAPER, Variant
+from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.store.registry import EMBEDDED
 
@@ -28,14 +29,15 @@ AVATARS = tuple(range(1, 31))
 
 @pytest.fixture(scope="module")
 def avatars():
-    """Two edits, one that goes well and one that spoils, by the default and at alpha 0 and 9."""
+    """Two edits by the table, one that goes well and one that spoils, by found alphas, and by the
+    paper's rule at next to no alpha and at 20."""
     generator, encoder = load_generator(EMBEDDED.name, "cpu"), load_encoder(EMBEDDED.name, "cpu")
     editor = Editor(Atlas.open(EMBEDDED.atlas), generator, encoder)
     suite = read_suite(EMBEDDED.suite)
     chosen = [t for t in suite.trials if t.target in ("a sad face", "a face with pale skin")]
     suite = replace(suite, trials=tuple(sorted(chosen, key=lambda trial: trial.attribute)))
     paper = Variant(PAPER, editor, Choice(rule="paper", beta=0.1), (1e-6, 20.0))
-    ways = [Variant(DEFAULT, editor, Choice()), paper]
+    ways = [Variant(DEFAULT, editor, Choice(source="table")), paper]
     return evaluate(editor, AttributeJudge(EMBEDDED), suite, AVATARS, 0.7, variants=ways)
 
 
@@ -44,7 +46,8 @@ def test_edits_are_compared_with_drawings_as_each_would_be_alone(avatars):
     outcome, counts = result.outcomes[0], avatars.tallies(result.outcomes[0])
     for number, direction in enumerate(result.directions):
         image = np.flatnonzero(counts.absent[number])[3]
-        edit = avatars.editor.apply(avatars.styles[image : image + 1], direction)
+        alone = Subject(avatars.editor.generator, avatars.styles[image : image + 1], psi=0.7)
+        edit = avatars.editor.apply(alone, direction)
         start = judge.look(edit.images).predictions.values
         nearest = judge.drawings.nearest(edit.images, start)
         drawn = outcome.drawn
