@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,12 +30,13 @@ from .models.subject import Batch, Subject
 from .models.threads import one_blas_thread
 from .result import ClipShift, EditResult
 from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
+from .steering.choose import choose_direction
 from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
 from .steering.request import Way
-from .steering.sampled import direction_by_samples, sample_map, with_table
-from .steering.samples import SampleMap
+from .steering.sampled import require_samples, sample_map
+from .steering.samples import Evidence, SampleMap
 from .steering.status import Status, together
 from .steering.texts import TextEmbedder
 
@@ -84,51 +85,21 @@ class TableEditor:
             raise wrong_type("choice", choice, "a Choice")
         if known := self._known.get((neutral, target, choice)):
             return known
-        found = self._direction(neutral, target, choice)
+        found = choose_direction(self.atlas, self.samples, self.texts, neutral, target, choice)
         return self._known.setdefault((neutral, target, choice), found)
 
-    def _direction(self, neutral: str, target: str, choice: Choice) -> Direction:
-        text = self.texts.direction(neutral, target)
-        of_table = choice.source == "table" or choice.rule != "reliable" or choice.beta is not None
-        sampled = None
-        if self.samples is not None and not of_table:
-            sampled = direction_by_samples(
-                self.atlas,
-                self.samples,
-                (self.texts.embed(neutral), self.texts.embed(target)),
-                neutral=neutral,
-                target=target,
-                choice=choice,
-                kept=[self.texts.embed(prompt) for prompt in choice.keep],
-            )
-            known = sampled.evidence is not None and sampled.evidence.kind != "unknown"
-            few = sampled.evidence is not None and sampled.evidence.few
-            if choice.source == "samples" or not len(self.atlas.channels) or (known and not few):
-                return sampled
-        elif choice.source == "samples":
-            raise OptionError(
-                "source samples: this atlas has none; draw some with `styleatlas precompute "
-                "--samples`"
-            )
-        kept = [self.texts.direction(neutral, prompt) for prompt in choice.keep]
-        try:
-            table = find_direction(
-                self.atlas,
-                text,
-                neutral=neutral,
-                target=target,
-                choice=choice,
-                kept=np.stack(kept) if kept else None,
-            )
-        except DirectionError:
-            if sampled is None or not known:
-                raise
-            return sampled
-        if sampled is None:
-            return table
-        if known:
-            return with_table(sampled, table, self.atlas)
-        return replace(table, evidence=sampled.evidence)
+    @one_blas_thread()
+    def evidence(self, neutral: str, target: str) -> Evidence:
+        """What the atlas's samples say of what differs between two prompts: whether the generator
+        shows it, how often, and how well CLIP tells it; see `Evidence`.
+
+        Raises:
+            OptionError: the atlas has no samples, or a prompt is no text.
+            PromptError: a prompt that cannot be embedded, or two that mean the same.
+        """
+        known = require_samples(self.atlas, self.samples)
+        self.texts.direction(neutral, target)  # which refuses prompts that mean the same
+        return known.evidence(self.difference(Edit(neutral, target)))
 
     @one_blas_thread()
     def parts(self, edit: Edit) -> tuple[Edit, ...]:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
-from ...store.errors import DirectionError
+from ...store.errors import DirectionError, OptionError
 from ...store.queries import expected_shift, text_direction
 from .direction import Choice, Direction, allowed_channels
 from .samples import FEW, SampledStep, SampleMap
+
+_STILL = 1e-6  # of the largest standard deviation: a channel that does not vary
 
 
 def sample_map(atlas: Atlas) -> SampleMap | None:
@@ -22,6 +24,21 @@ def sample_map(atlas: Atlas) -> SampleMap | None:
     if not len(atlas.prompts):
         return SampleMap(atlas.samples)
     return SampleMap(atlas.samples, atlas.phrases, atlas.prompts.embeddings.mean(0))
+
+
+def require_samples(atlas: Atlas, known: SampleMap | None) -> SampleMap:
+    """The samples of an atlas.
+
+    Raises:
+        OptionError: it has none.
+    """
+    if known is None:
+        raise OptionError(
+            "samples: this atlas holds none; draw some with `styleatlas precompute "
+            f"{atlas.fingerprint.generator.name} --clip {atlas.fingerprint.clip.name} -o ATLAS "
+            "--samples 4000`"
+        )
+    return known
 
 
 def direction_by_samples(
@@ -65,6 +82,22 @@ def with_table(direction: Direction, table: Direction, atlas: Atlas) -> Directio
         return direction
     step = part * own + (1 - part) * moves[0] / moves[1] * other
     return replace(_of_step(direction, step, atlas.style_std), source="both")
+
+
+def foretold_shift(known: SampleMap, step: NDArray[np.floating]) -> NDArray[np.float32] | None:
+    """Where the embedding moves by a style step (C,), as the samples have it: float32 (D,).
+
+    The step in w that comes nearest to it, every channel counted by its standard deviation, times
+    the slopes of the embedding on w over the samples. None where styles are not affine in w.
+    """
+    weight, std = known.samples.weight, known.style_std
+    if weight is None:
+        return None
+    varies = std > _STILL * std.max()
+    rows = weight[varies] / std[varies, None]
+    in_w = np.linalg.lstsq(rows, step[varies] / std[varies], rcond=None)[0]
+    shift: NDArray[np.float32] = in_w.astype(np.float32) @ known.slopes
+    return shift
 
 
 def _direction(

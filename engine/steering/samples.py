@@ -165,18 +165,29 @@ class SampleMap:
         return around
 
     @cached_property
-    def smoothed(self) -> NDArray[np.float32]:
-        """The embeddings as their latents foretell them, by ridge regression on w: what CLIP says
-        of one image and would not of another with the same latent is taken out, (N, D)."""
-        w = _within_classes(self.samples.w.astype(np.float32), self.samples.label)
-        w = w - w.mean(0)
+    def slopes(self) -> NDArray[np.float32]:
+        """How far the embedding moves with w, by ridge regression over the samples, (w_dim, D)."""
+        w = self._around_w
         gram = w.T @ w
         gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
-        mean = self.embeddings.mean(0)
-        foretold: NDArray[np.float32] = mean + w @ np.linalg.solve(
-            gram, w.T @ (self.embeddings - mean)
+        slopes: NDArray[np.float32] = np.linalg.solve(
+            gram, w.T @ (self.embeddings - self.embeddings.mean(0))
         )
+        return slopes
+
+    @cached_property
+    def smoothed(self) -> NDArray[np.float32]:
+        """The embeddings as their latents foretell them, by `slopes`: what CLIP says of one image
+        and would not of another with the same latent is taken out, (N, D)."""
+        foretold: NDArray[np.float32] = self.embeddings.mean(0) + self._around_w @ self.slopes
         return foretold
+
+    @cached_property
+    def _around_w(self) -> NDArray[np.float32]:
+        """w around its mean, (N, w_dim)."""
+        w = _within_classes(self.samples.w.astype(np.float32), self.samples.label)
+        around: NDArray[np.float32] = w - w.mean(0)
+        return around
 
     @cached_property
     def style_std(self) -> NDArray[np.float32]:
@@ -195,6 +206,12 @@ class SampleMap:
     def evidence(self, difference: Array) -> Evidence:
         """What the samples say of a text difference (D,), target minus neutral."""
         return self._read(difference)[0]
+
+    def scores(self, difference: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How much nearer samples are to a target than to its neutral prompt, in cosine, by their
+        text difference (D,): at psi 1, (N,), and of the first M at the smaller psi, (M,)."""
+        text = difference.astype(np.float32)
+        return self.embeddings @ text, self._pulled @ text
 
     def posterior(self, difference: Array) -> Array:
         """How sure it is that each sample has what a text difference (D,) says, 0 to 1, (N,)."""
@@ -272,7 +289,7 @@ class SampleMap:
     def _read(self, difference: Array) -> tuple[Evidence, Array]:
         """The evidence, and who has it; for graded things how far each is, 0 to 1."""
         text = difference.astype(np.float32)
-        scores, pulled = self.embeddings @ text, self._pulled @ text
+        scores, pulled = self.scores(difference)
         mixture, seen = self._clearer(text)
         kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
         if kind in ("graded", "unknown"):
