@@ -35,7 +35,7 @@ from .options import (
     truncation_option,
 )
 from .progress import ProgressLater
-from .sink import answer, note, sheet_counts
+from .sink import answer, note, noted_once, sheet_counts
 from .sources import encoder_loader, open_atlas, open_generator, starting_images
 
 
@@ -118,22 +118,22 @@ def usage(ctx: click.Context) -> None:
     type=float,
     metavar="P",
     group=HOW,
-    help="What CLIP is to see the target with, against the neutral prompt, where alpha is found; "
-    "0.998 if not given.",
+    help="What CLIP is to see the target with, against the neutral prompt; "
+    "without it and --alpha the samples' goal, or 0.998 where they know none.",
 )
 @option(
     "--beta",
     type=float,
     metavar="B",
     group=HOW,
-    help="Least score that moves a channel; the knee of the scores if not given.",
+    help="Least score that moves a channel of the table; the knee of the scores if not given.",
 )
 @option(
     "--channels",
     type=int,
     metavar="K",
     group=HOW,
-    help="Move the K channels of the highest scores instead.",
+    help="Move no more than the K channels of the highest scores.",
 )
 @option(
     "--rule",
@@ -142,7 +142,16 @@ def usage(ctx: click.Context) -> None:
     show_default=True,
     metavar="RULE",
     group=HOW,
-    help="How channels are scored: reliable, or paper, StyleCLIP's formula.",
+    help="How the table's channels are scored: reliable, or paper, StyleCLIP's formula.",
+)
+@option(
+    "--source",
+    type=click.Choice(["auto", "samples", "table"]),
+    default="auto",
+    show_default=True,
+    metavar="SOURCE",
+    group=HOW,
+    help="samples, table or auto; see above.",
 )
 @option(
     "--layers",
@@ -219,19 +228,27 @@ def edit(
 
     The neutral prompt says in words what the images show now, as far as the edit goes ("a face"),
     the target what they are to show; what differs between the two is the edit. Alpha is how far an
-    image goes, beta how well a channel must fit the edit to be moved, and psi, the truncation, how
-    near drawn images stay to the average one: 0 is that image, 1 all variety. More on each:
-    docs/editing.md.
+    image goes, beta how well a channel of the table must fit the edit to be moved, and psi, the
+    truncation, how near drawn images stay to the average one: 0 is that image, 1 all variety. More
+    on each: docs/editing.md.
 
-    Without --alpha every image gets its own: as little as it takes for CLIP to see the target, by
-    a few renders. Which channels move is found by the shape of their scores. A prompt of many
-    things that the bank's phrases can say is made of their directions.
+    Where the atlas holds samples, unedited images as CLIP sees them, and some of them show what the
+    target says, the direction is the step from those that lack it to those that have it; what comes
+    along in them is held still. Elsewhere, and with --rule or --beta, it is the table's: the
+    channels whose rows fit the text. --source table never asks the samples, samples never the
+    table. The answer tells what each direction rests on, and what became of every image.
 
-    --method direction is the table alone. auto goes on where CLIP does not see the target after
-    that: it tries a mapper trained for these prompts, if there is one (see `mapper train`), then
-    optimises, and keeps what CLIP sees best; it tells which way each image went, and before work of
-    more than 10 seconds how long that takes. mapper and optimize take that way for every image.
-    With --alpha, --keep, --layers, --exclude-channels or several --edit, auto is the table alone.
+    Without --alpha every image gets its own, by a few renders: as little as it takes to look to
+    CLIP as samples that have the target do, or, where they do not tell, for CLIP to see it with a
+    --probability of 0.998. Of a direction by samples, alpha 1 is the whole step at psi 1. A prompt
+    of many things that the bank's phrases can say is made of their directions.
+
+    --method direction takes the direction alone. auto goes on where CLIP does not see the target
+    after that: it tries a mapper trained for these prompts, if there is one (see `mapper train`),
+    then optimises, and keeps what CLIP sees best; it tells which way each image went, and before
+    work of more than 10 seconds how long that takes. mapper and optimize take that way for every
+    image. With --alpha, --keep, --layers, --exclude-channels or several --edit, auto is the
+    direction alone.
 
     A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
     image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
@@ -277,7 +294,7 @@ def edit(
         recipe.require_atlas(opened)
     model = open_generator(opened, generator, device)
     later = ProgressLater("edit")
-    fallbacks = Fallbacks(mappers, announce=note, report=later)
+    fallbacks = Fallbacks(mappers, announce=noted_once(), report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:

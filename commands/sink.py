@@ -7,12 +7,12 @@ terminal's cursor. JSON is ASCII.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import click
 
-from ..store.records import Record, csv_lines, printable, text_sides, text_table
+from ..store.records import Record, csv_lines, printable, text_fields, text_sides, text_table
 from .base import drop_output
 
 Form = Literal["text", "json", "csv"]
@@ -30,6 +30,14 @@ def answer_records(records: list[Record], form: Form) -> None:
         return
     sides = form == "text" and records and "side" in records[0]
     answer(records, text_sides(records) if sides else text_table(records), form == "json")
+
+
+def answer_record(record: Record, form: Form) -> None:
+    """Print the one record of a query, as text a value a line."""
+    if form == "text":
+        say(text_fields(record))
+    else:
+        answer_records([record], form)
 
 
 def say(text: str) -> None:
@@ -50,3 +58,15 @@ def sheet_counts(images: int, columns: int) -> str:
 def note(text: str) -> None:
     """Print what is no answer, on stderr."""
     click.echo(printable(text), err=True)
+
+
+def noted_once() -> Callable[[str], None]:
+    """`note`, but for what it has printed before: many images are edited a part at a time."""
+    printed: set[str] = set()
+
+    def told(text: str) -> None:
+        if text not in printed:
+            printed.add(text)
+            note(text)
+
+    return told

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError, wrong_type
 from ..store.paths import require_clip
+from ..store.queries import cosine_if_alike
 from ..store.registry import NAMES
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
@@ -159,6 +160,7 @@ class Editor(TableEditor):
             label=label,
         )
         subject = self.subject(styles, seeds, latents, request.truncation, request.label)
+        self._warn_of_alike(request.edits)
         if request.by_table(request.edits):
             return self._by_table(subject, request.edits, request)
         return self._by_ways(subject, request.edits[0], request)
@@ -283,6 +285,16 @@ class Editor(TableEditor):
             why,
             tuple(aims.status(range(len(subject)), best.styles)),
         )
+
+    def _warn_of_alike(self, edits: Sequence[Edit]) -> None:
+        """Says of near-equal prompts, before any picture is made, what they are."""
+        for edit in edits:
+            cosine = cosine_if_alike(self.texts.embed(edit.neutral), self.texts.embed(edit.target))
+            if cosine is not None:
+                self.fallbacks.announce(
+                    f'"{edit.neutral}" and "{edit.target}": are nearly the same to CLIP (cosine '
+                    f"{cosine:.5f}), so what the edit does may be chance; say what differs"
+                )
 
     def _warn(self, directions: Sequence[Direction]) -> None:
         """Says of directions, before any picture is made, what samples cannot vouch for."""

@@ -23,6 +23,10 @@ Vector = NDArray[np.float32]
 
 SAME = 1e-4
 """Texts whose embeddings differ by less than this are the same to CLIP."""
+ALIKE = 0.99
+"""Cosine of two embedded prompts from which on they are near-equal, as most synonyms are: by the
+CLIP of the avatars "a smile" and "a grin" have .999, "blonde hair" and "yellow hair" .993; "grey
+hair" and "white hair", which are an edit, .979."""
 NEAR = 0.35
 """Phrases whose cosine with the direction of an edit is beyond this are what the edit is about."""
 _TINY = float(np.finfo(np.float32).tiny)
@@ -55,6 +59,14 @@ def text_direction(neutral: Vector, target: Vector) -> Vector:
         raise PromptError("target: means the same to CLIP as the neutral prompt; say what differs")
     direction: Vector = (difference / length).astype(np.float32)
     return direction
+
+
+def cosine_if_alike(neutral: Vector, target: Vector) -> float | None:
+    """The cosine of two unit text embeddings (D,) that are near-equal, see `ALIKE`, so that what
+    differs between them may be chance; None of others, and of the same."""
+    length = float(np.linalg.norm(target.astype(np.float64) - neutral))
+    cosine = 1 - length**2 / 2
+    return cosine if length >= SAME and cosine > ALIKE else None
 
 
 def channel_records(atlas: AtlasData, text: Vector, top: int) -> list[Record]:
@@ -208,12 +220,7 @@ def expected_shift(atlas: AtlasData, step: NDArray[np.floating[Any]]) -> Vector:
 def entangled_records(
     atlas: AtlasData, step: NDArray[np.floating[Any]], text: Vector, top: int
 ) -> list[Record]:
-    """What else an edit moves: up to `top` phrases towards, then up to `top` away, most first.
-
-    `moves` is the cosine of the expected shift with the phrase's direction from the bank's mean;
-    `explained` is what the text direction alone accounts for, its cosine with the phrase times its
-    cosine with the shift. A phrase is entangled when the edit moves more than is explained, to the
-    same side, unless it is what the edit is about, with a cosine beyond `NEAR`.
+    """What else an edit moves, as `shift_records` of the shift that the table expects of it.
 
     Args:
         step: the edit, flat (C,), in units of the style.
@@ -225,7 +232,28 @@ def entangled_records(
     """
     _require_top(top)
     _require_phrases(atlas)
-    shift = expected_shift(atlas, step)
+    return shift_records(atlas, expected_shift(atlas, step), text, top)
+
+
+def shift_records(atlas: AtlasData, shift: Vector, text: Vector, top: int) -> list[Record]:
+    """What else moves as the embedding moves by a shift: up to `top` phrases towards, then up to
+    `top` away, most first.
+
+    `moves` is the cosine of the shift with the phrase's direction from the bank's mean;
+    `explained` is what the text direction alone accounts for, its cosine with the phrase times its
+    cosine with the shift. A phrase is entangled when the edit moves more than is explained, to the
+    same side, unless it is what the edit is about, with a cosine beyond `NEAR`.
+
+    Args:
+        shift: (D,), of any length.
+        text: the text direction (D,) of the edit.
+
+    Raises:
+        OptionError: top below 1.
+        PromptError: the bank is empty.
+    """
+    _require_top(top)
+    _require_phrases(atlas)
     shift = shift / max(float(np.linalg.norm(shift)), _TINY)
     phrases = atlas.phrases.embeddings
     moves, about = phrases @ shift, phrases @ text  # (n,)

@@ -70,6 +70,12 @@ def text_table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
+def text_fields(record: Record) -> str:
+    """One record with a line for each of its values, as `text_table` writes them."""
+    width = max(map(len, record))
+    return "\n".join(f"{key.ljust(width)}  {_cell(value, 3)}" for key, value in record.items())
+
+
 def text_sides(records: Sequence[Record]) -> str:
     """Records with a `side` as a table of what stands before it, if anything, which is the same in
     all of them, and a table of the rest for either side."""
@@ -92,7 +98,7 @@ def csv_lines(records: Sequence[Record]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({key: _joined(value) for key, value in record.items()} for record in records)
     return text.getvalue()
 
 
@@ -102,9 +108,15 @@ def _cells(column: Sequence[Any]) -> list[str]:
     return [_cell(value, decimals) for value in column]
 
 
+def _joined(value: Any) -> Any:
+    """A value as it stands in one cell: texts of a list behind one another."""
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
+
+
 def _cell(value: Any, decimals: int) -> str:
-    if value is None:
+    if value is None or value == []:
         return "-"
+    value = _joined(value)
     return (
         f"{value:.{decimals}f}" if isinstance(value, float) else printable(str(value), lines=False)
     )

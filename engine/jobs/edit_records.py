@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...store.atlas import Atlas
-from ...store.records import Record, decimal
+from ...store.records import Record, counted, decimal
 from ..steering.direction import Direction
 from ..steering.edits import Edit, conflicts
+from ..steering.samples import Evidence
+from ..steering.status import STATUSES, WORDS, Status
 
 if TYPE_CHECKING:
     from ..result import ClipShift, EditResult
+
+_NAMED = 8
+"""Images of a status that a summary names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +38,16 @@ def edit_record(
 ) -> Record:
     """What edits did: their directions, how they get on, and every image.
 
-    Every image tells its `way`, and of each way that was `tried` with which probability CLIP saw
-    the target. Each of its edits has an `alpha`, 0 where the table was not used; where CLIP
-    measured it, its `probability` (of the target against the neutral prompt) and the one `before`,
-    its `clip_shift` (movement along the text direction), its `directional_similarity`, and in
-    `kept` the movement along each prompt that it was to keep.
+    Every edit tells where its direction comes from, its `source` (None without a direction), and
+    what samples say of it, None where they were not asked: the `kind`; `share` of the samples that
+    have it and `separation` of the groups, None where there are no two; phrases that were `held`
+    still, and those that are `inseparable` from it.
+
+    Every image tells its `way`, its `status`, None where CLIP did not look, and of each way that
+    was `tried` with which probability CLIP saw the target. Each of its edits has an `alpha`, 0
+    where no direction was used; where CLIP measured it, its `probability` (of the target against
+    the neutral prompt) and the one `before`, its `clip_shift` (movement along the text direction),
+    its `directional_similarity`, and in `kept` the movement along each prompt that it was to keep.
 
     Args:
         columns: of one job, for the images of these names.
@@ -62,6 +72,7 @@ def edit_record(
                     "target": edit.target,
                     "alpha": 0.0 if alphas is None else decimal(alphas[i, j]),
                     "way": column.result.ways[i],
+                    "status": column.result.status[i],
                     "tried": dict(column.result.tried[i]),
                 }
                 if column.shifts is not None:
@@ -91,17 +102,20 @@ def edit_summary(record: Record) -> list[str]:
     lines = []
     for edit in record["edits"]:
         images = [image for image in record["images"] if image["target"] == edit["target"]]
-        by_table = [image["alpha"] for image in images if image["way"] == "direction"]
+        by_direction = [image["alpha"] for image in images if image["way"] == "direction"]
         line = f'"{edit["target"]}"'
-        if by_table:
-            low, high = min(by_table), max(by_table)
+        if by_direction:
+            low, high = min(by_direction), max(by_direction)
             span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
-            line += f": {len(edit['channels'])} channels, alpha {span}"
+            line += f": {len(edit['channels'])} channels {_origin(edit)}, alpha {span}"
         if "probability" in images[0]:
             first, last = (_median(images, key) for key in ("before", "probability"))
-            line += f"{',' if by_table else ':'} probability to CLIP {first:.3f} before, "
+            line += f"{',' if by_direction else ':'} probability to CLIP {first:.3f} before, "
             line += f"{last:.3f} after (medians)"
         lines.append(line)
+        if by_direction:
+            lines += _dragged(edit)
+    lines += _fates(record["images"])
     ways = {(image["image"], image["column"]): image["way"] for image in record["images"]}
     counts = Counter(ways.values())
     if set(counts) != {"direction"}:
@@ -111,6 +125,81 @@ def edit_summary(record: Record) -> list[str]:
         moved = np.mean([abs(image["kept"][text]) for image in record["images"]])
         lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
     return lines
+
+
+def evidence_record(evidence: Evidence | None) -> Record:
+    """What samples say, None each where they were not asked; of what does not fall into two groups
+    nothing but the kind."""
+    if evidence is None:
+        return {"kind": None, "share": None, "separation": None}
+    grouped = evidence.kind not in ("graded", "unknown")
+    return {
+        "kind": evidence.kind,
+        "share": decimal(evidence.share) if grouped else None,
+        "separation": decimal(evidence.separation) if grouped else None,
+    }
+
+
+def _origin(edit: Record) -> str:
+    """Where the direction of an edit comes from, in words."""
+    if edit["source"] is None or edit["kind"] is None:
+        return "of the table"
+    if edit["kind"] == "unknown":
+        return "by samples" if edit["source"] == "samples" else "of the table"
+    also = " and the table" if edit["source"] == "both" else ""
+    if edit["share"] is None:
+        return f"by samples{also} ({edit['kind']})"
+    return f"by samples{also} ({edit['kind']}, {100 * edit['share']:.3g} % have it)"
+
+
+def _dragged(edit: Record) -> list[str]:
+    """What comes along with an edit in the samples."""
+    lines = []
+    if edit["held"]:
+        lines.append(f"  comes with it, and was held still: {_quoted(edit['held'])}")
+    if edit["inseparable"]:
+        told = "comes with it so often that it cannot be held still"
+        lines.append(f"  {told}: {_quoted(edit['inseparable'])}")
+    return lines
+
+
+def _fates(images: Sequence[Record]) -> list[str]:
+    """How many images of each column came to what, which they are where not all are alike and they
+    did not reach the target; then what those statuses mean."""
+    columns: dict[str, dict[str, Status | None]] = {}
+    for image in images:
+        columns.setdefault(image["column"], {})[image["image"]] = image["status"]
+    lines, told = [], set()
+    for label, fates in columns.items():
+        if not any(fates.values()):
+            continue
+        parts = []
+        for status in (*STATUSES, None):
+            names = [name for name, fate in fates.items() if fate == status]
+            if not names:
+                continue
+            word = "not looked at" if status is None else status.replace("_", " ")
+            all_or_well = len(names) == len(fates) or status in ("reached", None)
+            which = "" if all_or_well else f" ({_some(names)})"
+            parts.append(f"{len(names)} {word}{which}")
+            if status not in ("reached", None):
+                told.add(status)
+        where = f"{label}: " if len(columns) > 1 else ""
+        lines.append(f"{where}{counted(len(fates), 'image')}: {', '.join(parts)}")
+    meant = [f"  {status.replace('_', ' ')}: {WORDS[status]}" for status in STATUSES]
+    return lines + [line for line, status in zip(meant, STATUSES, strict=True) if status in told]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names of images, the first ones of many."""
+    rest = len(names) - _NAMED
+    if rest <= 0:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {rest:,} more"
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(f'"{text}"' for text in texts)
 
 
 def _seen(shift: ClipShift, i: int) -> Record:
@@ -131,7 +220,16 @@ def _edit_record(
     atlas: Atlas, edit: Edit, direction: Direction | None, keep: Sequence[str]
 ) -> Record:
     """An edit and its direction; without one, `beta` is None and there are no channels."""
-    known = {"neutral": edit.neutral, "target": edit.target, "keep": list(keep)}
+    asked = None if direction is None else direction.evidence
+    known = {
+        "neutral": edit.neutral,
+        "target": edit.target,
+        "keep": list(keep),
+        "source": None if direction is None else direction.source,
+        **evidence_record(asked),
+        "held": None if direction is None or asked is None else list(direction.held),
+        "inseparable": None if direction is None or asked is None else list(direction.inseparable),
+    }
     if direction is None:
         return {**known, "beta": None, "channels": []}
     chosen = zip(direction.channels, direction.scores, direction.steps, strict=True)

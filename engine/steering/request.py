@@ -71,7 +71,7 @@ class EditRequest:
         if self.choice != Choice():
             raise OptionError(
                 f"method {self.method}: chooses no channels and keeps no prompt; leave out rule, "
-                "beta, channels, layers, what to exclude and what to keep"
+                "beta, channels, layers, source, what to exclude and what to keep"
             )
         if len(self.edits) > 1 and not self.grid:
             raise OptionError(

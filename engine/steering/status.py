@@ -9,9 +9,9 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 WORDS: dict[Status, str] = {
     "reached": "shows the target",
-    "already_there": "showed the target already, and stays as it was",
+    "already_there": "showed the target already; without a given alpha it stays as it was",
     "not_reached": "does not show the target to CLIP",
-    "out_of_range": "is, or would be, beyond what the generator draws",
+    "out_of_range": "is, or would have to go, beyond what the generator draws",
     "unsupported": "edited by guess: the samples show nothing that the prompt names",
 }
 """What each means, in the words of an image."""
