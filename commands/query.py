@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
+from ..store.output import PICTURE
+from ..store.registry import NAMES
 from .base import Group
-from .inputs import AtlasFile, require_different
+from .inputs import AtlasFile, OutputFile, require_different
 from .options import (
     BEYOND_THE_BANK,
     Decorator,
     clip_option,
+    device_option,
     form_options,
+    generator_option,
     neutral_option,
+    output_option,
     target_option,
+    threads_option,
 )
-from .sink import Form, answer_records, note, say
-from .sources import open_atlas, open_texts
+from .sink import Form, answer_record, answer_records, note, say
+from .sources import open_atlas, open_generator, open_texts
 
 
 @click.group(cls=Group)
@@ -57,11 +64,15 @@ def query_channels(
 
     The score is the cosine of a channel's row with the text direction; consistency says how alike
     the images are in it, strength how far the channel moves CLIP's embedding; expected is how far
-    it is expected to move along the text direction for each sigma of the channel.
+    it is expected to move along the text direction for each sigma of the channel. All this is the
+    table's. Step, of an atlas with samples, is how many sigma of the channel lie between samples
+    that lack the target and those that have it, where they show it.
     """
+    from ..engine.jobs.questions import channel_records
+
     require_different(neutral, [target])
     opened, texts = open_texts(atlas, clip)
-    answer_records(opened.query_channels(texts.direction(neutral, target), top=top), form)
+    answer_records(channel_records(opened, texts, neutral, target, top), form)
 
 
 @query.command(
@@ -134,17 +145,75 @@ def query_entangled(
 ) -> None:
     """What else an edit is expected to move.
 
-    Adds up what the atlas knows of the channels that `edit` would move, and lists the phrases that
-    the image moves towards or away from more than the prompts alone explain. Moves and explained
-    are cosines. Phrases about the target itself are left out.
+    Foretells where CLIP's embedding goes along the direction that `edit` would take, and lists the
+    phrases that the image moves towards or away from more than the prompts alone explain. Moves and
+    explained are cosines. Phrases about the target itself are left out.
+
+    The source says who foretells: the samples, by how their embeddings hang together with their
+    latents, of a direction by samples; else the table, which adds up its channels.
     """
-    from ..engine.steering.direction import find_direction
+    from ..engine.jobs.questions import entangled_records
 
     require_different(neutral, [target])
     opened, texts = open_texts(atlas, clip)
-    text = texts.direction(neutral, target)
-    found = find_direction(opened, text, neutral=neutral, target=target)
-    answer_records(opened.query_entangled(found.delta(1.0), text, top), form)
+    answer_records(entangled_records(opened, texts, neutral, target, top), form)
+
+
+@query.command(
+    "samples",
+    epilog="""
+    styleatlas query samples avatars --neutral "a face" --target "a face with glasses"
+    styleatlas query samples avatars --neutral "a face" --target "a face with a hat" -o hats.png
+    """,
+)
+@click.argument("atlas", type=AtlasFile())
+@prompt_options
+@output_option(
+    "PNG", "Also show samples that have it and that lack it.", OutputFile(PICTURE), False
+)
+@generator_option(f"The atlas's generator, for -o; known for {NAMES}.")
+@device_option
+@threads_option
+@form_options
+def query_samples(
+    atlas: str,
+    neutral: str,
+    target: str,
+    clip: str | None,
+    output: Path | None,
+    generator: str | None,
+    device: str | None,
+    form: Form,
+) -> None:
+    """What unedited images say of a pair of prompts.
+
+    Kind: two-state, where samples fall into those that have the target and those that lack it;
+    rare or always there, where one of these groups is small; graded, where they have more or less
+    of it; unknown, where they differ by it no more than by prompts without a meaning: the generator
+    may not draw it, or CLIP not see it. Share is the part that has it, separation how far apart the
+    groups are, in standard deviations; both only where there are groups.
+
+    Source and channels: where `edit` takes its direction from, and how many channels it moves. Held
+    are phrases that come with the target and are held still, inseparable those that cannot be. Of
+    so many samples at psi 1, there is how many look to CLIP as those do that have it, of a graded
+    thing as its highest fifth; near the same at a smaller psi. How far an edit has to go is for
+    `edit` to find, image by image.
+
+    With -o, pictures of samples, as they were drawn: those that have the target most, those in the
+    middle of all that have it, and those that lack it most.
+    """
+    from ..engine.jobs.questions import ask_samples
+
+    require_different(neutral, [target])
+    opened, texts = open_texts(atlas, clip)
+    asked = ask_samples(opened, texts, neutral, target)
+    if output is not None:
+        from ..engine.jobs.sample_sheet import draw_samples
+
+        draw_samples(open_generator(opened, generator, device), opened, target, asked, output)
+    answer_record(asked.record, form)
+    if asked.record["kind"] == "unknown":
+        note(f'"{target}": no sample stands out from the others by it as against "{neutral}"')
 
 
 @query.command(

@@ -110,6 +110,14 @@ class SampleSet:
         moved: NDArray[np.float32] = steps.astype(np.float32) @ self.weight.T
         return moved
 
+    def styles_of(self, numbers: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """The styles (n, C) of some of the samples, by their numbers, float32."""
+        if self.weight is None or self.bias is None:
+            kept: NDArray[np.float32] = np.asarray(self.styles, np.float32)[numbers]
+            return kept
+        moved: NDArray[np.float32] = self.w[numbers].astype(np.float32) @ self.weight.T
+        return moved + self.bias
+
     def require_sizes(self, channels: int, width: int) -> None:
         """Raise AtlasFormatError unless these are samples of a generator of so many style channels,
         and embedded in so many dimensions."""
