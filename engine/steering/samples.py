@@ -246,7 +246,10 @@ class SampleMap:
             else:
                 held.append(name)
                 columns.append(posterior)
-        for row in self._dragged(has, target.astype(np.float64) - self._middle, columns):
+        named = [target.astype(np.float64) - self._middle]
+        if left is not None:
+            named.append(neutral.astype(np.float64) - self._middle)
+        for row in self._dragged(has, named, columns):
             posterior, _ = self._phrase(row)
             name = self._phrases.texts[row] if self._phrases else ""
             if _correlation(has, posterior) > INSEPARABLE:
@@ -325,20 +328,20 @@ class SampleMap:
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
         return "graded" if known else "unknown"
 
-    def _dragged(self, has: Array, meaning: Array, taken: list[Array]) -> list[int]:
+    def _dragged(self, has: Array, named: list[Array], taken: list[Array]) -> list[int]:
         """The phrases of the bank to hold still, by their rows: those that come with the thing,
         beside those that are held already, and neither mean it nor follow from it.
 
         Args:
             has: who has the thing, (N,).
-            meaning: what it says beyond a prompt that says nothing, (D,).
+            named: what prompts say beyond one that says nothing, (D,) each.
             taken: posteriors of what is held already.
         """
         phrases = self._bank
         if not len(phrases):
             return []
-        unit = meaning / max(float(np.linalg.norm(meaning)), 1e-9)
-        alike = phrases @ unit.astype(np.float32)
+        units = [text / max(float(np.linalg.norm(text)), 1e-9) for text in named]
+        alike = (phrases @ np.stack(units, 1).astype(np.float32)).max(1)  # (P,)
         around = has - has.mean()
         along = self._phrase_scores.T @ around.astype(np.float32)  # (P,)
         order = np.argsort(np.where(alike >= NEAR, np.inf, -along), kind="stable")[:_LOOKED_AT]

@@ -289,7 +289,9 @@ def test_measure_of_an_edit_that_moved_nothing_is_zero(editor, styles):
 
 
 @pytest.mark.parametrize("probability", [0.9, 0.998])
-def test_avatars_get_glasses_by_the_table_to_the_probability_or_to_what_is_possible(avatars, faces, probability):
+def test_avatars_get_glasses_by_the_table_to_the_probability_or_to_what_is_possible(
+    avatars, faces, probability
+):
     styles, direction = faces[:8], avatars.direction(*GLASSES.values(), Choice(source="table"))
     result = avatars.apply(styles, direction, probability=probability)
     (shift,) = avatars.measure(result)
