@@ -356,11 +356,11 @@ class _Aims:
     @torch.inference_mode()
     def status(self, rows: Sequence[int], styles: Tensor) -> list[Status]:
         """What became of images that came to styles (m, C)."""
-        shown = (self._along(styles) >= self._there(rows)).all(1)
+        shown = np.all(self._along(styles) >= self._there(rows), axis=1)
         stayed = (styles == self._subject.at(rows).styles).all(1).tolist()
         return [
             "not_reached" if not now else "already_there" if still else "reached"
-            for now, still in zip(shown.tolist(), stayed, strict=True)
+            for now, still in zip(shown, stayed, strict=True)
         ]
 
     def _along(self, styles: Tensor) -> NDArray[np.float64]:
