@@ -185,6 +185,8 @@ class TableEditor:
         factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
         if factors.shape != (len(chosen),):
             raise OptionError(f"weights: are {factors.size}; give {len(chosen)}, one a direction")
+        if alpha is None:
+            _ = self.texts.encoder  # by whose scale goals are
         counter = () if alpha is not None else self._counter(chosen)
         factors = np.concatenate([factors, np.ones(len(counter))])
         steps = (*chosen, *counter)

@@ -67,9 +67,9 @@ def test_alpha_is_found_for_each_image_with_a_clip_of_ones_own(letters):
 
 
 def test_automatic_alphas_reach_the_probability_asked_for(avatars):
-    some, _ = avatars(*SMILE, "--seed", "1-4")
+    some, _ = avatars(*SMILE, "--seed", "1-4", "--probability", "0.97")
     most = [line["alpha"] for line in some["images"]]
-    assert all(line["probability"] > 0.99 for line in some["images"]) and len(set(most)) > 1
+    assert all(line["probability"] >= 0.97 for line in some["images"]) and len(set(most)) > 1
     less, _ = avatars(*SMILE, "--seed", "1-4", "--probability", "0.6")
     assert sum(line["alpha"] for line in less["images"]) < sum(most)
     assert all(line["probability"] >= 0.6 for line in less["images"])

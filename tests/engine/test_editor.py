@@ -329,6 +329,15 @@ def test_avatar_that_is_there_already_stays_as_it_is(avatars, faces):
     assert torch.equal(result.styles[there], faces[:8][there])
 
 
+@pytest.mark.parametrize("source", ["table", "samples"])
+def test_alphas_are_the_same_whether_clip_was_loaded_before_or_not(avatars, faces, source):
+    later = Editor(avatars.atlas, avatars.generator, lambda: avatars.texts.encoder)
+    direction = avatars.direction(*GLASSES.values(), Choice(source=source))
+    known, found = (editor.apply(faces[:4], direction) for editor in (avatars, later))
+    assert known.alphas.any()
+    assert np.array_equal(found.alphas, known.alphas) and found.status == known.status
+
+
 def test_avatars_in_a_batch_are_edited_as_one_by_one(avatars, faces):
     together = avatars.edit(faces[:5], **GLASSES, method="direction", probability=0.95)
     alone = [
