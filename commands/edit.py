@@ -118,8 +118,8 @@ def usage(ctx: click.Context) -> None:
     type=float,
     metavar="P",
     group=HOW,
-    help="What CLIP is to see the target with, against the neutral prompt; "
-    "without it and --alpha the samples' goal, or 0.998 where they know none.",
+    help="What CLIP is to see the target with, against the neutral prompt; the samples' goal, or "
+    "0.998 where they do not tell, if neither it nor --alpha is given.",
 )
 @option(
     "--beta",

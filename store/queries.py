@@ -25,8 +25,8 @@ SAME = 1e-4
 """Texts whose embeddings differ by less than this are the same to CLIP."""
 ALIKE = 0.99
 """Cosine of two embedded prompts from which on they are near-equal, as most synonyms are: by the
-CLIP of the avatars "a smile" and "a grin" have .999, "blonde hair" and "yellow hair" .993; "grey
-hair" and "white hair", which are an edit, .979."""
+embedded CLIP "a smile" and "a grin" have .999, "blonde hair" and "yellow hair" .993; "grey hair"
+and "white hair", which are an edit, .979."""
 NEAR = 0.35
 """Phrases whose cosine with the direction of an edit is beyond this are what the edit is about."""
 _TINY = float(np.finfo(np.float32).tiny)

@@ -153,10 +153,11 @@ def _origin(edit: Record) -> str:
 
 
 def _dragged(edit: Record) -> list[str]:
-    """What comes along with an edit in the samples."""
+    """What comes along with an edit in the samples, beside what it was to keep."""
     lines = []
-    if edit["held"]:
-        lines.append(f"  comes with it, and was held still: {_quoted(edit['held'])}")
+    held = [text for text in edit["held"] or () if text not in edit["keep"]]
+    if held:
+        lines.append(f"  comes with it, and was held still: {_quoted(held)}")
     if edit["inseparable"]:
         told = "comes with it so often that it cannot be held still"
         lines.append(f"  {told}: {_quoted(edit['inseparable'])}")

@@ -82,7 +82,7 @@ def test_edits_are_combined_by_their_weights(draw_to, tiny_editor, tmp_path):
     for name, edits in (("a", pair), ("b", ("--edit", SEVEN, "--edit", f"{TWELVE}:.5"))):
         text = draw_to(tmp_path / f"{name}.png", *edits, *EASY, "--alpha", 3)
         assert_pixels_near(pixels(tmp_path / f"{name}.png"), np.asarray(sheet([[known]])))
-    assert '"a picture channel7": ' in text and text.endswith(" channels, alpha 1.5\n")
+    assert '"a picture channel7": ' in text and text.endswith(" channels of the table, alpha 1.5\n")
 
 
 def test_negative_weight_is_the_way_back(edit, draw_to, tmp_path):

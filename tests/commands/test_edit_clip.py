@@ -84,9 +84,10 @@ def test_what_is_kept_is_told_as_text_and_in_json(run, avatars, tmp_path):
     kept = [line["kept"] for line in record["images"]]
     assert [list(moved) for moved in kept] == [["a face with a beard", "a face with a hat"]] * 2
     text = run("edit", "avatars", *GLASSES, *keep, "--seed", "1,2", "-o", tmp_path / "o.png").stdout
-    first, second, third, fourth = text.splitlines()
+    first, second, fates, third, fourth = text.splitlines()
     assert first == f"{tmp_path / 'o.png'}: 2 images"
     assert second.startswith('"a face with glasses": ') and "probability to CLIP" in second
+    assert fates.startswith("2 images: ")
     mean = np.mean([abs(moved["a face with a beard"]) for moved in kept])
     assert third == f'"a face with a beard": kept, but for {mean:.3f} of movement to CLIP (mean)'
     assert fourth.startswith('"a face with a hat": kept')

@@ -9,6 +9,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from styleatlas.engine.steering.direction import find_direction
 
@@ -69,9 +70,9 @@ def test_query_entangled_asks_for_the_step_that_edit_would_take(
     found = find_direction(countable_atlas, direction, neutral=PAIR[1], target=PAIR[3])
     known = countable_atlas.query_entangled(found.delta(1.0), direction, 3)
     text = answer("query", "entangled", countable_path, *PAIR, "--top", 3, "--json")
-    assert json.loads(text) == known
+    assert json.loads(text) == [{"source": "table", **record} for record in known]
     text = answer("query", "entangled", countable_path, *PAIR)
-    assert text.startswith("towards\n") and "\n\naway\n" in text
+    assert text.startswith("source\ntable\n\ntowards\n") and "\n\naway\n" in text
 
 
 def test_query_compare_shows_whence_both_come_and_how_alike_they_are(answer, countable_path):
@@ -115,6 +116,80 @@ def test_csv_holds_the_records_of_json(answer, countable_path, command):
     ]
 
 
+BALD = ("--neutral", "a face", "--target", "a bald face")
+GIRAFFE = ("--neutral", "a face", "--target", "a giraffe")
+
+
+def test_query_samples_tells_who_has_it_a_value_a_line(answer):
+    told = dict(
+        line.split(maxsplit=1) for line in answer("query", "samples", "avatars", *BALD).splitlines()
+    )
+    assert list(told) == [
+        *("neutral", "target", "kind", "share", "separation", "source", "channels"),
+        *("held", "inseparable", "samples", "there", "near_psi", "near_samples", "near_there"),
+    ]
+    assert (told["kind"], told["source"], told["held"]) == ("two-state", "samples", "a shaved head")
+    assert told["inseparable"] == "-" and told["samples"] == "4000"
+    (record,) = json.loads(answer("query", "samples", "avatars", *BALD, "--json"))
+    assert list(record) == list(told) and record["held"] == ["a shaved head"]
+    rows = list(csv.DictReader(answer("query", "samples", "avatars", *BALD, "--csv").splitlines()))
+    assert len(rows) == 1 and list(rows[0]) == list(told)
+    assert (rows[0]["held"], rows[0]["inseparable"]) == ("a shaved head", "")
+    assert float(rows[0]["share"]) == record["share"]
+
+
+def test_query_samples_says_of_an_unknown_prompt_that_it_is(run):
+    result = run("query", "samples", "avatars", *GIRAFFE, "--json")
+    assert result.exit_code == 0
+    (record,) = json.loads(result.stdout)
+    assert (record["kind"], record["share"], record["there"]) == ("unknown", None, None)
+    assert result.stderr == (
+        '"a giraffe": no sample stands out from the others by it as against "a face"\n'
+    )
+
+
+def test_query_samples_draws_them(answer, tmp_path):
+    path = tmp_path / "bald.png"
+    plain = answer("query", "samples", "avatars", *BALD)
+    assert answer("query", "samples", "avatars", *BALD, "-o", path) == plain
+    with Image.open(path) as picture:
+        assert picture.height == 3 * 128  # 64 px twice as large, below labels
+
+
+def test_query_samples_needs_samples_and_says_how_to_get_them(refused, countable_path, tmp_path):
+    message = refused("query samples", countable_path, *PAIR, "-o", tmp_path / "o.png")
+    assert message.startswith("samples: this atlas holds none; draw some with `styleatlas precomp")
+    assert message.endswith("--samples 4000`")
+
+
+def test_query_samples_refuses_another_generator_and_another_kind_of_file(
+    refused, checkpoint, tmp_path
+):
+    picture = ("-o", tmp_path / "o.png")
+    message = refused("query samples", "avatars", *BALD, *picture, "--generator", checkpoint)
+    assert "generator" in message and "avatars" in message
+    message = refused("query samples", "avatars", *BALD, "-o", tmp_path / "o.gif")
+    assert message.startswith(f"{tmp_path / 'o.gif'}: ")
+
+
+@pytest.mark.parametrize("command", ["samples", "channels", "entangled"])
+def test_what_samples_say_is_told_without_torch(process, command):
+    done = process("query", command, "avatars", *BALD)
+    assert done.returncode == 0 and done.stderr == "imported:\n"
+
+
+def test_query_channels_has_a_column_of_the_samples_steps(answer, run):
+    records = json.loads(answer("query", "channels", "avatars", *BALD, "--json"))
+    assert all(list(record)[-1] == "step" for record in records)
+    assert any(abs(record["step"]) > 1 for record in records)
+    unknown = json.loads(run("query", "channels", "avatars", *GIRAFFE, "--json").stdout)
+    assert {record["step"] for record in unknown} == {None}
+
+
+def test_query_entangled_says_who_foretells(answer):
+    assert answer("query", "entangled", "avatars", *BALD).startswith("source\nsamples\n\ntowards\n")
+
+
 BAD_ATLASES = {
     "missing": (None, "no such file; check the path"),
     "foreign": (lambda data: b"P5 1 1 255 x", "is not an HDF5 file, so it is not an atlas"),
@@ -131,6 +206,7 @@ QUESTIONS = {
     "info": (),
     "query channels": PAIR,
     "query prompts": ("b8.conv0:0",),
+    "query samples": PAIR,
     "query similar": PAIR,
     "query entangled": PAIR,
     "query compare": ("avatars",),

@@ -19,6 +19,7 @@ COMMANDS = [
     "optimize",
     "query channels",
     "query prompts",
+    "query samples",
     "query similar",
     "query entangled",
     "query compare",
@@ -114,7 +115,7 @@ def test_help_of_edit_states_the_defaults_that_hold(run):
     from styleatlas.engine.steering.alpha import DEFAULT_PROBABILITY
 
     text = " ".join(run("edit", "--help").stdout.split())
-    assert f"{DEFAULT_PROBABILITY:g} if not given" in text
+    assert f"the samples' goal, or {DEFAULT_PROBABILITY:g} where they do not tell" in text
 
 
 def test_help_of_a_group_lists_its_commands(run):

@@ -393,3 +393,18 @@ def test_meaning_is_asked_of_the_prepared_index_of_a_large_bank(monkeypatch, abo
     atlas.phrase_index.prepare()
     assert atlas.query_prompts("b4.conv1:0", 30) == plain.query_prompts("b4.conv1:0", 30)
     assert bool(probed) == above
+
+
+@pytest.mark.parametrize(
+    ("cosine", "alike"), [(0.95, False), (0.989, False), (0.991, True), (0.9999, True)]
+)
+def test_texts_are_near_equal_from_a_cosine_of_99_hundredths_on(cosine, alike):
+    one = np.array([1, 0, 0], np.float32)
+    other = np.array([cosine, math.sqrt(1 - cosine**2), 0], np.float32)
+    found = queries.cosine_if_alike(one, other)
+    assert found == pytest.approx(cosine, abs=1e-4) if alike else found is None
+
+
+def test_the_same_text_is_not_near_equal_to_itself():
+    one = np.array([0.6, 0.8], np.float32)
+    assert queries.cosine_if_alike(one, one) is None

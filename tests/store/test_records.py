@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from styleatlas.store.records import counted, csv_lines, duration, text_sides, text_table
+from styleatlas.store.records import (
+    counted,
+    csv_lines,
+    duration,
+    text_fields,
+    text_sides,
+    text_table,
+)
 
 
 def test_table_aligns_numbers_right_and_words_left():
@@ -66,3 +73,14 @@ def test_counts_are_said_as_people_say_them(number, text):
 )
 def test_duration_is_said_in_the_unit_that_fits(seconds, text):
     assert duration(seconds) == text
+
+
+def test_texts_of_a_list_stand_in_one_cell():
+    record = {"held": ["a hat", "a bun"], "none": [], "share": 0.25, "kind": None}
+    assert csv_lines([record]) == "held,none,share,kind\na hat; a bun,,0.25,\n"
+    assert text_fields(record).splitlines() == [
+        "held   a hat; a bun",
+        "none   -",
+        "share  0.250",
+        "kind   -",
+    ]

@@ -301,3 +301,12 @@ def test_one_flipped_bit_anywhere_is_refused_or_changes_nothing(
         assert same_atlas(Atlas.open(path), sampled_atlas)
     except AtlasError:
         assert not all(check.ok for check in verify(path))
+
+
+def test_styles_of_samples_follow_from_w_or_are_those_kept(sampled_atlas, kept_atlas):
+    samples = sampled_atlas.samples
+    w = samples.w[[3, 1]].astype(np.float32)
+    assert_near(samples.styles_of(np.array([3, 1])), w @ samples.weight.T + samples.bias)
+    kept = kept_atlas.samples
+    assert (kept.styles_of(np.array([2])) == kept.styles[[2]]).all()
+    assert kept.styles_of(np.array([2])).dtype == np.float32

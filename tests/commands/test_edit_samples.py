@@ -1,0 +1,131 @@
+"""edit by samples: where directions come from, and what is said of them and of every image."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from styleatlas.engine.pictures.recipe import read_recipe
+from styleatlas.engine.steering.status import STATUSES, WORDS
+
+from .edit_calls import ALPHA, EASY, GLASSES, PAIR, pixels
+
+BALD = ("--neutral", "a face", "--target", "a bald face")
+GIRAFFE = ("--neutral", "a face", "--target", "a giraffe")
+ALIKE = ("--neutral", "a man", "--target", "a person")
+ONE = ("--method", "direction", "--seed", "1-4")
+
+
+def test_source_is_where_directions_come_from(avatars):
+    moved = {}
+    for source in ("auto", "samples", "table"):
+        record, notes = avatars(*BALD, *ONE, "--source", source)
+        assert notes == ""
+        (edit,) = record["edits"]
+        moved[source] = edit["channels"]
+        assert edit["source"] == ("table" if source == "table" else "samples")
+        assert (edit["kind"] is None) == (source == "table")
+    assert moved["auto"] == moved["samples"] != moved["table"]
+
+
+def test_recipe_keeps_the_source(run, tmp_path):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    run("edit", "avatars", *BALD, *ONE, "--source", "table", "-o", first)
+    assert read_recipe(first).options["source"] == "table"
+    assert run("edit", "avatars", "--from-picture", first, "-o", again).exit_code == 0
+    assert first.read_bytes() == again.read_bytes()
+    other = tmp_path / "other.png"
+    result = run("edit", "avatars", "--from-picture", first, "--source", "samples", "-o", other)
+    assert result.exit_code == 0, result.output
+    assert not np.array_equal(pixels(first), pixels(other))
+
+
+def test_source_that_cannot_be_is_refused(refused_edit, refused, usage_error, tmp_path):
+    message = refused_edit("--source", "samples")
+    assert message == "source samples: rule and beta are the table's; leave them out"
+    out = ("-o", tmp_path / "o.png")
+    message = refused("edit", "avatars", *BALD, "--method", "optimize", "--source", "table", *out)
+    assert message.startswith("method optimize: chooses no channels") and "source" in message
+    assert "'samples', 'table'" in usage_error(*PAIR, "--source", "nowhere")
+
+
+def test_samples_that_an_atlas_lacks_are_told_how_to_be_had(
+    refused, tiny_path, checkpoint, tmp_path
+):
+    options = ("--generator", checkpoint, *ALPHA, "--source", "samples", "-o", tmp_path / "o.png")
+    message = refused("edit", tiny_path, *PAIR, *options)
+    assert message.startswith("source samples: this atlas has none; draw some with `styleatlas pre")
+
+
+def test_summary_tells_what_a_direction_rests_on_and_what_became_of_the_images(
+    run, avatars, tmp_path
+):
+    record, _ = avatars(*GLASSES, "--method", "direction", "--seed", "1-8")
+    statuses = [image["status"] for image in record["images"]]
+    assert set(statuses) <= set(STATUSES) and "already_there" in statuses
+    text = run("edit", "avatars", *GLASSES, "--method", "direction", "--seed", "1-8",
+               "-o", tmp_path / "o.png").stdout  # fmt: skip
+    _, first, second, *rest = text.splitlines()
+    assert " channels by samples (two-state, " in first and " % have it), alpha " in first
+    there = [f"seed {k + 1}" for k, status in enumerate(statuses) if status == "already_there"]
+    assert second.startswith("8 images: ")
+    assert f"{len(there)} already there ({', '.join(there)})" in second
+    assert f"  already there: {WORDS['already_there']}" in rest
+
+
+def test_phrases_that_come_with_an_edit_are_told(run, avatars, tmp_path):
+    (edit,) = avatars(*BALD, *ONE)[0]["edits"]
+    assert edit["held"] == ["a shaved head"] and edit["inseparable"] == []
+    text = run("edit", "avatars", *BALD, *ONE, "-o", tmp_path / "o.png").stdout
+    assert '  comes with it, and was held still: "a shaved head"\n' in text
+
+
+def test_what_samples_do_not_know_is_said_to_be_a_guess(run, avatars, tmp_path):
+    record, notes = avatars(*GIRAFFE, *ONE)
+    (edit,) = record["edits"]
+    assert (edit["source"], edit["kind"]) == ("table", "unknown")
+    assert (edit["share"], edit["separation"]) == (None, None)
+    assert {image["status"] for image in record["images"]} == {"unsupported"}
+    assert notes.startswith('"a giraffe": none of the 4,000 samples stands out')
+    text = run("edit", "avatars", *GIRAFFE, *ONE, "-o", tmp_path / "o.png").stdout
+    assert f"4 images: 4 unsupported\n  unsupported: {WORDS['unsupported']}\n" in text
+
+
+def test_status_is_null_where_clip_did_not_look(run, tiny_path, checkpoint, tmp_path):
+    path = tmp_path / "o.png"
+    fixed = ("--generator", checkpoint, *EASY, *ALPHA, "-o", path)
+    text = run("edit", tiny_path, *PAIR, *fixed).stdout
+    assert "image: " not in text and len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--alpha", "1,2"), ("--method", "optimize")])
+def test_near_equal_prompts_are_noted_once_and_before_any_picture(
+    run, monkeypatch, tmp_path, options
+):
+    path = tmp_path / "o.png"
+    drawn = []
+
+    def told(text: str, **how: object) -> None:
+        drawn.append((text, path.exists()))
+
+    monkeypatch.setattr("styleatlas.commands.sink.note", told)
+    monkeypatch.setattr("styleatlas.engine.fallbacks.ways.OptimiseWay.__call__",
+                        lambda self, subject, styles, edit: styles)  # fmt: skip
+    result = run("edit", "avatars", *ALIKE, *options, "-o", path)
+    assert result.exit_code == 0, result.output
+    alike = [(text, there) for text, there in drawn if "nearly the same to CLIP" in text]
+    assert len(alike) == 1 and not alike[0][1]
+    assert alike[0][0].startswith('"a man" and "a person": are nearly the same to CLIP (cosine ')
+
+
+@pytest.mark.parametrize("pair", [("grey hair", "white hair"), ("a face", "hair")])
+def test_edits_between_near_things_are_not_noted(avatars, pair):
+    _, notes = avatars("--neutral", pair[0], "--target", pair[1], "--seed", "1", "--alpha", "1")
+    assert "nearly the same" not in notes
+
+
+def test_record_is_json_of_plain_values(avatars):
+    record, _ = avatars(*BALD, *ONE)
+    assert json.loads(json.dumps(record)) == record
