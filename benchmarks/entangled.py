@@ -2,8 +2,8 @@
 
 Edits of the embedded pair as in `benchmarks/edits.py`. For every value of every attribute but the
 one edited, the judge tells by how much its share among the avatars rose or fell, of those that show
-the attribute before and after; the atlas told beforehand how far the edit moves images towards the
-phrase of that value. Three readings of that are compared with what the judge saw, and so is the
+the attribute before and after; the atlas told beforehand, by whichever of its halves the query
+asks, how far the edit moves images towards the phrase of that value. Three readings of that are compared with what the judge saw, and so is the
 movement that CLIP saw itself, which no prediction from its space is likely to pass.
 """
 
@@ -24,6 +24,7 @@ from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.evaluation.scores import Predictions
 from styleatlas.engine.evaluation.suite import read_suite
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
+from styleatlas.engine.steering.sampled import foretold_shift
 from styleatlas.store.queries import expected_shift
 from styleatlas.store.records import text_table
 from styleatlas.store.registry import EMBEDDED
@@ -85,7 +86,11 @@ def main(seeds: int, as_json: bool) -> None:
         images = editor.apply(styles, direction).images
         with torch.inference_mode():
             moved = (encoder.images(images) - start).mean(0).numpy()
-        shift = expected_shift(atlas, direction.delta(1.0))
+        shift = None
+        if direction.source == "samples" and editor.samples is not None:
+            shift = foretold_shift(editor.samples, direction.delta(1.0))
+        if shift is None:
+            shift = expected_shift(atlas, direction.delta(1.0))
         answers = readings(atlas, shift, direction.text)
         answers["cosine of what CLIP saw"] = readings(atlas, moved, direction.text)["cosine"]
         after = judge.look(images).predictions

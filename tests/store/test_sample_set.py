@@ -19,6 +19,7 @@ from styleatlas.store.errors import AtlasCorruptError, AtlasError, AtlasFormatEr
 from styleatlas.store.file import verify
 from styleatlas.store.schema import FIELDS, MAX_LENGTHS, SAMPLE_FIELDS
 
+from ..near import assert_near
 from .test_hostile_files import declare, refused
 from .test_hostile_files import replace as put
 
