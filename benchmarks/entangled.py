@@ -3,8 +3,9 @@
 Edits of the embedded pair as in `benchmarks/edits.py`. For every value of every attribute but the
 one edited, the judge tells by how much its share among the avatars rose or fell, of those that show
 the attribute before and after; the atlas told beforehand, by whichever of its halves the query
-asks, how far the edit moves images towards the phrase of that value. Three readings of that are compared with what the judge saw, and so is the
-movement that CLIP saw itself, which no prediction from its space is likely to pass.
+asks, how far the edit moves images towards the phrase of that value. Three readings of that are
+compared with what the judge saw, and so is the movement that CLIP saw itself, which no prediction
+from its space is likely to pass.
 """
 
 from __future__ import annotations

@@ -306,10 +306,11 @@ class Editor(TableEditor):
                     f'stands out from the others by it as against "{direction.neutral}", so this '
                     "generator may not draw it, or CLIP not see it; edited by guess"
                 )
-            for other in direction.inseparable:
+            if direction.inseparable:
+                others = " and ".join(f'"{other}"' for other in direction.inseparable)
                 self.fallbacks.announce(
-                    f'"{direction.target}": comes with "{other}" in the samples so often that they '
-                    "cannot be told apart; the edit brings both"
+                    f'"{direction.target}": comes with {others} in the samples so often that they '
+                    "cannot be told apart; the edit may bring these as well"
                 )
 
     def _identity(self) -> Identity | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
-from .direction import Choice, Direction, find_direction
+from .direction import Choice, Direction, find_direction, without
 from .sampled import direction_by_samples, with_table
 from .samples import SampleMap
 from .texts import TextEmbedder
@@ -30,11 +30,15 @@ def choose_direction(
 
     Raises:
         DirectionError: no channel moves towards the target.
-        OptionError: samples are asked for where the atlas has none.
+        OptionError: samples are asked for where the atlas has none, or what is to be kept is what
+            the edit is about.
         LayoutError: a layer or channel that the generator does not have.
         PromptError: a prompt that cannot be embedded, or two that mean the same.
     """
     text = texts.direction(neutral, target)
+    kept = [texts.direction(neutral, prompt) for prompt in choice.keep]
+    if kept:
+        without(text, np.stack(kept))  # refuses to keep what the edit is about
     of_table = choice.source == "table" or choice.rule != "reliable" or choice.beta is not None
     sampled, shown = None, False
     if known is not None and not of_table:
@@ -55,7 +59,6 @@ def choose_direction(
         raise OptionError(
             "source samples: this atlas has none; draw some with `styleatlas precompute --samples`"
         )
-    kept = [texts.direction(neutral, prompt) for prompt in choice.keep]
     try:
         table = find_direction(
             atlas,

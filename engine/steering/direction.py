@@ -196,7 +196,7 @@ def _scores(
     if kept is None:
         scores = atlas.rows @ text
     else:
-        scores = atlas.rows @ _without(text, kept)
+        scores = atlas.rows @ without(text, kept)
         drags = np.abs(atlas.rows @ kept.T).max(1)
         scores = np.where(drags > np.abs(scores), 0, scores)
     if choice.layers or choice.exclude:
@@ -225,8 +225,12 @@ def allowed_channels(atlas: Atlas, choice: Choice) -> NDArray[np.bool_]:
     return allowed
 
 
-def _without(text: NDArray[np.float32], kept: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The unit direction (D,) that is left of `text` without the span of `kept` (k, D)."""
+def without(text: NDArray[np.float32], kept: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The unit direction (D,) that is left of `text` without the span of `kept` (k, D).
+
+    Raises:
+        OptionError: next to nothing is left.
+    """
     basis, sizes, _ = np.linalg.svd(kept.T.astype(np.float64), full_matrices=False)
     basis = basis[:, sizes > 1e-6]
     left = text - basis @ (basis.T @ text)

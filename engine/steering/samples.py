@@ -39,8 +39,8 @@ FEW = 40
 """Images of a group with fewer of which it is rare."""
 HELD = 0.1
 """Partial correlation from which on a phrase that comes with an edit is held still."""
-INSEPARABLE = 0.95
-"""Correlation from which on two things cannot be told apart."""
+INSEPARABLE = 10.0
+"""Variance inflation factor beyond which things cannot be told apart (Kutner et al. 2004, 10.5)."""
 _MOST_HELD = 8
 _LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
 _IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
@@ -120,7 +120,7 @@ class SampledStep:
         evidence: what the samples say of it.
         step: float32 (C,), in units of the style, 0 for channels that it does not move.
         held: phrases that come with it and were held still.
-        inseparable: phrases that come with it so often that they cannot be told apart.
+        inseparable: those of them that come with it so often that they cannot be told apart.
     """
 
     evidence: Evidence
@@ -237,29 +237,21 @@ class SampleMap:
         left = self._left(neutral, target)
         if left is not None:
             has = self.posterior(target.astype(np.float64) - self._middle)
-        held, inseparable = [], []
         columns: list[Array] = [] if left is None else [left]
+        held = []
         for name, embedding in keep:
-            posterior = self.posterior(embedding.astype(np.float64) - self._middle)
-            if _correlation(has, posterior) > INSEPARABLE:
-                inseparable.append(name)
-            else:
-                held.append(name)
-                columns.append(posterior)
+            columns.append(self._foretold(embedding.astype(np.float64) - self._middle))
+            held.append(name)
         named = [target.astype(np.float64) - self._middle]
         if left is not None:
             named.append(neutral.astype(np.float64) - self._middle)
         for row in self._dragged(has, named, columns):
-            posterior, _ = self._phrase(row)
-            name = self._phrases.texts[row] if self._phrases else ""
-            if _correlation(has, posterior) > INSEPARABLE:
-                inseparable.append(name)
-            else:
-                held.append(name)
-                columns.append(posterior)
+            columns.append(self._phrase(row)[0])
+            held.append(self._phrases.texts[row] if self._phrases else "")
         regressors = np.stack([has, *columns], 1)
         regressors -= regressors.mean(0)
         inverse = np.linalg.pinv(regressors.T @ regressors)
+        inseparable = held if _inflation(has, columns) > INSEPARABLE else []
         wanted = np.zeros(len(inverse))
         wanted[0] = 1
         if left is not None:  # on with the one and off with the other
@@ -438,6 +430,11 @@ class SampleMap:
         scores = self.smoothed @ self._bank.T
         return _units(scores)
 
+    def _foretold(self, difference: Array) -> Array:
+        """Who has what a text difference (D,) says, by what latents foretell of scores, (N,)."""
+        scores = self.smoothed @ difference.astype(np.float32)
+        return fit_mixture(scores).posterior(scores)
+
     def _phrase(self, row: int) -> tuple[Array, bool]:
         """Who has what a phrase says, (N,), and whether samples tell."""
         if row not in self._posteriors:
@@ -527,13 +524,18 @@ def _partial(values: Array, columns: NDArray[Any], basis: Array) -> Array:
     return found
 
 
+def _inflation(values: Array, columns: Sequence[Array]) -> float:
+    """The variance inflation factor of values (N,) among columns (N,): how much less a regression
+    knows of them than it would without the columns, at least 1."""
+    around = values - values.mean()
+    basis = _basis(columns, len(values))
+    left = around - basis @ (basis.T @ around)
+    return float(around @ around) / max(float(left @ left), 1e-12)
+
+
 def _basis(columns: Sequence[Array], count: int) -> Array:
     """An orthonormal basis of columns around their means, (N, k)."""
     if not columns:
         return np.zeros((count, 0))
     basis: Array = np.linalg.qr(_units(np.stack(columns, 1)))[0]
     return basis
-
-
-def _correlation(a: Array, b: Array) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
