@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 LEAST = 10
 """Images of the smaller group that a fit begins with."""
+_AS_WIDE = 40
+"""Scores that speak for a group being as wide as the other."""
 _BINS = 128
 _ROUNDS, _CHECKED = 60, 5
 _SETTLED = 1e-6  # of log likelihood a score: what a few rounds more have to gain
@@ -84,8 +86,10 @@ def fit_mixture(scores: NDArray[np.floating[Any]]) -> Mixture:
         ones = r * counts
         n1 = ones.sum(1).clip(1e-6, len(y) - 1e-6)
         share = n1 / len(y)
-        m1, s1 = _moments(x, ones)
-        m0, s0 = _moments(x, counts - ones)
+        m1, v1 = _moments(x, ones)
+        m0, v0 = _moments(x, counts - ones)
+        within = share * v1 + (1 - share) * v0
+        s1, s0 = _width(v1, n1, within), _width(v0, len(y) - n1, within)
         up = np.log(share)[:, None] + _log_density(x, m1[:, None], s1[:, None])
         down = np.log1p(-share)[:, None] + _log_density(x, m0[:, None], s0[:, None])
         both = np.logaddexp(up, down)
@@ -98,7 +102,8 @@ def fit_mixture(scores: NDArray[np.floating[Any]]) -> Mixture:
     few = LEAST / 2 / len(y)
     sound = (m1 > m0) & (share > few) & (share < 1 - few)
     gains = (both - _log_density(x, 0.0, 1.0)) @ counts / len(y)
-    k = int(np.where(sound, gains, -np.inf).argmax())
+    unlike = _unlike(s1, within) + _unlike(s0, within)
+    k = int(np.where(sound, gains - unlike / len(y), -np.inf).argmax())
     if not sound[k]:
         group = Group(mean, std)
         return Mixture(0.5, group, group, 0.0)
@@ -126,11 +131,26 @@ def _shares(count: int) -> Array:
 
 
 def _moments(x: Array, weights: Array) -> tuple[Array, Array]:
-    """Means and standard deviations (starts,) of x (bins,) by weights (starts, bins)."""
+    """Means and variances (starts,) of x (bins,) by weights (starts, bins)."""
     total = weights.sum(1).clip(1e-9)
     mean = weights @ x / total
     squares = (weights * (x - mean[:, None]) ** 2).sum(1) / total
-    return mean, np.sqrt(squares).clip(_NARROWEST)
+    return mean, squares
+
+
+def _width(variance: Array, count: Array, within: Array) -> Array:
+    """The standard deviations (starts,) of groups of so many scores, by the variance of a group and
+    that within both: a few scores do not make a group wider or narrower than the other. Else the
+    tail of the other would be theirs."""
+    pulled = (count * variance + _AS_WIDE * within) / (count + _AS_WIDE)
+    return np.sqrt(pulled).clip(_NARROWEST)
+
+
+def _unlike(std: Array, within: Array) -> Array:
+    """What speaks against groups of these widths, in log likelihood, as `_width` weighs it."""
+    ratio = within / std**2
+    against: Array = _AS_WIDE / 2 * (ratio - 1 - np.log(ratio))
+    return against
 
 
 def _log_density(x: Any, mean: Any, std: Any) -> Any:

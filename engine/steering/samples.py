@@ -7,7 +7,9 @@ who have is the direction: StyleSpace's channels from positive examples (Wu et a
 
 - *Who has it* is a probability by the mixture of the scores, `fit_mixture`.
 - *The step* is the coefficient of that probability in the regression of w on it, Cov(r, w) /
-  Var(r): the difference of the groups' means with what doubtful members take off it put back.
+  Var(r): the difference of the groups' means with what doubtful members take off it put back. A
+  probability that is told from w itself takes nothing off, and the divisor is that of who has it
+  and who has not, p (1 - p).
 - What goes along with the thing in the samples would be dragged along. It is held still by the
   same regression: it takes in what the prompt is to keep, and the phrases of the bank that come
   with it more than by chance, unless they mean the thing itself.
@@ -50,6 +52,8 @@ _CLEAR = 2.0  # separation of the groups of a phrase that can be held
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
 _DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
 _FILLED = 1.3  # times the scores between two groups that two groups would have there
+_TWO = 2.8  # separation of two groups; fitted to what is spread evenly, two lie up to 2.76 apart
+_UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
 _APART = 4.0  # separation of groups that nothing graded has
 _RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
 _LOW, _THERE, _HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
@@ -169,7 +173,7 @@ class SampleMap:
         """How far the embedding moves with w, by ridge regression over the samples, (w_dim, D)."""
         w = self._around_w
         gram = w.T @ w
-        gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
+        gram[np.diag_indices_from(gram)] += max(_RIDGE * np.trace(gram) / len(gram), 1e-9)
         slopes: NDArray[np.float32] = np.linalg.solve(
             gram, w.T @ (self.embeddings - self.embeddings.mean(0))
         )
@@ -233,11 +237,12 @@ class SampleMap:
             allowed: the channels that may move, (C,); all if not given.
         """
         difference = target.astype(np.float64) - neutral
-        evidence, has = self._read(difference)
+        evidence, has, variance = self._read(difference)
         left = self._left(neutral, target)
         if left is not None:
-            has = self.posterior(target.astype(np.float64) - self._middle)
-        columns: list[Array] = [] if left is None else [left]
+            _, has, variance = self._read(target.astype(np.float64) - self._middle)
+        columns: list[Array] = [] if left is None else [left[0]]
+        variances = [variance] if left is None else [variance, left[1]]
         held = []
         for name, embedding in keep:
             columns.append(self._foretold(embedding.astype(np.float64) - self._middle))
@@ -248,9 +253,12 @@ class SampleMap:
         for row in self._dragged(has, named, columns):
             columns.append(self._phrase(row)[0])
             held.append(self._phrases.texts[row] if self._phrases else "")
+        variances += [_of_two(column) for column in columns[len(variances) - 1 :]]
         regressors = np.stack([has, *columns], 1)
         regressors -= regressors.mean(0)
-        inverse = np.linalg.pinv(regressors.T @ regressors)
+        moments = regressors.T @ regressors
+        np.fill_diagonal(moments, len(has) * np.array(variances))
+        inverse = np.linalg.pinv(moments)
         inseparable = held if _inflation(has, columns) > INSEPARABLE else []
         wanted = np.zeros(len(inverse))
         wanted[0] = 1
@@ -272,33 +280,40 @@ class SampleMap:
             return np.zeros(self.embeddings.shape[1])
         return self._plain.astype(np.float64)
 
-    def _left(self, neutral: NDArray[np.float32], target: NDArray[np.float32]) -> Array | None:
-        """Who has what the neutral prompt names, where both prompts name a thing; else None."""
+    def _left(
+        self, neutral: NDArray[np.float32], target: NDArray[np.float32]
+    ) -> tuple[Array, float] | None:
+        """Who has what the neutral prompt names, where both prompts name a thing, and the variance
+        of having it; else None."""
         if self._plain is None:
             return None
         read = [self._read(text.astype(np.float64) - self._middle) for text in (neutral, target)]
-        if any(evidence.kind in ("graded", "unknown") for evidence, _ in read):
+        if any(evidence.kind in ("graded", "unknown") for evidence, _, _ in read):
             return None
-        return read[0][1]
+        return read[0][1:]
 
-    def _read(self, difference: Array) -> tuple[Evidence, Array]:
-        """The evidence, and who has it; for graded things how far each is, 0 to 1."""
+    def _read(self, difference: Array) -> tuple[Evidence, Array, float]:
+        """The evidence; who has it, for graded things how far each is, 0 to 1; and the variance of
+        having it that steps are found by."""
         text = difference.astype(np.float32)
         scores, pulled = self.scores(difference)
-        mixture, seen = self._clearer(text)
+        mixture, seen, foretold = self._clearer(text)
         kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
         if kind in ("graded", "unknown"):
             low, there, high = np.quantile(scores, (_LOW, _THERE, _HIGH))
             near = Levels(*(float(x) for x in np.quantile(pulled, (_LOW, _THERE, _HIGH))))
             far = Levels(float(low), float(there), float(high))
-            has = ((seen - seen.mean()) / max(float(high - low), 1e-9) + 0.5).astype(np.float64)
-            share = 0.5
+            spread = float(np.subtract(*np.quantile(seen, (_HIGH, _LOW))))
+            has = ((seen - seen.mean()) / max(spread, 1e-9) + 0.5).astype(np.float64)
+            share, variance = 0.5, float(has.var())
         else:
             has, share = mixture.posterior(seen), mixture.share
+            variance = _of_two(has) if foretold else float(has.var())
             far = _levels(scores, has)
             near = _levels(pulled, has[: len(pulled)]) if len(pulled) else far
         psi = self.samples.pulled_psi if len(pulled) else 0.0
-        return Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi), has
+        evidence = Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi)
+        return evidence, has, variance
 
     @cached_property
     def _pulled(self) -> NDArray[np.float32]:
@@ -310,7 +325,9 @@ class SampleMap:
         count = len(scores)
         spread, least = self.samples.null_spread, self._least_gain
         smaller = min(mixture.share, 1 - mixture.share) * count
-        if mixture.gain > least and not _filled(mixture, scores):
+        even = min(mixture.share, 1 - mixture.share) > _UNEVEN
+        two = mixture.separation > (_TWO if even else _CLEAR) and not _filled(mixture, scores)
+        if mixture.gain > least and two:
             if smaller >= FEW:
                 return "two-state"
             return "rare" if mixture.share < 0.5 else "always there"
@@ -400,22 +417,24 @@ class SampleMap:
         `null_spread` of a `SampleSet`."""
         gains, spreads = [], []
         for difference in differences:
-            mixture, scores = self._clearer(difference.astype(np.float32))
+            mixture, scores, _ = self._clearer(difference.astype(np.float32))
             gains.append(mixture.gain)
             spreads.append(float(scores.std()) / max(float(np.linalg.norm(difference)), 1e-9))
         return np.array(gains, np.float32), np.array(spreads, np.float32)
 
-    def _clearer(self, text: NDArray[np.float32]) -> tuple[Mixture, NDArray[np.float32]]:
-        """The groups of the scores along a text difference, and the scores: those of the images;
-        where these do not fall apart clearly, those that their latents foretell, if they do more.
-        """
+    def _clearer(self, text: NDArray[np.float32]) -> tuple[Mixture, NDArray[np.float32], bool]:
+        """The groups of the scores along a text difference, and the scores: those of the images,
+        or, where these do not fall apart clearly, those that their latents foretell if they do so
+        more; and whether they are those."""
         scores = self.embeddings @ text
         mixture = fit_mixture(scores)
         if mixture.separation >= _CLEAR_ENOUGH:
-            return mixture, scores
+            return mixture, scores, False
         foretold = self.smoothed @ text
         other = fit_mixture(foretold)
-        return (other, foretold) if other.gain > mixture.gain else (mixture, scores)
+        if other.gain > mixture.gain:
+            return other, foretold, True
+        return mixture, scores, False
 
     @property
     def _bank(self) -> NDArray[np.float32]:
@@ -539,3 +558,9 @@ def _basis(columns: Sequence[Array], count: int) -> Array:
         return np.zeros((count, 0))
     basis: Array = np.linalg.qr(_units(np.stack(columns, 1)))[0]
     return basis
+
+
+def _of_two(posterior: Array) -> float:
+    """The variance of having a thing or not, by how likely each sample has it."""
+    share = float(posterior.mean())
+    return max(share * (1 - share), 1e-12)
