@@ -77,14 +77,14 @@ def test_automatic_alphas_reach_the_probability_asked_for(avatars):
 
 def test_what_is_kept_is_told_as_text_and_in_json(run, avatars, tmp_path):
     keep = ("--keep", "a face with a beard", "--keep", "a face with a hat")
-    record, _ = avatars(*GLASSES, *keep, "--seed", "1,2")
+    record, _ = avatars(*GLASSES, *keep, "--seed", "3,4")
     assert record["edits"][0]["keep"] == ["a face with a beard", "a face with a hat"]
-    free, _ = avatars(*GLASSES, "--seed", "1,2")
+    free, _ = avatars(*GLASSES, "--seed", "3,4")
     assert record["edits"][0]["channels"] != free["edits"][0]["channels"]
     kept = [line["kept"] for line in record["images"]]
     assert [list(moved) for moved in kept] == [["a face with a beard", "a face with a hat"]] * 2
-    text = run("edit", "avatars", *GLASSES, *keep, "--seed", "1,2", "-o", tmp_path / "o.png").stdout
-    first, second, fates, third, fourth = text.splitlines()
+    text = run("edit", "avatars", *GLASSES, *keep, "--seed", "3,4", "-o", tmp_path / "o.png").stdout
+    first, second, fates, *_, third, fourth = text.splitlines()
     assert first == f"{tmp_path / 'o.png'}: 2 images"
     assert second.startswith('"a face with glasses": ') and "probability to CLIP" in second
     assert fates.startswith("2 images: ")
