@@ -52,7 +52,7 @@ _CLEAR = 2.0  # separation of the groups of a phrase that can be held
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
 _DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
 _FILLED = 1.3  # times the scores between two groups that two groups would have there
-_TWO = 2.8  # separation of two groups; fitted to what is spread evenly, two lie up to 2.76 apart
+_TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie nearly as far apart
 _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
 _APART = 4.0  # separation of groups that nothing graded has
 _RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
@@ -300,9 +300,8 @@ class SampleMap:
         mixture, seen, foretold = self._clearer(text)
         kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
         if kind in ("graded", "unknown"):
-            low, there, high = np.quantile(scores, (_LOW, _THERE, _HIGH))
-            near = Levels(*(float(x) for x in np.quantile(pulled, (_LOW, _THERE, _HIGH))))
-            far = Levels(float(low), float(there), float(high))
+            far = _quantiles(scores)
+            near = _quantiles(pulled) if len(pulled) else far
             spread = float(np.subtract(*np.quantile(seen, (_HIGH, _LOW))))
             has = ((seen - seen.mean()) / max(spread, 1e-9) + 0.5).astype(np.float64)
             share, variance = 0.5, float(has.var())
@@ -473,6 +472,11 @@ class SampleMap:
 def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
     mean: NDArray[np.float32] = values.mean(0, dtype=np.float32)
     return mean
+
+
+def _quantiles(scores: NDArray[np.float32]) -> Levels:
+    """Of what falls into no groups."""
+    return Levels(*(float(x) for x in np.quantile(scores, (_LOW, _THERE, _HIGH))))
 
 
 def _levels(scores: NDArray[np.float32], has: Array) -> Levels:

@@ -8,6 +8,8 @@ import torch
 
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.editor import Editor
+from styleatlas.engine.fallbacks import ways
+from styleatlas.engine.fallbacks.ways import Fallbacks
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.steering.direction import Choice, Direction
@@ -375,3 +377,102 @@ def test_keep_at_least_halves_the_movement_of_what_the_table_keeps(avatars, face
     assert drifts[1] <= 0.5 * drifts[0]
     probabilities = [avatars.measure(x)[0].probability.mean() for x in (free, keeping)]
     assert probabilities[1] >= probabilities[0] - 0.02, "the edit is made all the same"
+
+
+# what becomes of images
+
+
+def test_avatar_that_has_glasses_is_told_so_and_stays(avatars, faces):
+    result = avatars.edit(seeds=range(1, 9), **GLASSES, method="direction")
+    there = np.array([status == "already_there" for status in result.status])
+    assert 0 < there.sum() < 8 and set(result.status) <= {"already_there", "reached"}
+    assert torch.equal(result.styles[there], result.before[there])
+    assert (result.alphas[:, 0] == 0).tolist() == there.tolist()
+    again = avatars.edit(result.styles, **GLASSES, method="direction")
+    assert again.status == ("already_there",) * 8
+    assert torch.equal(again.styles, result.styles), "an edit made twice is made once"
+
+
+def test_alpha_far_too_large_is_told_and_gone(avatars):
+    result = avatars.edit(seeds=range(1, 5), **GLASSES, alpha=8.0)
+    assert result.status == ("out_of_range",) * 4
+    (direction,) = result.directions
+    delta = torch.from_numpy(direction.delta(8.0))
+    assert torch.allclose(result.styles, result.before + delta, atol=1e-4)
+
+
+def test_status_of_a_given_alpha_is_what_clip_sees_where_it_is_there(avatars):
+    lazy = Editor(avatars.atlas, avatars.generator, no_encoder)
+    assert lazy.edit(seeds=[3, 4], **GLASSES, alpha=1.0).status == (None, None)
+    assert lazy.edit(seeds=[3], **GLASSES, alpha=8.0).status == ("out_of_range",)
+    none, some = (avatars.edit(seeds=[1, 3], **GLASSES, alpha=alpha) for alpha in (0.0, 1.2))
+    assert none.status == ("already_there", "not_reached")
+    assert some.status[1] == "reached"
+
+
+def test_image_of_the_table_shows_its_target_from_enough_on(editor, styles):
+    result = editor.edit(styles, **FAR, method="direction", source="table")
+    assert set(result.status) == {"reached"}
+    less = editor.edit(styles, **FAR, alpha=0.0)
+    assert less.status == ("not_reached",) * 3
+
+
+def test_nonsense_is_announced_before_anything_is_rendered_and_not_optimised(avatars, monkeypatch):
+    told: list[int] = []
+    rendered = []
+    render = avatars.generator.render
+    fallbacks = Fallbacks(announce=lambda line: told.append(len(rendered)) or lines.append(line))
+    lines: list[str] = []
+    editor = Editor(avatars.atlas, avatars.generator, avatars.texts.encoder, fallbacks=fallbacks)
+    monkeypatch.setattr(
+        type(avatars.generator),
+        "render",
+        lambda self, *a, **k: rendered.append(1) or render(*a, **k),
+    )
+    monkeypatch.setattr(ways, "Optimisation", None)
+    result = editor.edit(seeds=[1, 2], neutral="a face", target="a zombie")
+    assert result.status == ("unsupported",) * 2 and result.ways == ("direction",) * 2
+    assert told == [0] and rendered
+    assert lines[0].startswith('"a zombie": none of the 4,000 samples stands out')
+
+
+def test_what_cannot_be_told_apart_is_announced(avatars):
+    lines: list[str] = []
+    editor = Editor(
+        avatars.atlas,
+        avatars.generator,
+        avatars.texts.encoder,
+        fallbacks=Fallbacks(announce=lines.append),
+    )
+    keep = ("a face wearing glasses",)
+    result = editor.edit(seeds=[3], **GLASSES, method="direction", keep=keep)
+    assert result.directions[0].inseparable == keep
+    assert lines == [
+        '"a face with glasses": comes with "a face wearing glasses" in the samples so often that '
+        "they cannot be told apart; the edit brings both"
+    ]
+
+
+def test_negative_weight_takes_a_thing_off(avatars):
+    glasses = avatars.edit(seeds=range(1, 9), **GLASSES, method="direction")
+    removed = avatars.edit(glasses.styles, edits=[Edit(*GLASSES.values(), -1)], method="direction")
+    evidence = avatars.direction(*GLASSES.values()).evidence
+    text = avatars.direction(*GLASSES.values())
+    seen = avatars.seen(removed.images, [text])[:, 0]
+    assert (seen < evidence.levels(0.7).there).mean() >= 0.75
+    assert set(removed.status) <= {"reached", "not_reached", "out_of_range"}
+    assert removed.status.count("reached") >= 6
+
+
+@pytest.mark.parametrize(
+    ("target", "number"),
+    [
+        ("a sad bald face with sunglasses", 3),
+        ("someone wearing shades", 1),
+        ("a face with a hat", 1),
+    ],
+)
+def test_prompt_of_several_things_is_taken_apart_and_of_one_is_not(avatars, target, number):
+    parts = avatars.parts(Edit("a face", target))
+    assert len(parts) == number
+    assert number > 1 or parts == (Edit("a face", target),)
