@@ -192,7 +192,10 @@ def test_figures_of_a_report_show_channels_on_images_they_change_most(
         first, second = np.argsort(-change)[:2]
         with Image.open(io.BytesIO(figure.png)) as picture:
             drawn = np.asarray(picture)
-        assert_pixels_near(drawn, np.vstack([np.hstack(pixels[i]) for i in (first, second)]))
+        # A channel that is moved by many sigma makes rounding larger by as much: two grey levels.
+        wanted = np.vstack([np.hstack(pixels[i]) for i in (first, second)])
+        assert drawn.shape == wanted.shape
+        assert np.abs(drawn.astype(np.int16) - wanted).max() <= 2
         rows += [first, second]
     assert set(rows) != {0, 1}, "not just the first seeds"
 

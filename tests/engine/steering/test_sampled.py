@@ -128,7 +128,9 @@ def test_no_channel_left_is_told_with_the_mend(editor):
     all_of_b4 = tuple(
         label(int(c)) for c in np.flatnonzero(editor.atlas.layout.matching(("b4.*",)))
     )
-    with pytest.raises(DirectionError, match="samples show no channel that may move .* allow more"):
+    with pytest.raises(
+        DirectionError, match=r"samples show no channel that may move .* allow more"
+    ):
         editor.direction(*GLASSES, Choice(layers=("b4.*",), exclude=all_of_b4, source="samples"))
 
 
