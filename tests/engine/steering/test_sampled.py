@@ -39,6 +39,7 @@ def editor(atlas, models) -> Editor:
 def rarer(editor: Editor, count: int) -> Editor:
     """The same where so few of the samples have glasses, and none beside them."""
     samples, text = editor.atlas.samples, editor.difference(editor.direction(*GLASSES))
+    assert samples is not None
     has = SampleMap(samples).posterior(text) > 0.5
     kept = np.sort(np.concatenate([np.flatnonzero(has)[:count], np.flatnonzero(~has)]))
     names = ("w", "label", "embedding")
@@ -128,9 +129,7 @@ def test_no_channel_left_is_told_with_the_mend(editor):
     all_of_b4 = tuple(
         label(int(c)) for c in np.flatnonzero(editor.atlas.layout.matching(("b4.*",)))
     )
-    with pytest.raises(
-        DirectionError, match=r"samples show no channel that may move .* allow more"
-    ):
+    with pytest.raises(DirectionError, match=r"samples show no channel that .* allow more"):
         editor.direction(*GLASSES, Choice(layers=("b4.*",), exclude=all_of_b4, source="samples"))
 
 
