@@ -124,7 +124,7 @@ class SampledStep:
         evidence: what the samples say of it.
         step: float32 (C,), in units of the style, 0 for channels that it does not move.
         held: phrases that come with it and were held still.
-        inseparable: those of them that come with it so often that they cannot be told apart.
+        inseparable: phrases that come with it so often that they cannot be told apart.
     """
 
     evidence: Evidence
@@ -250,16 +250,19 @@ class SampleMap:
         named = [target.astype(np.float64) - self._middle]
         if left is not None:
             named.append(neutral.astype(np.float64) - self._middle)
-        for row in self._dragged(has, named, columns):
+        dragged, equal = self._dragged(has, named, columns)
+        for row in dragged:
             columns.append(self._phrase(row)[0])
-            held.append(self._phrases.texts[row] if self._phrases else "")
+            held.append(self._name(row))
+        inseparable = [self._name(row) for row in equal]
+        if _inflation(has, columns) > INSEPARABLE:
+            inseparable, held, columns = inseparable + held, [], columns[: len(variances) - 1]
         variances += [_of_two(column) for column in columns[len(variances) - 1 :]]
         regressors = np.stack([has, *columns], 1)
         regressors -= regressors.mean(0)
         moments = regressors.T @ regressors
         np.fill_diagonal(moments, len(has) * np.array(variances))
         inverse = np.linalg.pinv(moments)
-        inseparable = held if _inflation(has, columns) > INSEPARABLE else []
         wanted = np.zeros(len(inverse))
         wanted[0] = 1
         if left is not None:  # on with the one and off with the other
@@ -336,9 +339,15 @@ class SampleMap:
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
         return "graded" if known else "unknown"
 
-    def _dragged(self, has: Array, named: list[Array], taken: list[Array]) -> list[int]:
+    def _name(self, row: int) -> str:
+        return self._phrases.texts[row] if self._phrases else ""
+
+    def _dragged(
+        self, has: Array, named: list[Array], taken: list[Array]
+    ) -> tuple[list[int], list[int]]:
         """The phrases of the bank to hold still, by their rows: those that come with the thing,
-        beside those that are held already, and neither mean it nor follow from it.
+        beside those that are held already, and neither mean it nor follow from it; and those that
+        mean something else and yet are there exactly where it is.
 
         Args:
             has: who has the thing, (N,).
@@ -347,7 +356,7 @@ class SampleMap:
         """
         phrases = self._bank
         if not len(phrases):
-            return []
+            return [], []
         units = [text / max(float(np.linalg.norm(text)), 1e-9) for text in named]
         alike = (phrases @ np.stack(units, 1).astype(np.float32)).max(1)  # (P,)
         around = has - has.mean()
@@ -358,6 +367,7 @@ class SampleMap:
         scores = self._phrase_scores[:, order]  # by which the next to look at is chosen
         basis = _basis(taken, len(has))
         found: list[int] = []
+        equal: list[int] = []
         while len(order) and len(found) < _MOST_HELD:
             best = int(_partial(around, scores, basis).argmax())
             if _partial(around, scores[:, [best]], basis)[0] < HELD:
@@ -365,14 +375,17 @@ class SampleMap:
             row = int(order[best])
             order, scores = np.delete(order, best), np.delete(scores, best, 1)
             posterior, clear = self._phrase(row)
-            implied = float(has @ posterior) / max(float(has.sum()), 1e-9)
+            both = float(has @ posterior)
+            implied = both / max(float(has.sum()), 1e-9)
             follows = implied > (_IMPLIED if alike[row] < _AKIN else _IMPLIED_AKIN)
             column = _units(posterior[:, None])
+            if clear and follows and both / max(float(posterior.sum()), 1e-9) > _IMPLIED:
+                equal.append(row)
             if clear and not follows and _partial(around, column, basis)[0] >= HELD:
                 found.append(row)
                 rest = column - basis @ (basis.T @ column)
                 basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
-        return found
+        return found, equal
 
     def psi_of(self, styles: NDArray[np.float32]) -> Array:
         """The truncation psi that images of styles (n, C) look drawn at, 0.3 to 1, (n,): how far
