@@ -76,10 +76,11 @@ def test_summary_tells_what_a_direction_rests_on_and_what_became_of_the_images(
 
 
 def test_phrases_that_come_with_an_edit_are_told(run, avatars, tmp_path):
-    (edit,) = avatars(*BALD, *ONE)[0]["edits"]
-    assert edit["held"] == ["a shaved head"] and edit["inseparable"] == []
-    text = run("edit", "avatars", *BALD, *ONE, "-o", tmp_path / "o.png").stdout
-    assert '  comes with it, and was held still: "a shaved head"\n' in text
+    black = ("--neutral", "a face", "--target", "a face with black hair")
+    (edit,) = avatars(*black, *ONE)[0]["edits"]
+    assert edit["held"] == ["hair", "a full beard"] and edit["inseparable"] == []
+    text = run("edit", "avatars", *black, *ONE, "-o", tmp_path / "o.png").stdout
+    assert '  comes with it, and was held still: "hair", "a full beard"\n' in text
 
 
 def test_what_samples_do_not_know_is_said_to_be_a_guess(run, avatars, tmp_path):

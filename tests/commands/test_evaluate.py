@@ -37,6 +37,7 @@ def test_evaluation_of_avatars_takes_no_number_by_hand(run, two_edits, tmp_path)
     assert [way["way"] for way in record["ways"]] == [
         "default",
         "default, fixed alpha",
+        "table",
         "paper",
         "shuffled rows",
         "random rows",
@@ -51,7 +52,7 @@ def test_json_is_what_the_file_holds_and_files_are_replaced(run, two_edits, tmp_
     record = json.loads(result.stdout)
     assert record == json.loads((tmp_path / "evaluation.json").read_text())
     assert record["reference"]["sha256"] == record["atlas"]["sha256"]
-    assert [row["way"] for row in record["default_against"]][2] == "reference"
+    assert [row["way"] for row in record["default_against"]][3] == "reference"
 
 
 def test_own_clip_of_the_atlas_is_refused_as_the_judge(refused, tmp_path):

@@ -41,6 +41,7 @@ WRONG_PATHS = [
     (("evaluate", "avatars", "-o", "o", "--edits", "none.json"), "none.json: no such file"),
     (("evaluate", "avatars", "-o", "o", "--reference", "none.h5"), "none.h5: no such file"),
     (("evaluate", "avatars", "-o", "o", "--judge", "none.pt"), "none.pt: no such file or folder"),
+    (("query", "samples", "none.h5", *PAIR), "none.h5: no such file; check the path, or draw it"),
     (("info", "none"), "none: no such file; check the path, or name `avatars`"),
     (("mapper", "apply", "none.pt", *OUT), "none.pt: no such file, and no mapper of that name"),
     (("mapper", "apply", "file", "-o", "o.jpg"), "o.jpg: pictures are written as PNG; end the"),

@@ -432,25 +432,14 @@ def test_nonsense_is_announced_before_anything_is_rendered_and_not_optimised(ava
     monkeypatch.setattr(ways, "Optimisation", None)
     result = editor.edit(seeds=[1, 2], neutral="a face", target="a zombie")
     assert result.status == ("unsupported",) * 2 and result.ways == ("direction",) * 2
-    assert told == [0] and rendered
-    assert lines[0].startswith('"a zombie": none of the 4,000 samples stands out')
+    assert told == [0, 0] and rendered
+    assert "are nearly the same to CLIP" in lines[0]
+    assert lines[1].startswith('"a zombie": none of the 4,000 samples stands out')
 
 
-def test_what_cannot_be_told_apart_is_announced(avatars):
-    lines: list[str] = []
-    editor = Editor(
-        avatars.atlas,
-        avatars.generator,
-        avatars.texts.encoder,
-        fallbacks=Fallbacks(announce=lines.append),
-    )
-    keep = ("a face wearing glasses",)
-    result = editor.edit(seeds=[3], **GLASSES, method="direction", keep=keep)
-    assert result.directions[0].inseparable == keep
-    assert lines == [
-        '"a face with glasses": comes with "a face wearing glasses" in the samples so often that '
-        "they cannot be told apart; the edit brings both"
-    ]
+def test_what_the_edit_is_about_cannot_be_kept(avatars):
+    with pytest.raises(OptionError, match="keep: says what the edit is about"):
+        avatars.edit(seeds=[3], **GLASSES, method="direction", keep=("a face wearing glasses",))
 
 
 def test_negative_weight_takes_a_thing_off(avatars):
