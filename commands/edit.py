@@ -245,10 +245,10 @@ def edit(
 
     --method direction takes the direction alone. auto goes on where CLIP does not see the target
     after that: it tries a mapper trained for these prompts, if there is one (see `mapper train`),
-    then optimises, and keeps what CLIP sees best; it tells which way each image went, and before
-    work of more than 10 seconds how long that takes. mapper and optimize take that way for every
-    image. With --alpha, --keep, --layers, --exclude-channels or several --edit, auto is the
-    direction alone.
+    then, where the direction is the table's, optimises, and keeps what CLIP sees best; it tells
+    which way each image went, and before work of more than 10 seconds how long that takes. mapper
+    and optimize take that way for every image. With --alpha, --keep, --layers, --exclude-channels
+    or several --edit, auto is the direction alone.
 
     A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
     image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps

@@ -118,16 +118,17 @@ class Editor(TableEditor):
 
         `method` is how:
 
-        - `direction`: the table's direction, apart into phrases of the bank where a prompt says
-          many things (see `parts`).
+        - `direction`: the direction by samples or by the table, apart into phrases of the bank
+          where a prompt says many things (see `parts`).
         - `mapper`: a mapper trained for these prompts, `optimize`: an optimisation that begins at
-          the table's result; either for every image.
+          the direction's result; either for every image.
         - `auto`: the direction; where CLIP then does not see the target as in samples that have it,
           or, where they do not tell, with less than `table.ENOUGH`, or than `probability` if that
-          is less, a mapper, if there is one, and where that is not enough either, an optimisation;
-          whatever CLIP saw best is kept. What samples show nothing of is left at the direction.
-          With an alpha, with something to keep, with layers or channels chosen and for several
-          edits it is `direction`, as nothing else can follow these.
+          is less, a mapper, if there is one, and where that is not enough either and the direction
+          is not by samples, an optimisation; whatever CLIP saw best is kept. What samples show
+          nothing of is left at the direction. With an alpha, with something to keep, with layers
+          or channels chosen and for several edits it is `direction`, as nothing else can follow
+          these.
 
         Args:
             styles: (n, C), or (C,) for one image; arrays, lists and tensors of any float type, or a
@@ -246,7 +247,10 @@ class Editor(TableEditor):
                 if path:
                     of = f"{len(rows)} of {len(subject)} images"
                     why.append(f"{of} by the mapper {path.name}")
-        if method == "optimize" or (method == "auto" and best.open):
+        # What samples show, and the direction could not bring about, an image mostly has no room
+        # for, as hair under a hat: an optimisation would change all else to please CLIP.
+        told = bool(directions) and all(direction.levels_known for direction in directions)
+        if method == "optimize" or (method == "auto" and best.open and not told):
             rows = everything if method == "optimize" else best.open
             sigma = torch.from_numpy(self.atlas.style_std)
             optimise = OptimiseWay(
@@ -269,6 +273,10 @@ class Editor(TableEditor):
     ) -> EditResult:
         """The result of several ways; what the table did counts for the images it kept."""
         by_table = np.array([way == "direction" for way in best.ways])[:, None]
+        status: list[Status | None] = list(aims.status(range(len(subject)), best.styles))
+        if table is not None:
+            for i in np.flatnonzero(by_table[:, 0]).tolist():
+                status[i] = table.status[i]
         none = np.zeros((len(subject), 0), np.float32)
         return EditResult(
             torch.cat(list(render_batches(self.generator, best.styles))),
@@ -283,7 +291,7 @@ class Editor(TableEditor):
             tuple(best.ways),
             tuple(best.tried),
             why,
-            tuple(aims.status(range(len(subject)), best.styles)),
+            tuple(status),
         )
 
     def _warn_of_alike(self, edits: Sequence[Edit]) -> None:
