@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing.queues import SimpleQueue
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -155,7 +156,8 @@ class LocalProcesses(_LeftAtOnce, ProcessPoolExecutor):
         # the workers' pipe, which nobody empties any more (gh-94777); closed, the pipe refuses it.
         queue = getattr(self, "_call_queue", None)
         if sys.version_info < (3, 11) and self._broken and queue is not None:
-            queue._reader.close()
+            with suppress(OSError):  # the pool's own thread may have been there first
+                queue._reader.close()
         super().shutdown(wait, cancel_futures=cancel_futures)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
