@@ -213,12 +213,13 @@ def _least_score(sizes: NDArray[np.floating], choice: Choice) -> float:
 
 
 def allowed_channels(atlas: Atlas, choice: Choice) -> NDArray[np.bool_]:
-    """Which channels a choice lets move, (C,).
+    """Which channels a choice lets move, (C,): without layers chosen all but those of StyleGAN3's
+    input, which turn and shift the whole image.
 
     Raises:
         LayoutError: a layer or channel that the generator does not have.
     """
-    allowed = np.ones(atlas.layout.size, bool)
+    allowed: NDArray[np.bool_] = atlas.layout.kinds != "input"
     if choice.layers:
         allowed = atlas.layout.matching(choice.layers)
     allowed[[atlas.layout.parse(label) for label in choice.exclude]] = False

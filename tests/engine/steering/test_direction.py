@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from styleatlas.engine.steering.direction import Choice, find_direction, knee
+from styleatlas.engine.steering.direction import Choice, allowed_channels, find_direction, knee
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import DirectionError, LayoutError, OptionError
@@ -310,3 +311,12 @@ def test_pair_of_prompts_that_hardly_any_channel_answers_to_is_to_be_worded_othe
 def test_impossible_choices_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         Choice(**options)
+
+
+def test_input_of_stylegan3_moves_only_where_it_is_asked_for():
+    layout = StyleLayout.of(
+        [("input", "input", 36, 4), ("L0", "conv", 36, 3), ("rgb", "rgb", 36, 2)]
+    )
+    atlas = SimpleNamespace(layout=layout)
+    assert allowed_channels(atlas, Choice()).tolist() == [False] * 4 + [True] * 5
+    assert allowed_channels(atlas, Choice(layers=("input",))).tolist() == [True] * 4 + [False] * 5
