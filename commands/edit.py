@@ -111,7 +111,7 @@ def usage(ctx: click.Context) -> None:
     type=Numbers(),
     metavar="A",
     group=HOW,
-    help="Strength, or some, a column each: 0,2,4; found for each image if not given.",
+    help="Strength, or some, a column each: 0,0.5,1; found for each image if not given.",
 )
 @option(
     "--probability",
