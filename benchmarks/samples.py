@@ -37,8 +37,9 @@ from styleatlas.engine.evaluation.variants import Variant
 from styleatlas.engine.models.protocols import Generator, JointEncoder
 from styleatlas.engine.models.sampling import batch_size
 from styleatlas.engine.steering.direction import Choice, Direction
+from styleatlas.engine.steering.evidence import KINDS
 from styleatlas.engine.steering.mixture import fit_mixture
-from styleatlas.engine.steering.samples import KINDS, SampleMap
+from styleatlas.engine.steering.samples import SampleMap
 from styleatlas.precompute.drawing import meaningless, sample_latents
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.records import Record, text_table

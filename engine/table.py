@@ -34,9 +34,10 @@ from .steering.choose import choose_direction
 from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
+from .steering.evidence import Evidence
 from .steering.request import Way
 from .steering.sampled import require_samples, sample_map
-from .steering.samples import Evidence, SampleMap
+from .steering.samples import SampleMap
 from .steering.status import Status, together
 from .steering.texts import TextEmbedder
 

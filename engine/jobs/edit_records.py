@@ -13,7 +13,7 @@ from ...store.atlas import Atlas
 from ...store.records import Record, counted, decimal
 from ..steering.direction import Direction
 from ..steering.edits import Edit, conflicts
-from ..steering.samples import Evidence
+from ..steering.evidence import Evidence
 from ..steering.status import STATUSES, WORDS, Status
 
 if TYPE_CHECKING:

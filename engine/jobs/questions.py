@@ -15,13 +15,13 @@ from ...store.records import Record, rounded
 from ...store.sample_set import SampleSet
 from ..steering.choose import choose_direction
 from ..steering.direction import Choice
+from ..steering.evidence import Evidence
 from ..steering.sampled import (
     direction_by_samples,
     foretold_shift,
     require_samples,
     sample_map,
 )
-from ..steering.samples import Evidence
 from ..steering.texts import TextEmbedder
 from .edit_records import evidence_record
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError, require_number, wrong_type
-from .samples import Evidence
+from .evidence import Evidence
 
 Rule = Literal["reliable", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)

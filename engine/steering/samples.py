@@ -23,7 +23,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +30,18 @@ from numpy.typing import NDArray
 from ...store.bank import PromptBank
 from ...store.queries import NEAR
 from ...store.sample_set import SampleSet
+from .evidence import HIGH, LOW, Evidence, Kind, levels_of_groups, levels_of_spread
 from .mixture import LEAST, Mixture, fit_mixture
+from .regression import (
+    discovered,
+    inflation,
+    of_two,
+    orthonormal,
+    partial_correlations,
+    unit_columns,
+)
 
 Array = NDArray[np.float64]
-Kind = Literal["two-state", "graded", "rare", "always there", "unknown"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FEW = 40
 """Images of a group with fewer of which it is rare."""
@@ -50,70 +56,13 @@ _IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
 from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
 _CLEAR = 2.0  # separation of the groups of a phrase that can be held
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
-_DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
 _FILLED = 1.3  # times the scores between two groups that two groups would have there
 _TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie nearly as far apart
 _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
 _APART = 4.0  # separation of groups that nothing graded has
 _RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
-_LOW, _THERE, _HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
 _NULL_QUANTILE = 0.975
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
-_SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
-_DOUBT = 2.0  # standard deviations below the mean of those who have it: they still do
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Scores of images at one psi that mean something.
-
-    Args:
-        lower: what those who lack it have, on average; of a graded thing the tenth percentile.
-        there: from which on an image has it; the 80th percentile.
-        goal: a little more than those who have it have, on average; the 90th percentile.
-    """
-
-    lower: float
-    there: float
-    goal: float
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What samples say of a text direction.
-
-    Args:
-        kind: `two-state`, where scores fall into two groups; `graded`, where they spread more than
-            by chance without falling into two; `rare` and `always there`, where one of the groups
-            is small; `unknown`, where scores are no other than those of prompts without a meaning.
-        share: of the samples that have it.
-        separation: of the groups, in standard deviations.
-        gain: of log likelihood a sample, of two groups over one.
-        near, far: the levels at the psi `near_psi` and at psi 1.
-        near_psi: the smaller psi at which samples were embedded, too.
-    """
-
-    kind: Kind
-    share: float
-    separation: float
-    gain: float
-    near: Levels
-    far: Levels
-    near_psi: float
-
-    @property
-    def few(self) -> bool:
-        """Whether one of the groups is small."""
-        return self.kind in ("rare", "always there")
-
-    def levels(self, psi: float) -> Levels:
-        """At a truncation psi, on the line through the two at which samples were embedded."""
-        part = (psi - self.near_psi) / (1 - self.near_psi)
-        near, far = self.near, self.far
-        return Levels(*(
-            getattr(near, name) + part * (getattr(far, name) - getattr(near, name))
-            for name in ("lower", "there", "goal")
-        ))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,9 +204,9 @@ class SampleMap:
             columns.append(self._phrase(row)[0])
             held.append(self._name(row))
         inseparable = [self._name(row) for row in equal]
-        if _inflation(has, columns) > INSEPARABLE:
+        if inflation(has, columns) > INSEPARABLE:
             inseparable, held, columns = inseparable + held, [], columns[: len(variances) - 1]
-        variances += [_of_two(column) for column in columns[len(variances) - 1 :]]
+        variances += [of_two(column) for column in columns[len(variances) - 1 :]]
         regressors = np.stack([has, *columns], 1)
         regressors -= regressors.mean(0)
         moments = regressors.T @ regressors
@@ -273,7 +222,7 @@ class SampleMap:
         error = self.style_std * math.sqrt(float(wanted @ inverse @ wanted))
         if allowed is not None:
             step = np.where(allowed, step, 0)
-        step = np.where(_discovered(step, error), step, 0).astype(np.float32)
+        step = np.where(discovered(step, error), step, 0).astype(np.float32)
         return SampledStep(evidence, step, tuple(held), tuple(inseparable))
 
     @property
@@ -303,16 +252,16 @@ class SampleMap:
         mixture, seen, foretold = self._clearer(text)
         kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
         if kind in ("graded", "unknown"):
-            far = _quantiles(scores)
-            near = _quantiles(pulled) if len(pulled) else far
-            spread = float(np.subtract(*np.quantile(seen, (_HIGH, _LOW))))
+            far = levels_of_spread(scores)
+            near = levels_of_spread(pulled) if len(pulled) else far
+            spread = float(np.subtract(*np.quantile(seen, (HIGH, LOW))))
             has = ((seen - seen.mean()) / max(spread, 1e-9) + 0.5).astype(np.float64)
             share, variance = 0.5, float(has.var())
         else:
             has, share = mixture.posterior(seen), mixture.share
-            variance = _of_two(has) if foretold else float(has.var())
-            far = _levels(scores, has)
-            near = _levels(pulled, has[: len(pulled)]) if len(pulled) else far
+            variance = of_two(has) if foretold else float(has.var())
+            far = levels_of_groups(scores, has)
+            near = levels_of_groups(pulled, has[: len(pulled)]) if len(pulled) else far
         psi = self.samples.pulled_psi if len(pulled) else 0.0
         evidence = Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi)
         return evidence, has, variance
@@ -365,12 +314,12 @@ class SampleMap:
         enough = along[order] > HELD * float(np.linalg.norm(around))
         order = order[enough & (alike[order] < NEAR)]
         scores = self._phrase_scores[:, order]  # by which the next to look at is chosen
-        basis = _basis(taken, len(has))
+        basis = orthonormal(taken, len(has))
         found: list[int] = []
         equal: list[int] = []
         while len(order) and len(found) < _MOST_HELD:
-            best = int(_partial(around, scores, basis).argmax())
-            if _partial(around, scores[:, [best]], basis)[0] < HELD:
+            best = int(partial_correlations(around, scores, basis).argmax())
+            if partial_correlations(around, scores[:, [best]], basis)[0] < HELD:
                 break
             row = int(order[best])
             order, scores = np.delete(order, best), np.delete(scores, best, 1)
@@ -378,10 +327,10 @@ class SampleMap:
             both = float(has @ posterior)
             implied = both / max(float(has.sum()), 1e-9)
             follows = implied > (_IMPLIED if alike[row] < _AKIN else _IMPLIED_AKIN)
-            column = _units(posterior[:, None])
+            column = unit_columns(posterior[:, None])
             if clear and follows and both / max(float(posterior.sum()), 1e-9) > _IMPLIED:
                 equal.append(row)
-            if clear and not follows and _partial(around, column, basis)[0] >= HELD:
+            if clear and not follows and partial_correlations(around, column, basis)[0] >= HELD:
                 found.append(row)
                 rest = column - basis @ (basis.T @ column)
                 basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
@@ -459,7 +408,7 @@ class SampleMap:
     def _phrase_scores(self) -> NDArray[np.float32]:
         """Of every sample along every phrase, standardised, (N, P)."""
         scores = self.smoothed @ self._bank.T
-        return _units(scores)
+        return unit_columns(scores)
 
     def _foretold(self, difference: Array) -> Array:
         """Who has what a text difference (D,) says, by what latents foretell of scores, (N,)."""
@@ -487,22 +436,6 @@ def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
     return mean
 
 
-def _quantiles(scores: NDArray[np.float32]) -> Levels:
-    """Of what falls into no groups."""
-    return Levels(*(float(x) for x in np.quantile(scores, (_LOW, _THERE, _HIGH))))
-
-
-def _levels(scores: NDArray[np.float32], has: Array) -> Levels:
-    """By weighted moments of both groups. `there` is where either is as likely, by its distance in
-    standard deviations, or two of them below the mean of those who have it."""
-    ones, zeros = has.sum().clip(1e-9), (1 - has).sum().clip(1e-9)
-    goal, lower = float(has @ scores / ones), float((1 - has) @ scores / zeros)
-    s1 = math.sqrt(float(has @ (scores - goal) ** 2 / ones)) + 1e-9
-    s0 = math.sqrt(float((1 - has) @ (scores - lower) ** 2 / zeros)) + 1e-9
-    middle = (lower * s1 + goal * s0) / (s0 + s1)
-    return Levels(lower, max(middle, goal - _DOUBT * s1), goal + _SURE * s1)
-
-
 def _filled(mixture: Mixture, scores: NDArray[np.float32]) -> bool:
     """Whether many more scores lie between the groups than the groups would have there, as of
     scores that are spread evenly, which two groups fit, too. Groups that lie further apart have
@@ -519,17 +452,6 @@ def _filled(mixture: Mixture, scores: NDArray[np.float32]) -> bool:
     return found > _FILLED * expected + 3 * math.sqrt(expected + 1)
 
 
-def _discovered(step: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which channels (C,) move by more than chance; the one that is surest, if none."""
-    z = np.abs(step) / np.maximum(error, 1e-12)
-    chances = np.array([math.erfc(value / math.sqrt(2)) for value in z.tolist()])
-    order = np.sort(chances)
-    below = np.flatnonzero(order <= _DISCOVERY * np.arange(1, len(order) + 1) / len(order))
-    least = order[below[-1]] if len(below) else order[0]
-    passed: NDArray[np.bool_] = chances <= least
-    return passed
-
-
 def _within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> NDArray[np.float32]:
     """Values (N, k) around the mean of all instead of that of their class."""
     classes, number, counts = np.unique(label, return_inverse=True, return_counts=True)
@@ -540,44 +462,3 @@ def _within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> ND
     means /= counts[:, None]
     around: NDArray[np.float32] = values - means[number] + values.mean(0)
     return around
-
-
-def _units(columns: NDArray[Any]) -> NDArray[Any]:
-    """Columns (N, k) around their means, of length 1."""
-    around = columns - columns.mean(0)
-    units: NDArray[Any] = around / np.maximum(np.linalg.norm(around, axis=0), 1e-12)
-    return units
-
-
-def _partial(values: Array, columns: NDArray[Any], basis: Array) -> Array:
-    """The partial correlations of values (N,) around their mean with unit columns (N, k), once what
-    a basis (N, b) tells of both is taken out; 0 for a column of which it tells nearly all."""
-    inside = basis.T @ columns
-    lengths = np.sqrt((1 - np.square(inside).sum(0)).clip(1e-12))
-    left = values - basis @ (basis.T @ values)
-    partial = (left @ columns) / (lengths * max(float(np.linalg.norm(left)), 1e-12))
-    found: Array = np.where(lengths > 0.5, partial, 0)
-    return found
-
-
-def _inflation(values: Array, columns: Sequence[Array]) -> float:
-    """The variance inflation factor of values (N,) among columns (N,): how much less a regression
-    knows of them than it would without the columns, at least 1."""
-    around = values - values.mean()
-    basis = _basis(columns, len(values))
-    left = around - basis @ (basis.T @ around)
-    return float(around @ around) / max(float(left @ left), 1e-12)
-
-
-def _basis(columns: Sequence[Array], count: int) -> Array:
-    """An orthonormal basis of columns around their means, (N, k)."""
-    if not columns:
-        return np.zeros((count, 0))
-    basis: Array = np.linalg.qr(_units(np.stack(columns, 1)))[0]
-    return basis
-
-
-def _of_two(posterior: Array) -> float:
-    """The variance of having a thing or not, by how likely each sample has it."""
-    share = float(posterior.mean())
-    return max(share * (1 - share), 1e-12)

@@ -17,8 +17,8 @@ from styleatlas.engine.jobs.edit_records import (
 from styleatlas.engine.jobs.images import Images
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
+from styleatlas.engine.steering.evidence import KINDS, Evidence, Levels
 from styleatlas.engine.steering.request import EditRequest
-from styleatlas.engine.steering.samples import KINDS, Evidence, Levels
 from styleatlas.engine.steering.status import WORDS
 
 SEVEN, TWELVE = (Edit("a picture", f"a picture channel{k}") for k in (7, 12))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from styleatlas.engine.steering.samples import Levels, SampleMap
+from styleatlas.engine.steering.evidence import Levels
+from styleatlas.engine.steering.samples import SampleMap
 
 from ...near import assert_near
 from .planted import PULLED_PSI, SHOWN, World, alike, named, some, world

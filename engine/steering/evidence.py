@@ -1,0 +1,87 @@
+"""What samples say of a prompt, as people and searches for alpha are told it. Without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Kind = Literal["two-state", "graded", "rare", "always there", "unknown"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+LOW, _THERE, HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
+_SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
+_DOUBT = 2.0  # standard deviations below the mean of those who have it: they still do
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Scores of images at one psi that mean something.
+
+    Args:
+        lower: what those who lack it have, on average; of a graded thing the tenth percentile.
+        there: from which on an image has it; the 80th percentile.
+        goal: a little more than those who have it have, on average; the 90th percentile.
+    """
+
+    lower: float
+    there: float
+    goal: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What samples say of a text direction.
+
+    Args:
+        kind: `two-state`, where scores fall into two groups; `graded`, where they spread more than
+            by chance without falling into two; `rare` and `always there`, where one of the groups
+            is small; `unknown`, where scores are no other than those of prompts without a meaning.
+        share: of the samples that have it.
+        separation: of the groups, in standard deviations.
+        gain: of log likelihood a sample, of two groups over one.
+        near, far: the levels at the psi `near_psi` and at psi 1.
+        near_psi: the smaller psi at which samples were embedded, too.
+    """
+
+    kind: Kind
+    share: float
+    separation: float
+    gain: float
+    near: Levels
+    far: Levels
+    near_psi: float
+
+    @property
+    def few(self) -> bool:
+        """Whether one of the groups is small."""
+        return self.kind in ("rare", "always there")
+
+    def levels(self, psi: float) -> Levels:
+        """At a truncation psi, on the line through the two at which samples were embedded."""
+        part = (psi - self.near_psi) / (1 - self.near_psi)
+        near, far = self.near, self.far
+        return Levels(*(
+            getattr(near, name) + part * (getattr(far, name) - getattr(near, name))
+            for name in ("lower", "there", "goal")
+        ))  # fmt: skip
+
+
+def levels_of_spread(scores: NDArray[np.float32]) -> Levels:
+    """Of what falls into no groups."""
+    return Levels(*(float(x) for x in np.quantile(scores, (LOW, _THERE, HIGH))))
+
+
+def levels_of_groups(scores: NDArray[np.float32], has: Array) -> Levels:
+    """By weighted moments of both groups. `there` is where either is as likely, by its distance in
+    standard deviations, or two of them below the mean of those who have it."""
+    ones, zeros = has.sum().clip(1e-9), (1 - has).sum().clip(1e-9)
+    goal, lower = float(has @ scores / ones), float((1 - has) @ scores / zeros)
+    s1 = math.sqrt(float(has @ (scores - goal) ** 2 / ones)) + 1e-9
+    s0 = math.sqrt(float((1 - has) @ (scores - lower) ** 2 / zeros)) + 1e-9
+    middle = (lower * s1 + goal * s0) / (s0 + s1)
+    return Levels(lower, max(middle, goal - _DOUBT * s1), goal + _SURE * s1)
