@@ -273,10 +273,11 @@ class Editor(TableEditor):
     ) -> EditResult:
         """The result of several ways; what the table did counts for the images it kept."""
         by_table = np.array([way == "direction" for way in best.ways])[:, None]
-        status: list[Status | None] = list(aims.status(range(len(subject)), best.styles))
-        if table is not None:
-            for i in np.flatnonzero(by_table[:, 0]).tolist():
-                status[i] = table.status[i]
+        status: list[Status | None] = [None] * len(subject) if table is None else [*table.status]
+        others = [i for i in range(len(subject)) if table is None or not by_table[i, 0]]
+        if others:
+            for i, word in zip(others, aims.status(others, best.styles[others]), strict=True):
+                status[i] = word
         none = np.zeros((len(subject), 0), np.float32)
         return EditResult(
             torch.cat(list(render_batches(self.generator, best.styles))),
