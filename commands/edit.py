@@ -232,11 +232,12 @@ def edit(
     truncation, how near drawn images stay to the average one: 0 is that image, 1 all variety. More
     on each: docs/editing.md.
 
-    Where the atlas holds samples, unedited images as CLIP sees them, and some of them show what the
-    target says, the direction is the step from those that lack it to those that have it; what comes
-    along in them is held still. Elsewhere, and with --rule or --beta, it is the table's: the
-    channels whose rows fit the text. --source table never asks the samples, samples never the
-    table. The answer tells what each direction rests on, and what became of every image.
+    Where the atlas holds samples, unedited images as CLIP sees them, the direction is the step from
+    those that lack what the target says to those that have it, and what comes along in them is held
+    still; where none shows it, the edit is a guess, and said to be one. Without samples, and with
+    --rule or --beta, it is the table's: the channels whose rows fit the text. --source table never
+    asks the samples, samples never the table. The answer tells what each direction rests on, and
+    what became of every image.
 
     Without --alpha every image gets its own, by a few renders: as little as it takes to look to
     CLIP as samples that have the target do, or, where they do not tell, for CLIP to see it with a

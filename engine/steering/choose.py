@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ...store.atlas import Atlas
@@ -40,7 +38,7 @@ def choose_direction(
     if kept:
         without(text, np.stack(kept))  # refuses to keep what the edit is about
     of_table = choice.source == "table" or choice.rule != "reliable" or choice.beta is not None
-    sampled, shown = None, False
+    sampled = None
     if known is not None and not of_table:
         sampled = direction_by_samples(
             atlas,
@@ -51,9 +49,8 @@ def choose_direction(
             choice=choice,
             kept=[texts.embed(prompt) for prompt in choice.keep],
         )
-        shown = sampled.evidence is not None and sampled.evidence.kind != "unknown"
         few = sampled.evidence is not None and sampled.evidence.few
-        if choice.source == "samples" or not len(atlas.channels) or (shown and not few):
+        if choice.source == "samples" or not len(atlas.channels) or not few:
             return sampled
     elif choice.source == "samples":
         raise OptionError(
@@ -69,9 +66,7 @@ def choose_direction(
             kept=np.stack(kept) if kept else None,
         )
     except DirectionError:
-        if sampled is None or not shown:
+        if sampled is None:
             raise
         return sampled
-    if sampled is None:
-        return table
-    return with_table(sampled, table, atlas) if shown else replace(table, evidence=sampled.evidence)
+    return table if sampled is None else with_table(sampled, table, atlas)

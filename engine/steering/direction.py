@@ -87,8 +87,8 @@ class Choice:
         exclude: never move these: channels written `b16.conv1:20`.
         keep: prompts the image is not to move towards or away from.
         source: where directions come from: `table`, `samples`, or `auto`: samples where the atlas
-            has some that show the thing, the table elsewhere, and where a rule or beta is given,
-            which are the table's.
+            has any, drawn towards the table where few show the thing, and the table where there are
+            none or where a rule or beta is given, which are the table's.
 
     Raises:
         OptionError: a rule or source that is not one, a number out of its range, both numbers, or a

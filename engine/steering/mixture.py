@@ -22,6 +22,7 @@ _AS_WIDE = 40
 """Scores that speak for a group being as wide as the other."""
 _BINS = 128
 _ROUNDS, _CHECKED = 60, 5
+_LARGEST = 700.0  # of what numpy raises e to
 _SETTLED = 1e-6  # of log likelihood a score: what a few rounds more have to gain
 _NARROWEST = 0.1  # of a group, in standard deviations of all scores
 
@@ -77,40 +78,38 @@ def fit_mixture(scores: NDArray[np.floating[Any]]) -> Mixture:
         group = Group(mean, max(std, 1e-9))
         return Mixture(0.5, group, group, 0.0)
     x, counts = _histogram((y - mean) / std)
+    powers = np.stack([np.ones_like(x), x, x**2])  # (3, bins)
+    sums = (powers * counts).T  # (bins, 3): what a group adds up to is its r @ sums
+    whole = sums.sum(0)
     first = _shares(len(y))
-    upper = np.cumsum(counts)[None] / len(y) > 1 - first[:, None]
-    upper[:, -1] = True
-    r = np.where(upper, 0.98, 0.02)  # (starts, bins)
+    above = np.cumsum(counts)[None] / len(y) > 1 - first[:, None]
+    above[:, -1] = True
+    r = np.where(above, 0.98, 0.02)  # (starts, bins)
     best = -np.inf
     for number in range(_ROUNDS):
-        ones = r * counts
-        n1 = ones.sum(1).clip(1e-6, len(y) - 1e-6)
-        share = n1 / len(y)
-        m1, v1 = _moments(x, ones)
-        m0, v0 = _moments(x, counts - ones)
-        within = share * v1 + (1 - share) * v0
-        s1, s0 = _width(v1, n1, within), _width(v0, len(y) - n1, within)
-        up = np.log(share)[:, None] + _log_density(x, m1[:, None], s1[:, None])
-        down = np.log1p(-share)[:, None] + _log_density(x, m0[:, None], s0[:, None])
-        both = np.logaddexp(up, down)
-        r = np.exp(up - both)
+        ones = r @ sums
+        n, m, v = _moments(np.stack([whole - ones, ones]))  # of both groups, (2, starts)
+        share = n / len(y)
+        within = (share * v).sum(0)
+        s = _width(v, n, within)
+        down, up = _parabolas(share, m, s)
+        r = 1 / (1 + np.exp(((down - up) @ powers).clip(None, _LARGEST)))
         if number % _CHECKED == _CHECKED - 1:
+            both = np.logaddexp(up @ powers, down @ powers)
             now = float((both @ counts).max()) / len(y)
             if now - best < _SETTLED:
                 break
             best = now
     few = LEAST / 2 / len(y)
-    sound = (m1 > m0) & (share > few) & (share < 1 - few)
+    sound = (m[1] > m[0]) & (share > few).all(0)
     gains = (both - _log_density(x, 0.0, 1.0)) @ counts / len(y)
-    unlike = _unlike(s1, within) + _unlike(s0, within)
+    unlike = _unlike(s, within).sum(0)
     k = int(np.where(sound, gains - unlike / len(y), -np.inf).argmax())
     if not sound[k]:
         group = Group(mean, std)
         return Mixture(0.5, group, group, 0.0)
-    lower, upper_ = (
-        Group(float(mean + std * m[k]), float(std * s[k])) for m, s in ((m0, s0), (m1, s1))
-    )
-    return Mixture(float(share[k]), lower, upper_, max(0.0, float(gains[k])))
+    lower, upper = (Group(mean + std * float(m[i, k]), std * float(s[i, k])) for i in (0, 1))
+    return Mixture(float(share[1, k]), lower, upper, max(0.0, float(gains[k])))
 
 
 def _histogram(y: Array) -> tuple[Array, Array]:
@@ -130,18 +129,29 @@ def _shares(count: int) -> Array:
     return np.unique(np.concatenate([small, [LEAST / count], 1 - small, [1 - LEAST / count]]))
 
 
-def _moments(x: Array, weights: Array) -> tuple[Array, Array]:
-    """Means and variances (starts,) of x (bins,) by weights (starts, bins)."""
-    total = weights.sum(1).clip(1e-9)
-    mean = weights @ x / total
-    squares = (weights * (x - mean[:, None]) ** 2).sum(1) / total
-    return mean, squares
+def _moments(sums: Array) -> tuple[Array, Array, Array]:
+    """Counts, means and variances (2, starts) of groups by the sums of their scores to the powers
+    of 0, 1 and 2, (2, starts, 3)."""
+    count = sums[..., 0].clip(1e-6)
+    mean = sums[..., 1] / count
+    return count, mean, (sums[..., 2] / count - mean**2).clip(0)
+
+
+def _parabolas(share: Array, mean: Array, std: Array) -> Array:
+    """The logs of shares times normal densities (2, starts) as coefficients of the powers of a
+    score, (2, starts, 3), without the constant."""
+    found = np.empty((*mean.shape, 3))
+    precise = 1 / std**2
+    found[..., 1] = mean * precise
+    found[..., 2] = -0.5 * precise
+    found[..., 0] = np.log(share / std) - 0.5 * mean * found[..., 1]
+    return found
 
 
 def _width(variance: Array, count: Array, within: Array) -> Array:
-    """The standard deviations (starts,) of groups of so many scores, by the variance of a group and
-    that within both: a few scores do not make a group wider or narrower than the other. Else the
-    tail of the other would be theirs."""
+    """The standard deviations (2, starts) of groups of so many scores, by their variances and that
+    within both (starts,): a few scores do not make a group wider or narrower than the other. Else
+    the tail of the other would be theirs."""
     pulled = (count * variance + _AS_WIDE * within) / (count + _AS_WIDE)
     return np.sqrt(pulled).clip(_NARROWEST)
 

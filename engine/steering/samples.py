@@ -28,33 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.bank import PromptBank
-from ...store.queries import NEAR
 from ...store.sample_set import SampleSet
+from .companions import CLEAR, Companions
 from .evidence import HIGH, LOW, Evidence, Kind, levels_of_groups, levels_of_spread
 from .mixture import LEAST, Mixture, fit_mixture
-from .regression import (
-    discovered,
-    inflation,
-    of_two,
-    orthonormal,
-    partial_correlations,
-    unit_columns,
-)
+from .regression import discovered, inflation, of_two
 
 Array = NDArray[np.float64]
 
 FEW = 40
 """Images of a group with fewer of which it is rare."""
-HELD = 0.1
-"""Partial correlation from which on a phrase that comes with an edit is held still."""
 INSEPARABLE = 10.0
 """Variance inflation factor beyond which things cannot be told apart (Kutner et al. 2004, 10.5)."""
-_MOST_HELD = 8
-_LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
-_IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
-"""Share of those who have a thing that have what a phrase says, from which on the phrase follows
-from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
-_CLEAR = 2.0  # separation of the groups of a phrase that can be held
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
 _FILLED = 1.3  # times the scores between two groups that two groups would have there
 _TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie nearly as far apart
@@ -62,6 +47,7 @@ _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read a
 _APART = 4.0  # separation of groups that nothing graded has
 _RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
 _NULL_QUANTILE = 0.975
+_Reading = tuple[Evidence, Array, float]  # what `SampleMap._read` gives
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
 
 
@@ -99,7 +85,7 @@ class SampleMap:
         plain: NDArray[np.float32] | None = None,
     ) -> None:
         self.samples, self._phrases, self._plain = samples, phrases, plain
-        self._posteriors: dict[int, tuple[Array, bool]] = {}
+        self._neutral: tuple[NDArray[np.float32], _Reading] | None = None  # the last one asked of
 
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
@@ -187,23 +173,26 @@ class SampleMap:
         """
         difference = target.astype(np.float64) - neutral
         evidence, has, variance = self._read(difference)
-        left = self._left(neutral, target)
-        if left is not None:
-            _, has, variance = self._read(target.astype(np.float64) - self._middle)
-        columns: list[Array] = [] if left is None else [left[0]]
-        variances = [variance] if left is None else [variance, left[1]]
+        gained, lost = (text.astype(np.float64) - self._middle for text in (target, neutral))
+        of_target, of_neutral = self._by_themselves(neutral, target)
+        columns: list[Array] = []
+        variances = [variance]
+        named = [gained]
+        if of_target and of_neutral:
+            (_, has, variance), (_, left, of_left) = of_target, of_neutral
+            columns, variances = [left], [variance, of_left]
+            named = [gained, lost]
+        elif of_neutral:
+            named = [gained, -lost]
         held = []
         for name, embedding in keep:
             columns.append(self._foretold(embedding.astype(np.float64) - self._middle))
             held.append(name)
-        named = [target.astype(np.float64) - self._middle]
-        if left is not None:
-            named.append(neutral.astype(np.float64) - self._middle)
-        dragged, equal = self._dragged(has, named, columns)
-        for row in dragged:
-            columns.append(self._phrase(row)[0])
-            held.append(self._name(row))
-        inseparable = [self._name(row) for row in equal]
+        dragged, equal = self._companions.of(has, named, columns) if self._companions else ([], [])
+        for text, embedding in dragged:
+            columns.append(self._foretold(embedding.astype(np.float64)))
+            held.append(text)
+        inseparable = [text for text, _ in equal]
         if inflation(has, columns) > INSEPARABLE:
             inseparable, held, columns = inseparable + held, [], columns[: len(variances) - 1]
         variances += [of_two(column) for column in columns[len(variances) - 1 :]]
@@ -214,7 +203,7 @@ class SampleMap:
         inverse = np.linalg.pinv(moments)
         wanted = np.zeros(len(inverse))
         wanted[0] = 1
-        if left is not None:  # on with the one and off with the other
+        if of_target and of_neutral:  # on with the one and off with the other
             wanted[1] = -1
         step = (wanted @ inverse @ regressors.T).astype(np.float32) @ self.moved
         if self.samples.weight is not None:
@@ -232,19 +221,22 @@ class SampleMap:
             return np.zeros(self.embeddings.shape[1])
         return self._plain.astype(np.float64)
 
-    def _left(
+    def _by_themselves(
         self, neutral: NDArray[np.float32], target: NDArray[np.float32]
-    ) -> tuple[Array, float] | None:
-        """Who has what the neutral prompt names, where both prompts name a thing, and the variance
-        of having it; else None."""
+    ) -> tuple[_Reading | None, _Reading | None]:
+        """What is read of the target and of the neutral prompt by themselves; None of one that
+        names no thing, and of a target without a neutral prompt that does."""
         if self._plain is None:
-            return None
-        read = [self._read(text.astype(np.float64) - self._middle) for text in (neutral, target)]
-        if any(evidence.kind in ("graded", "unknown") for evidence, _, _ in read):
-            return None
-        return read[0][1:]
+            return None, None
+        if self._neutral is None or not np.array_equal(self._neutral[0], neutral):
+            self._neutral = neutral, self._read(neutral.astype(np.float64) - self._middle)
+        of_neutral = self._neutral[1]
+        if of_neutral[0].kind in ("graded", "unknown"):
+            return None, None
+        of_target = self._read(target.astype(np.float64) - self._middle)
+        return None if of_target[0].kind in ("graded", "unknown") else of_target, of_neutral
 
-    def _read(self, difference: Array) -> tuple[Evidence, Array, float]:
+    def _read(self, difference: Array) -> _Reading:
         """The evidence; who has it, for graded things how far each is, 0 to 1; and the variance of
         having it that steps are found by."""
         text = difference.astype(np.float32)
@@ -277,7 +269,7 @@ class SampleMap:
         spread, least = self.samples.null_spread, self._least_gain
         smaller = min(mixture.share, 1 - mixture.share) * count
         even = min(mixture.share, 1 - mixture.share) > _UNEVEN
-        two = mixture.separation > (_TWO if even else _CLEAR) and not _filled(mixture, scores)
+        two = mixture.separation > (_TWO if even else CLEAR) and not _filled(mixture, scores)
         if mixture.gain > least and two:
             if smaller >= FEW:
                 return "two-state"
@@ -287,54 +279,6 @@ class SampleMap:
         wide = float(np.quantile(spread, _NULL_QUANTILE)) if len(spread) else np.inf
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
         return "graded" if known else "unknown"
-
-    def _name(self, row: int) -> str:
-        return self._phrases.texts[row] if self._phrases else ""
-
-    def _dragged(
-        self, has: Array, named: list[Array], taken: list[Array]
-    ) -> tuple[list[int], list[int]]:
-        """The phrases of the bank to hold still, by their rows: those that come with the thing,
-        beside those that are held already, and neither mean it nor follow from it; and those that
-        mean something else and yet are there exactly where it is.
-
-        Args:
-            has: who has the thing, (N,).
-            named: what prompts say beyond one that says nothing, (D,) each.
-            taken: posteriors of what is held already.
-        """
-        phrases = self._bank
-        if not len(phrases):
-            return [], []
-        units = [text / max(float(np.linalg.norm(text)), 1e-9) for text in named]
-        alike = (phrases @ np.stack(units, 1).astype(np.float32)).max(1)  # (P,)
-        around = has - has.mean()
-        along = self._phrase_scores.T @ around.astype(np.float32)  # (P,)
-        order = np.argsort(np.where(alike >= NEAR, np.inf, -along), kind="stable")[:_LOOKED_AT]
-        enough = along[order] > HELD * float(np.linalg.norm(around))
-        order = order[enough & (alike[order] < NEAR)]
-        scores = self._phrase_scores[:, order]  # by which the next to look at is chosen
-        basis = orthonormal(taken, len(has))
-        found: list[int] = []
-        equal: list[int] = []
-        while len(order) and len(found) < _MOST_HELD:
-            best = int(partial_correlations(around, scores, basis).argmax())
-            if partial_correlations(around, scores[:, [best]], basis)[0] < HELD:
-                break
-            row = int(order[best])
-            order, scores = np.delete(order, best), np.delete(scores, best, 1)
-            posterior, clear = self._phrase(row)
-            both = float(has @ posterior)
-            implied = both / max(float(has.sum()), 1e-9)
-            follows = implied > (_IMPLIED if alike[row] < _AKIN else _IMPLIED_AKIN)
-            column = unit_columns(posterior[:, None])
-            if clear and follows and both / max(float(posterior.sum()), 1e-9) > _IMPLIED:
-                equal.append(row)
-            if clear and not follows and partial_correlations(around, column, basis)[0] >= HELD:
-                found.append(row)
-                rest = column - basis @ (basis.T @ column)
-                basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
-        return found, equal
 
     def psi_of(self, styles: NDArray[np.float32]) -> Array:
         """The truncation psi that images of styles (n, C) look drawn at, 0.3 to 1, (n,): how far
@@ -397,32 +341,16 @@ class SampleMap:
             return other, foretold, True
         return mixture, scores, False
 
-    @property
-    def _bank(self) -> NDArray[np.float32]:
-        """Directions of the phrases, (P, D)."""
-        if self._phrases is None:
-            return np.zeros((0, self.embeddings.shape[1]), np.float32)
-        return self._phrases.embeddings
-
-    @cached_property
-    def _phrase_scores(self) -> NDArray[np.float32]:
-        """Of every sample along every phrase, standardised, (N, P)."""
-        scores = self.smoothed @ self._bank.T
-        return unit_columns(scores)
-
     def _foretold(self, difference: Array) -> Array:
         """Who has what a text difference (D,) says, by what latents foretell of scores, (N,)."""
         scores = self.smoothed @ difference.astype(np.float32)
         return fit_mixture(scores).posterior(scores)
 
-    def _phrase(self, row: int) -> tuple[Array, bool]:
-        """Who has what a phrase says, (N,), and whether samples tell."""
-        if row not in self._posteriors:
-            scores = self.smoothed @ self._bank[row]
-            mixture = fit_mixture(scores)
-            clear = mixture.separation >= _CLEAR and mixture.gain > self._least_gain
-            self._posteriors[row] = mixture.posterior(scores), clear
-        return self._posteriors[row]
+    @cached_property
+    def _companions(self) -> Companions | None:
+        if self._phrases is None:
+            return None
+        return Companions(self._phrases, self.smoothed, self._least_gain)
 
     @cached_property
     def _least_gain(self) -> float:

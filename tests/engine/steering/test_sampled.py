@@ -68,16 +68,16 @@ def test_table_is_asked_where_the_choice_is_one_of_tables(editor):
     assert_near(by_beta.delta(1), by_table.delta(1))
 
 
-def test_what_samples_do_not_show_is_the_tables_and_says_so(editor):
-    found, table = (editor.direction(*NONSENSE, c) for c in (Choice(), Choice(source="table")))
-    assert found.source == "table" and found.evidence.kind == "unknown" and not found.levels_known
-    assert_near(found.delta(1), table.delta(1))
-
-
-def test_samples_alone_are_asked_on_demand_whatever_they_show(editor):
-    found = editor.direction(*NONSENSE, Choice(source="samples"))
+@pytest.mark.parametrize("source", ["auto", "samples"])
+def test_what_samples_do_not_show_goes_along_what_varies_among_them_and_says_so(editor, source):
+    found = editor.direction(*NONSENSE, Choice(source=source))
     assert found.source == "samples" and found.evidence.kind == "unknown"
     assert len(found.channels) > 0
+
+
+def test_taking_a_thing_off_does_not_hold_on_to_its_being_away(editor):
+    found = editor.direction("a face with glasses", "a face")
+    assert "a face with nothing on the eyes" not in found.held
 
 
 def test_samples_that_an_atlas_has_not_are_refused_with_the_mend(atlas, models):
@@ -149,4 +149,4 @@ def test_what_is_round_is_not_held_back_by_what_all_glasses_are(editor):
 def test_map_of_an_atlas_has_the_phrases_of_its_bank(atlas):
     assert sampled.sample_map(replace(atlas, samples=None)) is None
     known = sampled.sample_map(atlas)
-    assert known._bank.shape == (len(atlas.prompts), atlas.prompts.embeddings.shape[1])
+    assert known._phrases.embeddings.shape == atlas.prompts.embeddings.shape

@@ -142,9 +142,11 @@ def test_channels_that_only_chance_moves_are_left_out():
 # what comes along
 
 
+@pytest.mark.parametrize("count", [COUNT, 6_000])
 @pytest.mark.parametrize("rate", [0.6, 0.9])
-def test_what_comes_along_is_held_still_by_its_phrase(rate):
-    has = some(0.3)
+def test_what_comes_along_is_held_still_by_its_phrase(rate, count):
+    """Of more than 4,000 samples the first tell what comes along, and all how it is held."""
+    has = some(0.3, count)
     planted = world([has, alike(has, rate)])
     drags = planted.map().step(planted.prompt(), planted.prompt(0))
     held = planted.map(1).step(planted.prompt(), planted.prompt(0))
@@ -204,7 +206,7 @@ def test_phrase_nearer_to_the_target_from_the_banks_mean_than_from_the_neutral_i
     neutral = (away / np.linalg.norm(away)).astype(np.float32)
     phrase = planted.map(1)
     line = (target - neutral) / np.linalg.norm(target - neutral)
-    assert abs(phrase._bank[0] @ line) < 0.35, "which alone would hold it"
+    assert abs(phrase._phrases.embeddings[0] @ line) < 0.35, "which alone would hold it"
     assert phrase.step(neutral, target).held == ()
 
 
