@@ -16,6 +16,7 @@ from ..store.library import locate_mapper
 from ..store.output import LONGEST_NAME, PICTURE_OR_FILM, Naming
 from ..store.paths import require_checkpoint, require_clip, require_file
 from ..store.registry import BUNDLES, find_bundle
+from .sink import note
 
 
 class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
@@ -206,3 +207,42 @@ def require_different(neutral: str | None, targets: Sequence[str]) -> None:
     for target in targets:
         if normalise_prompt(target) == (neutral and normalise_prompt(neutral)):
             raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
+
+
+def read_pair(neutral: str, target: str) -> tuple[str, str]:
+    """The prompts that a pair means, for CLIP; said where they are others (see `as_meant`).
+
+    Raises:
+        PromptError: the target says the same as the neutral prompt, or cannot serve.
+        OptionError: the pair means several edits.
+    """
+    require_different(neutral, [target])
+    from ..engine.steering.edits import meant_as_one
+
+    meant = meant_as_one(neutral, target)
+    if (meant.neutral, meant.target) != (neutral, target):
+        note(f'"{neutral}" -> "{target}": read as "{meant.neutral}" -> "{meant.target}"')
+    return meant.neutral, meant.target
+
+
+def read_pairs(neutral: str | None, targets: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The same of several targets that share a neutral prompt, or have none.
+
+    Raises:
+        PromptError: a target that cannot serve, or that says what is missing where the neutral
+            prompt is not given or shared.
+        OptionError: a target that means several edits.
+    """
+    if neutral is not None and len(targets) == 1:
+        start, end = read_pair(neutral, targets[0])
+        return start, (end,)
+    require_different(neutral, targets)
+    from ..prompts.negation import read_prompt
+
+    for target in targets:
+        if read_prompt(target).lacks:
+            raise PromptError(
+                f'target: "{target}" says what is missing, which is led away from; give --neutral '
+                "and this --target alone, or put it in quotation marks to take it as it is"
+            )
+    return neutral, tuple(read_prompt(target).plain for target in targets)

@@ -18,7 +18,7 @@ from .inputs import (
     MapperFile,
     OutputFile,
     Recogniser,
-    require_different,
+    read_pair,
 )
 from .options import (
     Names,
@@ -141,7 +141,7 @@ def mapper_train(
     Without -o the mapper goes to the library folder, where `edit` finds it: the one that the
     environment names in STYLEATLAS_MAPPERS, or else the user's own.
     """
-    require_different(neutral, [target])
+    neutral, target = read_pair(neutral, target)
 
     from ..engine.fallbacks.mapper import library_path, write_mapper
     from ..engine.jobs.images import Images

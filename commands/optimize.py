@@ -10,7 +10,7 @@ import click
 from ..store.output import PICTURE_OR_FILM
 from ..store.registry import NAMES
 from .base import HOW, MODELS, Command
-from .inputs import AtlasFile, Checkpoint, OutputFile, Recogniser, require_different
+from .inputs import AtlasFile, Checkpoint, OutputFile, Recogniser, read_pairs
 from .options import (
     Names,
     class_option,
@@ -185,7 +185,7 @@ def optimize(
     A sheet has a row an image and a column a target. A run that was interrupted or killed goes on
     when the same command is started again.
     """
-    require_different(neutral, targets)
+    neutral, targets = read_pairs(neutral, targets)
 
     from ..engine.editor import Editor
     from ..engine.fallbacks.optimise_settings import OptimiseSettings

@@ -10,7 +10,7 @@ import click
 from ..store.output import PICTURE
 from ..store.registry import NAMES
 from .base import Group
-from .inputs import AtlasFile, OutputFile, require_different
+from .inputs import AtlasFile, OutputFile, read_pair
 from .options import (
     BEYOND_THE_BANK,
     Decorator,
@@ -70,7 +70,7 @@ def query_channels(
     """
     from ..engine.jobs.questions import channel_records
 
-    require_different(neutral, [target])
+    neutral, target = read_pair(neutral, target)
     opened, texts = open_texts(atlas, clip)
     answer_records(channel_records(opened, texts, neutral, target, top), form)
 
@@ -124,7 +124,7 @@ def query_similar(
     and of the edits' steps in style space, each channel counted by its strength. A phrase low in
     the first and high in the second means something else and yet edits alike.
     """
-    require_different(neutral, [target])
+    neutral, target = read_pair(neutral, target)
     opened, texts = open_texts(atlas, clip)
     text = texts.direction(neutral, target)
     answer_records(opened.query_similar(texts.embed(neutral), text, top), form)
@@ -154,7 +154,7 @@ def query_entangled(
     """
     from ..engine.jobs.questions import entangled_records
 
-    require_different(neutral, [target])
+    neutral, target = read_pair(neutral, target)
     opened, texts = open_texts(atlas, clip)
     answer_records(entangled_records(opened, texts, neutral, target, top), form)
 
@@ -204,7 +204,7 @@ def query_samples(
     """
     from ..engine.jobs.questions import ask_samples
 
-    require_different(neutral, [target])
+    neutral, target = read_pair(neutral, target)
     opened, texts = open_texts(atlas, clip)
     asked = ask_samples(opened, texts, neutral, target)
     if output is not None:

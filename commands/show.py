@@ -9,7 +9,7 @@ import click
 from ..store.output import PICTURE, REPORT
 from ..store.registry import NAMES, bundle_of
 from .base import Command
-from .inputs import AtlasFile, OutputFile, require_different
+from .inputs import AtlasFile, OutputFile, read_pair
 from .options import (
     BEYOND_THE_BANK,
     Numbers,
@@ -94,7 +94,7 @@ def sheet(
     most. Large images are scaled down as the sheet grows.
     """
     if target is not None:
-        require_different(neutral, [target])
+        neutral, target = read_pair(neutral or "", target)
 
     from ..engine.models.sampling import styles_from_seeds
     from ..engine.pages.channel_sheet import draw_sheet, require_sheet, sheet_records
@@ -155,8 +155,7 @@ def report(
     which phrases, and, where the generator is at hand, what channels do in pictures. --neutral and
     --target, given together and as often as wanted, add what each layer answers to that pair.
     """
-    for one, other in zip(neutrals, targets, strict=True):
-        require_different(one, [other])
+    both = [read_pair(one, other) for one, other in zip(neutrals, targets, strict=True)]
 
     from ..engine.pages.atlas_report import PromptPair, report_html, require_html, write_report
     from ..engine.steering.texts import TextEmbedder
@@ -164,7 +163,6 @@ def report(
     require_html(output)
     opened = open_atlas(atlas)
     texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
-    both = zip(neutrals, targets, strict=True)
     pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
     figures = []
     if generator or bundle_of(opened.fingerprint.generator):

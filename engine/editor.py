@@ -26,8 +26,9 @@ from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.subject import Batch, Subject
 from .result import EditResult
+from .steering.alpha import MAX_ALPHA
 from .steering.direction import Direction
-from .steering.edits import Edit
+from .steering.edits import Edit, as_meant, meant_as_one
 from .steering.request import EditMethod, EditRequest, choice_of, edits_of
 from .steering.status import Status
 from .steering.texts import TextEmbedder
@@ -116,6 +117,9 @@ class Editor(TableEditor):
     ) -> EditResult:
         """The one way to edit, of images that are named by one of `seeds`, `styles` and `latents`.
 
+        Prompts are read before CLIP reads them: "a face -> a face without a hat" is "a face with a
+        hat -> a face"; what stands in quotation marks is taken as it is (see `as_meant`).
+
         `method` is how:
 
         - `direction`: the direction by samples or by the table, apart into phrases of the bank
@@ -138,7 +142,7 @@ class Editor(TableEditor):
             neutral, target: where from and where to.
             edits: more of them, as `Edit` or as "a face -> a sad face : 1.5".
             alpha: how far every direction goes, times its weight; found for every image if not
-                given, see `apply`.
+                given, see `apply`. A negative one makes the edits the other way round.
             probability: that alphas which are found are to reach; not beside an alpha.
             truncation, label: of seeds, and of z in a file.
             choice: what `Choice` takes: beta, channels, keep, layers, exclude, rule.
@@ -161,10 +165,13 @@ class Editor(TableEditor):
             label=label,
         )
         subject = self.subject(styles, seeds, latents, request.truncation, request.label)
-        self._warn_of_alike(request.edits)
-        if request.by_table(request.edits):
-            return self._by_table(subject, request.edits, request)
-        return self._by_ways(subject, request.edits[0], request)
+        meant = [pair for edit in request.edits for pair in as_meant(edit)]
+        self._warn_of_alike(meant)
+        if request.by_table(meant):
+            return self._by_table(subject, meant, request)
+        if len(meant) > 1:
+            _ = meant_as_one(request.edits[0].neutral, request.edits[0].target)  # which refuses it
+        return self._by_ways(subject, meant[0], request)
 
     def subject(
         self,
@@ -205,6 +212,8 @@ class Editor(TableEditor):
     ) -> EditResult:
         """Edits made together, by their directions."""
         alpha = None if request.alphas is None else request.alphas[0]
+        if alpha is not None and -MAX_ALPHA <= alpha < 0:
+            edits, alpha = [edit.back() for edit in edits], -alpha
         found = edits if alpha is not None else [p for edit in edits for p in self.parts(edit)]
         directions, weights = self.directions(found, request.choice)
         self._warn(directions)

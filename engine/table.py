@@ -145,7 +145,8 @@ class TableEditor:
     ) -> EditResult:
         """Moves the images along directions and renders them.
 
-        With an `alpha`, every direction goes alpha times its weight. Without one, every image gets
+        With an `alpha`, every direction goes alpha times its weight, in every image; but one that
+        takes a thing off leaves alone those that have none, to CLIP. Without one, every image gets
         its own, found with up to 5 renders: the smallest with which it looks to CLIP as images do
         that have the target, as the atlas's samples tell; where they do not, or a `probability` is
         given, the smallest with which CLIP gives the target that much, or 0.998, against the
@@ -198,7 +199,7 @@ class TableEditor:
                 found, rendered, by_search = self._found(part, chosen, counter, factors, goals)
                 seen: NDArray[np.float64] | None = by_search
             else:
-                found = np.broadcast_to(alpha * factors, (len(part.styles), len(steps)))
+                found = alpha * factors * self._concerned(part, chosen, goals)
                 rendered = self._rendered(part, steps, found)
                 seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
             statuses += statuses_of(chosen, goals, seen, found[:, : len(chosen)])
@@ -223,6 +224,18 @@ class TableEditor:
             _why(chosen),
             tuple(statuses),
         )
+
+    def _concerned(
+        self, batch: Batch, directions: tuple[Direction, ...], goals: Goals
+    ) -> NDArray[np.bool_]:
+        """Which images a given alpha moves along each direction, (n, E): of one that takes a thing
+        off those that have it; of others all."""
+        removes = np.array([direction.removes for direction in directions])
+        concerned = np.ones((len(batch.styles), len(directions)), bool)
+        if removes.any():
+            none = self.seen(batch.images, directions) >= goals.still
+            concerned &= ~(none & removes)
+        return concerned
 
     @torch.inference_mode()
     def measure(self, result: EditResult) -> list[ClipShift]:

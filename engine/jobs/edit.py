@@ -133,7 +133,7 @@ def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:
                 **options,
             )
             shifts = editor.measure(result) if editor.texts.has_encoder else None
-            columns.append(Column(_label(request, group, alpha), result, shifts))
+            columns.append(Column(_label(request, group, alpha), group, result, shifts))
     return columns
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 from ...store.atlas import Atlas
 from ...store.records import Record, counted, decimal
 from ..steering.direction import Direction
-from ..steering.edits import Edit, conflicts
+from ..steering.edits import Edit, as_meant, conflicts
 from ..steering.evidence import Evidence
 from ..steering.status import STATUSES, WORDS, Status
 
@@ -25,10 +25,11 @@ _NAMED = 8
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One way of editing images: what it is called, what it made, and what CLIP saw of it, where
-    that was measured."""
+    """One way of editing images: what it is called, the edits that were asked for, what it made,
+    and what CLIP saw of it, where that was measured."""
 
     label: str
+    asked: tuple[Edit, ...]
     result: EditResult
     shifts: list[ClipShift] | None
 
@@ -42,6 +43,9 @@ def edit_record(
     what samples say of it, None where they were not asked: the `kind`; `share` of the samples that
     have it and `separation` of the groups, None where there are no two; phrases that were `held`
     still, and those that are `inseparable` from it.
+
+    What prompts were `read` as is told of those that CLIP would take for something else: as which
+    pairs of prompts.
 
     Every image tells its `way`, its `status`, None where CLIP did not look, and of each way that
     was `tried` with which probability CLIP saw the target. Each of its edits has an `alpha`, 0
@@ -81,10 +85,22 @@ def edit_record(
     whys = [*prior.get("why", ()), *(result.why for result in results)]
     return {
         "why": list(dict.fromkeys(whys)),
+        "read": _readings(edit for column in columns for edit in column.asked),
         "edits": list(edits.values()),
         "conflicts": [vars(conflict) for conflict in conflicts(atlas, results[0].directions)],
         "images": images,
     }
+
+
+def _readings(asked: Iterable[Edit]) -> list[Record]:
+    """What edits were read as, of those that were read as something else."""
+    found = []
+    for edit in dict.fromkeys(asked):
+        meant = as_meant(edit)
+        if meant != (edit.forward(),):
+            pairs = [[pair.neutral, pair.target] for pair in meant]
+            found.append({"neutral": edit.neutral, "target": edit.target, "as": pairs})
+    return found
 
 
 def strongest(record: Record, top: int = 20) -> Record:
@@ -100,6 +116,9 @@ def strongest(record: Record, top: int = 20) -> Record:
 def edit_summary(record: Record) -> list[str]:
     """What an edit did, in lines for people."""
     lines = []
+    for read in record["read"]:
+        told = " and ".join(f'"{neutral}" -> "{target}"' for neutral, target in read["as"])
+        lines.append(f'"{read["neutral"]}" -> "{read["target"]}": read as {told}')
     for edit in record["edits"]:
         images = [image for image in record["images"] if image["target"] == edit["target"]]
         by_direction = [image["alpha"] for image in images if image["way"] == "direction"]

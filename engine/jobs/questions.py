@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
-from ...store.errors import DirectionError
 from ...store.queries import expected_shift, shift_records
 from ...store.records import Record, rounded
 from ...store.sample_set import SampleSet
@@ -35,8 +33,7 @@ class SamplesAsked:
 
     Args:
         record: `kind`, `share` and `separation` are those of `edit_record`. `source` is where an
-            edit would take its direction from, None where it would find none, and `channels` how
-            many it would move, `held` and
+            edit would take its direction from, and `channels` how many it would move, `held` and
             `inseparable` the phrases that come with the target. Of `samples` images at psi 1
             `there` look to CLIP as those do that have it, of `near_samples` at the psi `near_psi`
             `near_there`; None where what is asked is unknown.
@@ -57,9 +54,7 @@ def ask_samples(atlas: Atlas, texts: TextEmbedder, neutral: str, target: str) ->
         PromptError: a prompt that cannot be embedded, or two that mean the same.
     """
     known = require_samples(atlas, sample_map(atlas))
-    direction = None
-    with suppress(DirectionError):  # samples tell what they show all the same
-        direction = choose_direction(atlas, known, texts, neutral, target, Choice())
+    direction = choose_direction(atlas, known, texts, neutral, target, Choice())
     difference = texts.embed(target).astype(np.float64) - texts.embed(neutral)
     evidence = known.evidence(difference)
     scores, near = known.scores(difference)
@@ -68,10 +63,10 @@ def ask_samples(atlas: Atlas, texts: TextEmbedder, neutral: str, target: str) ->
         "neutral": neutral,
         "target": target,
         **evidence_record(evidence),
-        "source": None if direction is None else direction.source,
-        "channels": 0 if direction is None else len(direction.channels),
-        "held": [] if direction is None else list(direction.held),
-        "inseparable": [] if direction is None else list(direction.inseparable),
+        "source": direction.source,
+        "channels": len(direction.channels),
+        "held": list(direction.held),
+        "inseparable": list(direction.inseparable),
         "samples": len(scores),
         "there": int((scores >= evidence.far.there).sum()) if shown else None,
         "near_psi": known.samples.pulled_psi,

@@ -13,12 +13,13 @@ from typing import Any
 
 from PIL import PngImagePlugin
 
+from ...prompts.negation import literal
 from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
 from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
 from ...store.version import LIBRARY
 from ..steering.direction import SOURCES, Choice, Source
-from ..steering.edits import Edit
+from ..steering.edits import Edit, as_meant
 from ..steering.request import EditRequest
 
 KEYWORD = "styleatlas"
@@ -59,7 +60,8 @@ class Recipe:
         atlas: which atlas the directions come from.
         edits: prompts and weight of each edit: (neutral, target, weight). Any Unicode.
         options: the rest of an `EditRequest`, its fields and those of its choice by name. What is
-            missing is as usual, what is unknown is passed over.
+            missing is as usual, what is unknown is passed over. `read` tells which pairs of prompts
+            each edit was read as; where it is missing, prompts are taken as they stand.
         inputs: where the images come from: their `seeds`, or the sha256 of a file of `latents` and
             the `places` in it.
         library: what made the picture, such as ``styleatlas 0.1.0``.
@@ -114,6 +116,7 @@ class Recipe:
         edits = tuple((edit.neutral, edit.target, edit.weight) for edit in request.edits)
         values = {name: getattr(request.choice, name) for name in _IN_CHOICE}
         values |= {name: getattr(request, name) for name in _OPTIONS if name not in _IN_CHOICE}
+        values["read"] = [[[m.neutral, m.target] for m in as_meant(e)] for e in request.edits]
         return cls(generator, clip, atlas, edits, values, inputs)
 
     def request(self, edits: Sequence[Edit] = ()) -> EditRequest:
@@ -125,6 +128,8 @@ class Recipe:
         """
         # On one line, as a prompt given by hand is.
         kept = [(" ".join(a.split()), " ".join(b.split()), weight) for a, b, weight in self.edits]
+        if "read" not in self.options:  # made before prompts were read
+            kept = [(literal(a), literal(b), weight) for a, b, weight in kept]
         given = edits or [Edit(*edit) for edit in kept]
         read = {}
         for name, kind in _OPTIONS.items():

@@ -46,6 +46,8 @@ class Direction:
         evidence: what samples say of it; None where they were not asked.
         held: phrases that come with the target in the samples, and were held still.
         inseparable: prompts that come with it so often that they could not be.
+        removes: whether it takes a thing off, which the neutral prompt names and the target does
+            not, as samples tell.
     """
 
     neutral: str
@@ -61,6 +63,7 @@ class Direction:
     evidence: Evidence | None = None
     held: tuple[str, ...] = ()
     inseparable: tuple[str, ...] = ()
+    removes: bool = False
 
     @property
     def levels_known(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...prompts.negation import Reading, content, read_prompt, with_thing
 from ...store.atlas import Atlas
 from ...store.errors import OptionError, require_number, wrong_type
 from ...store.queries import expected_shift
@@ -16,6 +17,7 @@ from .direction import Direction
 MAX_WEIGHT = 20.0
 CONTAINS, UNDOES = 0.5, -0.2
 """Shares from which on an edit is said to contain or to undo another."""
+_SUBJECT = "an image"  # where neither prompt says what of
 _WRITTEN = re.compile(r"(?P<neutral>.+?)->(?P<target>.+?)(?::(?P<weight>[^:]*))?", re.DOTALL)
 
 
@@ -69,11 +71,55 @@ class Edit:
             ) from None
         return cls(neutral, target, weight)
 
+    def back(self) -> Edit:
+        """The same edit the other way round."""
+        return Edit(self.target, self.neutral, self.weight)
+
     def forward(self) -> Edit:
         """The same edit with a positive weight."""
         if self.weight > 0:
             return self
-        return Edit(self.target, self.neutral, -self.weight)
+        return replace(self.back(), weight=-self.weight)
+
+
+def as_meant(edit: Edit) -> tuple[Edit, ...]:
+    """An edit in prompts that say what is there, of a positive weight. What the target says is
+    missing is led away from, from having it: "a face -> a man without a hat" is "a man with a hat
+    -> a man". What the neutral prompt says is missing, and the target does not, is led to. What the
+    target says beside that is an edit of its own. See `prompts/negation.py`."""
+    edit = edit.forward()
+    neutral, target = read_prompt(edit.neutral), read_prompt(edit.target)
+    if not neutral.lacks and not target.lacks:
+        return (Edit(neutral.plain, target.plain, edit.weight),)
+    start = neutral.plain or (target.plain if target.lacks else "") or _SUBJECT
+    base = target.plain or start
+    pairs: list[tuple[str, str]] = []
+    said = content(edit.neutral, people=True)
+    if content(target.plain) - said or (content(target.plain) & _words_of(neutral)):
+        pairs.append((start, target.plain))
+    pairs += [(with_thing(base, t), base) for t in target.lacks if t not in neutral.lacks]
+    for thing in neutral.lacks:
+        if thing not in target.lacks and not content(thing.name) <= content(target.plain):
+            pairs.append((start, with_thing(start, thing)))
+    pairs = pairs or [(start, base)]
+    return tuple(Edit(*pair, edit.weight) for pair in pairs)
+
+
+def meant_as_one(neutral: str, target: str) -> Edit:
+    """What a pair of prompts means, where that is one edit; see `as_meant`.
+
+    Raises:
+        OptionError: they mean several edits.
+    """
+    meant = as_meant(Edit(neutral, target))
+    if len(meant) > 1:
+        told = " and ".join(f'"{edit.neutral}" -> "{edit.target}"' for edit in meant)
+        raise OptionError(f'"{target}": says several things, {told}; ask for one at a time')
+    return meant[0]
+
+
+def _words_of(reading: Reading) -> set[str]:
+    return {word for thing in reading.lacks for word in content(thing.name)}
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def _direction(
         found.evidence,
         found.held,
         found.inseparable,
+        found.removes,
     )
     return _of_step(empty, step, known.style_std)
 

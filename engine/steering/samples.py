@@ -60,12 +60,15 @@ class SampledStep:
         step: float32 (C,), in units of the style, 0 for channels that it does not move.
         held: phrases that come with it and were held still.
         inseparable: phrases that come with it so often that they cannot be told apart.
+        removes: whether it takes a thing off, which the neutral prompt names and the target does
+            not.
     """
 
     evidence: Evidence
     step: NDArray[np.float32]
     held: tuple[str, ...]
     inseparable: tuple[str, ...]
+    removes: bool
 
 
 class SampleMap:
@@ -212,7 +215,8 @@ class SampleMap:
         if allowed is not None:
             step = np.where(allowed, step, 0)
         step = np.where(discovered(step, error), step, 0).astype(np.float32)
-        return SampledStep(evidence, step, tuple(held), tuple(inseparable))
+        removes = of_target is None and of_neutral is not None
+        return SampledStep(evidence, step, tuple(held), tuple(inseparable), removes)
 
     @property
     def _middle(self) -> NDArray[np.float64]:

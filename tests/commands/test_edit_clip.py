@@ -41,7 +41,7 @@ def letters(run, letters_path, clip_folder, checkpoint, tmp_path):
 
 def test_json_tells_channels_scores_and_what_clip_saw(letters, tmp_path):
     record = letters("--channels", 2, "--seed", "3,4", "--alpha", "0,2")
-    assert list(record) == ["output", "why", "edits", "conflicts", "images"]
+    assert list(record) == ["output", "why", "read", "edits", "conflicts", "images"]
     assert record["output"] == str(tmp_path / "o.png") and len(record["why"]) == 1
     (edit,) = record["edits"]
     assert (edit["neutral"], edit["target"], edit["keep"]) == ("a b", "a new c", [])
@@ -99,8 +99,8 @@ def test_edits_that_undo_each_other_are_noted(run, avatars, tmp_path):
     assert notes == ""
     pairs = {(conflict["edit"], conflict["other"]) for conflict in record["conflicts"]}
     assert pairs == {
-        ("a face with glasses", "a face with no glasses"),
-        ("a face with no glasses", "a face with glasses"),
+        ("a face with glasses", "a face"),
+        ("a face", "a face with glasses"),
     }
     assert all(conflict["share"] < -0.2 for conflict in record["conflicts"])
     told = run("edit", "avatars", *both, "-o", tmp_path / "o.png")

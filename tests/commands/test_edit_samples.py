@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from styleatlas.engine.pictures.recipe import read_recipe
+from styleatlas.engine.pictures.sheet import save_png
 from styleatlas.engine.steering.status import STATUSES, WORDS
 
 from .edit_calls import ALPHA, EASY, GLASSES, PAIR, pixels
@@ -86,7 +89,7 @@ def test_phrases_that_come_with_an_edit_are_told(run, avatars, tmp_path):
 def test_what_samples_do_not_know_is_said_to_be_a_guess(run, avatars, tmp_path):
     record, notes = avatars(*GIRAFFE, *ONE)
     (edit,) = record["edits"]
-    assert (edit["source"], edit["kind"]) == ("table", "unknown")
+    assert (edit["source"], edit["kind"]) == ("samples", "unknown")
     assert (edit["share"], edit["separation"]) == (None, None)
     assert {image["status"] for image in record["images"]} == {"unsupported"}
     assert notes.startswith('"a giraffe": none of the 4,000 samples stands out')
@@ -130,3 +133,68 @@ def test_edits_between_near_things_are_not_noted(avatars, pair):
 def test_record_is_json_of_plain_values(avatars):
     record, _ = avatars(*BALD, *ONE)
     assert json.loads(json.dumps(record)) == record
+
+
+# prompts that say what is missing
+
+OFF = ("--neutral", "a face", "--target", "a person without glasses")
+
+
+def test_what_is_missing_is_led_away_from_and_told(run, avatars, tmp_path):
+    record, _ = avatars(*OFF, *ONE)
+    meant = {"neutral": "a face", "target": "a person without glasses"}
+    assert record["read"] == [{**meant, "as": [["a person with glasses", "a person"]]}]
+    (edit,) = record["edits"]
+    assert (edit["neutral"], edit["target"]) == ("a person with glasses", "a person")
+    assert {image["status"] for image in record["images"]} == {"reached", "already_there"}
+    result = run("edit", "avatars", *OFF, *ONE, "-o", tmp_path / "off.png")
+    told = 'a person without glasses": read as "a person with glasses" -> "a person"'
+    assert told in result.output
+    assert read_recipe(tmp_path / "off.png").options["read"] == [
+        [["a person with glasses", "a person"]]
+    ]
+
+
+def test_quoted_prompt_is_taken_as_it_stands(avatars):
+    record, _ = avatars("--neutral", "a face", "--target", '"a face without glasses"', *ONE)
+    assert record["edits"][0]["target"] == "a face without glasses"
+    assert record["read"] == [
+        {
+            "neutral": "a face",
+            "target": '"a face without glasses"',
+            "as": [["a face", "a face without glasses"]],
+        }
+    ]
+
+
+def test_removal_is_one_edit_however_it_is_asked_for(avatars):
+    """And with a given alpha, too, it leaves alone the images that have none."""
+    pair = "a face with glasses", "a face"
+    back, weight, alpha = (
+        avatars(*edit, "--seed", "1-8", "--method", "direction")[0]
+        for edit in (
+            ("--edit", " -> ".join(pair), "--alpha", "2"),
+            ("--edit", f"{pair[1]} -> {pair[0]} : -1", "--alpha", "2"),
+            ("--edit", f"{pair[1]} -> {pair[0]}", "--alpha", "-2"),
+        )
+    )
+    assert back["edits"] == weight["edits"] == alpha["edits"]
+    alphas = [image["alpha"] for image in back["images"]]
+    assert alphas == [image["alpha"] for image in weight["images"]]
+    assert alphas == [image["alpha"] for image in alpha["images"]]
+    spared = [image["status"] == "already_there" for image in back["images"]]
+    assert any(spared) and not all(spared)
+    assert alphas == [0.0 if left else 2.0 for left in spared]
+
+
+def test_picture_made_before_prompts_were_read_is_made_again_as_it_was(run, tmp_path):
+    first, old, again = (tmp_path / name for name in ("first.png", "old.png", "again.png"))
+    literal = ("--neutral", "a face", "--target", '"a face without glasses"')
+    run("edit", "avatars", *literal, *ONE, "-o", first)
+    recipe = read_recipe(first)
+    options = {name: value for name, value in recipe.options.items() if name != "read"}
+    plain = ("a face", "a face without glasses", 1.0)
+    with Image.open(first) as picture:
+        save_png(picture, old, replace(recipe, options=options, edits=(plain,)))
+    assert run("edit", "avatars", "--from-picture", old, "-o", again).exit_code == 0
+    assert np.array_equal(pixels(first), pixels(again))

@@ -248,7 +248,7 @@ def test_atlas_of_a_newer_format_is_refused(refused, countable_path, command):
         ("query channels", (*PAIR, "--top", "0"), "top 0: must be at least 1"),
         (
             "query channels",
-            ("--neutral", "a picture", "--target", "words of no bank"),
+            ("--neutral", "a picture", "--target", "words of another bank"),
             'CLIP: this atlas was drawn with "countable clip 0"; name its file by --clip',
         ),
         ("query prompts", ("b8.conv0:0", "--top", "0"), "top 0: must be at least 1"),
@@ -280,7 +280,7 @@ def test_clip_that_open_clip_knows_by_name_is_looked_up_by_it(refused, countable
 def test_prompt_outside_the_bank_is_refused_by_another_clip_with_both_fingerprints(
     refused, countable_path, countable_atlas, clip_folder
 ):
-    prompts = ("--neutral", "a picture", "--target", "words of no bank")
+    prompts = ("--neutral", "a picture", "--target", "words of another bank")
     found = refused("query channels", countable_path, *prompts, "--clip", clip_folder)
     assert countable_atlas.fingerprint.clip.sha256[:12] in found
     assert f'this CLIP is "{clip_folder.name}" (' in found

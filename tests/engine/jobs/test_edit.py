@@ -64,7 +64,7 @@ def test_columns_are_alphas_of_all_edits_or_of_each(editor, images, edits, grid,
         ({"edits": (SEVEN, TWELVE)}, True),
         ({"edits": (SEVEN, TWELVE), "grid": True}, False),
         ({"edits": (replace(SEVEN, weight=2.0),)}, True),
-        ({"edits": (replace(SEVEN, weight=-1.0),)}, True),
+        ({"edits": (replace(SEVEN, weight=-1.0),)}, False),
         ({"method": "mapper"}, False),
         ({"method": "optimize", "edits": (SEVEN, TWELVE), "grid": True}, False),
     ],
@@ -82,7 +82,7 @@ def test_auto_is_the_table_alone_where_only_the_table_can_do_as_told(
 
     monkeypatch.setattr(Editor, "_by_ways", beyond_the_table)
     run(editor, images, job)
-    expected = [] if by_table else [(job.method, edit, job.choice, True) for edit in job.edits]
+    expected = [] if by_table else [(job.method, e.forward(), job.choice, True) for e in job.edits]
     assert asked == expected
 
 

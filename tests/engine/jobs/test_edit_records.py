@@ -72,7 +72,7 @@ def test_record_of_an_edit_has_a_line_for_every_column_and_image(record_of):
 
 def test_record_without_a_measurement_says_nothing_of_clip(record_of, countable_atlas):
     _, columns = record_of([5], EditRequest((SEVEN,), Choice(), "direction", (1.0,)))
-    unseen = [Column(column.label, column.result, None) for column in columns]
+    unseen = [Column(column.label, column.asked, column.result, None) for column in columns]
     record = edit_record(countable_atlas, unseen, ["seed 5"])
     assert list(record["images"][0]) == [
         *("image", "column", "target", "alpha", "way", "status", "tried"),
@@ -95,7 +95,7 @@ def test_record_tells_of_every_image_how_it_was_made_and_what_was_tried(record_o
     tried = ({"direction": 0.3, "optimize": 0.95}, {"direction": 0.99})
     alphas = np.array([[0], [3]], np.float32)
     parts = {"ways": ("optimize", "direction"), "tried": tried, "alphas": alphas, "why": "2 ways"}
-    mixed = Column("after", replace(column.result, **parts), None)
+    mixed = Column("after", (), replace(column.result, **parts), None)
     record = edit_record(countable_atlas, [mixed], ["seed 5", "seed 9"])
     assert [(x["way"], x["alpha"], x["tried"]) for x in record["images"]] == [
         ("optimize", 0, tried[0]),
@@ -132,6 +132,7 @@ def test_summary_of_an_edit_tells_channels_alphas_and_what_clip_saw():
 
     record = {
         "why": ["channels of the atlas"],
+        "read": [],
         "edits": [{"target": "a beard", "channels": [{}, {}, {}], **TABLE}],
         "images": [
             *(image(2.0, 0.1, 0.9, -0.02), image(3.456, 0.2, 0.95, 0.04)),
@@ -155,7 +156,7 @@ def test_summary_counts_the_ways_where_they_are_not_all_the_tables():
 
     edits = [{"target": "a beard", "channels": [{}, {}], **TABLE}]
     some = [image("1", "direction", 2.0), image("2", "optimize", 0), image("3", "optimize", 0)]
-    record = {"why": ["by the table", "2 of 3"], "edits": edits, "images": some}
+    record = {"why": ["by the table", "2 of 3"], "read": [], "edits": edits, "images": some}
     seen = "probability to CLIP 0.100 before, 0.900 after (medians)"
     assert edit_summary(record) == [
         f'"a beard": 2 channels of the table, alpha 2, {seen}',  # of those it was used for
@@ -174,7 +175,7 @@ def image_of(name: str, status: str | None, column: str = "after") -> dict:
 
 def summary_of(images: list[dict], **edit: object) -> list[str]:
     edits = [{"target": "bald", "channels": [{}], **TABLE, **edit}]
-    return edit_summary({"why": [""], "edits": edits, "images": images})[1:]
+    return edit_summary({"why": [""], "read": [], "edits": edits, "images": images})[1:]
 
 
 def test_summary_counts_statuses_and_names_the_images_that_did_not_simply_get_there():
@@ -209,7 +210,7 @@ def test_summary_counts_every_column_by_itself():
 
 
 def test_summary_tells_what_a_direction_rests_on_and_what_comes_with_it():
-    record = {"why": [""], "images": [image_of("seed 1", "reached")]}
+    record = {"why": [""], "read": [], "images": [image_of("seed 1", "reached")]}
     edits = [{"target": "bald", "channels": [{}, {}], **BY_SAMPLES}]
     assert edit_summary({**record, "edits": edits}) == [
         '"bald": 2 channels by samples (two-state, 13.8 % have it), alpha 1',
@@ -232,7 +233,7 @@ def test_summary_tells_what_a_direction_rests_on_and_what_comes_with_it():
 )  # fmt: skip
 def test_summary_says_where_a_direction_comes_from(found, told):
     edits = [{"target": "bald", "channels": [{}], **TABLE, **found}]
-    record = {"why": [""], "edits": edits, "images": [image_of("seed 1", None)]}
+    record = {"why": [""], "read": [], "edits": edits, "images": [image_of("seed 1", None)]}
     assert edit_summary(record) == [f'"bald": 1 channels {told}, alpha 1']
 
 

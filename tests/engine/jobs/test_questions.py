@@ -49,23 +49,11 @@ def test_samples_say_who_has_a_thing_and_where_its_direction_comes_from(editor):
 
 def test_of_an_unknown_prompt_nothing_is_told_as_if_it_were_known(editor):
     asked = ask_samples(editor.atlas, editor.texts, FACE, GIRAFFE)
-    assert (asked.record["kind"], asked.record["source"]) == ("unknown", "table")
+    assert (asked.record["kind"], asked.record["source"]) == ("unknown", "samples")
     names = ("share", "separation", "there", "near_there")
     assert [asked.record[name] for name in names] == [None] * 4
     labels = [label for label, _ in asked.rows]
     assert labels[0].endswith("unknown") and not any("has it" in label for label in labels)
-
-
-def test_samples_answer_where_no_direction_is_found(editor):
-    bare = replace(
-        editor.atlas,
-        rows=np.zeros_like(editor.atlas.rows[:1]) + np.eye(1, editor.atlas.prompts.width, 0),
-        channels=editor.atlas.channels[:1],
-        **{name: getattr(editor.atlas, name)[:1] * 0 for name in ("consistency", "strength")},
-        images=editor.atlas.images[:1],
-    )
-    record = ask_samples(bare, editor.texts, FACE, GIRAFFE).record
-    assert (record["kind"], record["source"], record["channels"]) == ("unknown", None, 0)
 
 
 def test_rows_are_of_those_that_have_it_most_in_the_middle_and_least(editor):
@@ -148,9 +136,10 @@ def test_atlas_without_samples_answers_by_its_table_as_ever(countable_atlas, gen
 def test_entangled_is_told_by_samples_of_their_direction_and_by_the_table_of_its_own(editor):
     by_samples = entangled_records(editor.atlas, editor.texts, FACE, BALD, 5)
     assert {record["source"] for record in by_samples} == {"samples"}
-    by_table = entangled_records(editor.atlas, editor.texts, FACE, GIRAFFE, 5)
+    bare = replace(editor.atlas, samples=None)
+    by_table = entangled_records(bare, editor.texts, FACE, BALD, 5)
     assert {record["source"] for record in by_table} == {"table"}
-    direction = editor.direction(FACE, GIRAFFE)
+    direction = editor.direction(FACE, BALD, Choice(source="table"))
     known = editor.atlas.query_entangled(direction.delta(1.0), direction.text, 5)
     assert [{k: v for k, v in r.items() if k != "source"} for r in by_table] == known
 

@@ -9,7 +9,7 @@ import pytest
 
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.steering.direction import Direction
-from styleatlas.engine.steering.edits import MAX_WEIGHT, Edit, conflicts
+from styleatlas.engine.steering.edits import MAX_WEIGHT, Edit, as_meant, conflicts, meant_as_one
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
 from styleatlas.store.errors import OptionError
@@ -171,3 +171,48 @@ def test_prompts_that_say_the_same_conflict_on_a_real_table(countable_atlas, gen
     back = editor.direction(*reversed(pairs[0]))
     assert conflicts(countable_atlas, [seven, twelve]) == []
     assert [x.share for x in conflicts(countable_atlas, [seven, back])] == pytest.approx([-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("neutral", "target", "meant"),
+    [
+        ("a face", "a person without glasses", [("a person with glasses", "a person")]),
+        ("a face", "take the glasses off", [("a face with glasses", "a face")]),
+        ("a face with a hat", "a hatless face", [("a face with a hat", "a face")]),
+        ("a face", "not smiling", [("a smiling face", "a face")]),
+        (
+            "a bearded man with glasses",
+            "a bearded man without glasses",
+            [("a bearded man with glasses", "a bearded man")],
+        ),
+        (
+            "a face",
+            "a smiling man without a beard",
+            [("a face", "a smiling man"), ("a smiling man with a beard", "a smiling man")],
+        ),
+        (
+            "a face",
+            "no hat, no glasses",
+            [("a face with hat", "a face"), ("a face with glasses", "a face")],
+        ),
+        ("a face without glasses", "a face with glasses", [("a face", "a face with glasses")]),
+        ("a face without a beard", "a face", [("a face", "a face with a beard")]),
+        ("a face without a hat", "a person without a hat", [("a face", "a person")]),
+        ("no glasses", "glasses", [("an image", "glasses")]),
+        ("a face", '"a face without glasses"', [("a face", "a face without glasses")]),
+        ("a face", "a face with a hat", [("a face", "a face with a hat")]),
+    ],
+)
+def test_edit_leads_from_what_the_target_says_is_missing(neutral, target, meant):
+    assert [(e.neutral, e.target) for e in as_meant(Edit(neutral, target))] == meant
+
+
+def test_negative_weight_is_the_edit_the_other_way_round():
+    there, back = Edit("a face", "a hat", -1.5), Edit("a hat", "a face", 1.5)
+    assert as_meant(there) == as_meant(back) == (back,)
+
+
+def test_pair_that_means_several_edits_is_no_single_one():
+    with pytest.raises(OptionError, match="several things"):
+        meant_as_one("a face", "no hat and no glasses")
+    assert meant_as_one("a face", "no hat") == Edit("a face with hat", "a face")
