@@ -33,12 +33,14 @@ class GeneratorCheckpoint:
     """The content of a generator's file; build it with :meth:`of`.
 
     `tensors` are float32, contiguous, on the CPU, none sharing memory with another, and exactly
-    the state dict of the network that `config` describes.
+    the state dict of the network that `config` describes. `notes` say what the file lacks and what
+    stands for it, in sentences that have the file for their subject.
     """
 
     config: GeneratorConfig
     tensors: dict[str, Tensor]
     dialect: Dialect
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class GeneratorCheckpoint:
         config: GeneratorConfig,
         tensors: Mapping[str, Tensor],
         dialect: Dialect,
+        notes: tuple[str, ...] = (),
     ) -> GeneratorCheckpoint:
         """Check everything there is to check before a network is built.
 
@@ -71,7 +74,7 @@ class GeneratorCheckpoint:
             whole[name] = tensor.clone() if tensor.data_ptr() in places else tensor
             places.add(tensor.data_ptr())
         _refuse(path, _finite_problems(whole))
-        return cls(_with_floats(config), whole, dialect)
+        return cls(_with_floats(config), whole, dialect, notes)
 
     @property
     def family(self) -> str:

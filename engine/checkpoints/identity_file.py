@@ -20,10 +20,9 @@ from ..networks.irse import IRSE50
 from ..networks.resnet_face import ResNetFace18
 from .checkpoint import excerpt, require_same_shapes
 from .native import read_safetensors
-from .tensors import load_tensors
+from .tensors import load_tensors, without_parallel
 
 FaceNetwork = IRSE50 | ResNetFace18
-PREFIX = "module."
 SUPPORTED = (
     "face recognisers are read from ArcFace's model_ir_se50.pth and arcface-pytorch's "
     "resnet18_110.pth"
@@ -49,9 +48,7 @@ def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
     content = read_torch(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: holds {excerpt(content)}, no state dict; {SUPPORTED}")
-    state = {str(name): value for name, value in content.items()}
-    if all(name.startswith(PREFIX) for name in state):
-        state = {name.removeprefix(PREFIX): value for name, value in state.items()}
+    state = {str(name): value for name, value in without_parallel(content).items()}
     network = _unloaded(path, state)
     wanted = network.state_dict()
     counters = {name for name in wanted if name.endswith(".num_batches_tracked")}

@@ -38,6 +38,7 @@ from .mapper_checkpoint import (
 )
 from .native import METADATA_KEY as GENERATOR_KEY
 from .native import is_safetensors, read_safetensors
+from .tensors import below, without_parallel
 
 METADATA_KEY = "styleatlas-mapper"
 SUPPORTED = (
@@ -162,8 +163,8 @@ def _read_foreign(path: Path) -> ForeignMapper:
         return _from_module(path, content)
     if isinstance(content, Mapping):
         state = content.get("state_dict", content)
-        names = state if isinstance(state, Mapping) else ()
-        if any(isinstance(name, str) and name.startswith("mapper.") for name in names):
+        state = without_parallel(state) if isinstance(state, Mapping) else {}
+        if any(isinstance(name, str) and name.startswith("mapper.") for name in state):
             return _from_styleclip(path, state, content.get("opts"))
     raise CheckpointError(f"{path}: holds {excerpt(content)}, no latent mapper; {SUPPORTED}")
 
@@ -197,11 +198,7 @@ def _from_styleclip(path: Path, state: Mapping[str, object], opts: object) -> Fo
         lr=STYLECLIP_LR,
         splits=None,
         record=_styleclip_record(opts),
-        decoder={
-            name.removeprefix("decoder."): value
-            for name, value in state.items()
-            if isinstance(name, str) and name.startswith("decoder.")
-        },
+        decoder=below(state, "decoder."),
     )
 
 

@@ -8,22 +8,19 @@ converted generator has the identity of the one it was converted from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ..networks.stylegan2 import StyleGAN2Config, low_pass_filter
 from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, excerpt
+from .filled import NO_AVERAGE, NO_NOISE, average_w, noise_names, seeded_noise
 from .tensors import load_tensors
 
 MAPPING_LR = 0.01
-AVERAGED_LATENTS = 10_000
 
 
 def is_rosinality(state: object) -> bool:
@@ -62,11 +59,13 @@ def read_rosinality(
         average = average[0]
     known = average if average is not None and average.ndim == 1 else torch.zeros(config.w_dim)
     tensors["mapping.w_avg"] = known
-    checkpoint = GeneratorCheckpoint.of(path, config, tensors, "rosinality")
+    notes = () if _has_noise(source) else (NO_NOISE,)
+    checkpoint = GeneratorCheckpoint.of(path, config, tensors, "rosinality", notes)
     if known is not average:
         # Only now is it certain that the mapping network can be computed.
-        tensors["mapping.w_avg"] = _average_w(config, checkpoint.tensors)
-        checkpoint = GeneratorCheckpoint.of(path, config, tensors, "rosinality")
+        tensors["mapping.w_avg"] = average_w(config, checkpoint.tensors)
+        notes = (NO_AVERAGE, *notes)
+        checkpoint = GeneratorCheckpoint.of(path, config, tensors, "rosinality", notes)
     return checkpoint
 
 
@@ -87,8 +86,9 @@ def _renamed(path: Path, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             missing.append(theirs)
     kernels = {ours: left.pop(theirs) for ours, theirs in _kernel_names(blocks) if theirs in left}
-    noise = {f"noises.noise_{i}": name for i, name in enumerate(_noise_names(blocks))}
-    maps = _seeded_noise(blocks) if not any(name in left for name in noise) else {}
+    sides = [4 * 2**i for i in range(blocks)]
+    noise = {f"noises.noise_{i}": name for i, name in enumerate(noise_names(sides))}
+    maps = {} if _has_noise(left) else seeded_noise(sides)
     for theirs, ours in noise.items():
         if theirs in left:
             maps[ours] = _squeezed(left.pop(theirs), 2)
@@ -99,6 +99,10 @@ def _renamed(path: Path, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
         told += [f"an unknown {excerpt(name)}" for name in sorted(left)[:3]]
         raise _refusal(path, f"has {', '.join(told)}")
     return tensors | maps | _filters(blocks, kernels)
+
+
+def _has_noise(source: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("noises.") for name in source)
 
 
 def _mapping_names(source: Mapping[str, Tensor]) -> Iterator[tuple[str, str, int]]:
@@ -135,13 +139,6 @@ def _kernel_names(blocks: int) -> Iterator[tuple[str, str]]:
         yield f"{block}.resample_filter", f"to_rgbs.{i - 1}.upsample.kernel"
 
 
-def _noise_names(blocks: int) -> Iterator[str]:
-    yield "synthesis.b4.conv1.noise_const"
-    for i in range(1, blocks):
-        yield f"synthesis.b{4 * 2**i}.conv0.noise_const"
-        yield f"synthesis.b{4 * 2**i}.conv1.noise_const"
-
-
 def _filters(blocks: int, kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every filter with sum 1: theirs carry the gain 4 of up-sampling, and layers that do not
     up-sample have none, which NVIDIA's have without using it."""
@@ -154,36 +151,6 @@ def _filters(blocks: int, kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = f"{block}.{name}resample_filter"
             filters[key] = scaled.get(key, usual)
     return filters
-
-
-def _seeded_noise(blocks: int) -> dict[str, Tensor]:
-    """Noise maps for a file without any. Zeros would smooth the pictures."""
-    random = np.random.RandomState(0)  # its stream is promised never to change
-    maps = {}
-    for i, name in enumerate(_noise_names(blocks)):
-        side = 4 * 2 ** ((i + 1) // 2)
-        maps[name] = torch.from_numpy(random.standard_normal((side, side))).float()
-    return maps
-
-
-def _average_w(config: StyleGAN2Config, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The mean of the mapping network over seeded latents: (w_dim,).
-
-    In double precision, so that the order in which a machine sums does not show in the float32
-    that the identity of the weights is made of.
-    """
-    random = np.random.RandomState(0)
-    total = torch.zeros(config.w_dim, dtype=torch.float64)
-    for _ in range(AVERAGED_LATENTS // 1000):
-        x = torch.from_numpy(random.standard_normal((1000, config.z_dim)))
-        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-        for i in range(config.mapping_layers):
-            weight = tensors[f"mapping.fc{i}.weight"].double()
-            scale = config.mapping_lr / math.sqrt(weight.shape[1])
-            bias = tensors[f"mapping.fc{i}.bias"].double() * config.mapping_lr
-            x = F.leaky_relu(F.linear(x, weight * scale, bias), 0.2) * math.sqrt(2)
-        total += x.sum(0)
-    return (total / AVERAGED_LATENTS).float()
 
 
 def _squeezed(tensor: Tensor, axes: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +14,39 @@ from ...store.errors import CheckpointError
 from ..inert.objects import InertTensor
 from .checkpoint import FLOATS, excerpt
 
+PARALLEL = "module."
+
+
+def without_parallel(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A state dict without the `module.` before every name, as DataParallel saves it."""
+    return below(state, PARALLEL) if state and all(map(_is_parallel, state)) else dict(state)
+
+
+def below(state: Mapping[Any, Any], prefix: str) -> dict[Any, Any]:
+    """The part of a state dict under a prefix, without it; all of it for an empty one."""
+    if not prefix:
+        return dict(state)
+    return {
+        name.removeprefix(prefix): value
+        for name, value in state.items()
+        if isinstance(name, str) and name.startswith(prefix)
+    }
+
+
+def _is_parallel(name: object) -> bool:
+    return isinstance(name, str) and name.startswith(PARALLEL)
+
 
 def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tensor]:
-    """Read tensors as float32; `described` holds a `InertTensor` or a NumPy array a name.
+    """Read tensors as float32; `described` holds a `InertTensor`, a NumPy array or, of files that
+    are no pickles, a tensor a name.
 
     Raises:
         CheckpointError: something else, no floats, or more values than the file can hold.
     """
     values = 0
     for name, source in described.items():
-        if isinstance(source, InertTensor):
+        if isinstance(source, InertTensor | Tensor):
             kind, shape = source.dtype, source.shape
             is_float = source.dtype in FLOATS
         elif isinstance(source, np.ndarray):
@@ -51,5 +75,7 @@ def load_tensors(path: Path, described: Mapping[str, object]) -> dict[str, Tenso
 def _loaded(source: object) -> Tensor:
     if isinstance(source, InertTensor):
         return source.load().float()
+    if isinstance(source, Tensor):
+        return source.float()
     # NumPy arrays may be read-only or big-endian, which PyTorch does not take.
     return torch.from_numpy(np.array(source, dtype="<f4"))
