@@ -9,6 +9,8 @@ from .registry import NAMES, find_bundle
 
 HUB = "hf-hub:"
 """How a CLIP's name begins that is a repository of Hugging Face."""
+PIPELINE = "model_index.json"
+GENERATOR_SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
 CLIP_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 
 
@@ -37,8 +39,23 @@ def require_file(
 
 
 def require_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError unless there is such a file."""
+    """Raise CheckpointError unless there is such a file; of a folder the message names the files
+    that may be meant."""
+    if os.path.isdir(path):
+        raise CheckpointError(f"{os.fspath(path)}: is a directory; {_folder_mend(path)}")
     require_file(path, CheckpointError, f"check the path, or name {NAMES}")
+
+
+def _folder_mend(folder: str | os.PathLike[str]) -> str:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        names = []
+    if PIPELINE in names:
+        return "it is a pipeline of Hugging Face's diffusers, which holds no StyleGAN"
+    found = [name for name in names if name.endswith(GENERATOR_SUFFIXES) and name.isprintable()]
+    such = f", such as {' or '.join(found[:3])}" if found else ""
+    return f"name the file in it{such}"
 
 
 def require_clip(source: str) -> None:

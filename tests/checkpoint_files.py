@@ -94,23 +94,48 @@ def nvidia_pickle(
         content: from the whole snapshot to what the file shall hold.
     """
     with _throwaway_modules() as (persistent, easy_dict):
-        network = _network(persistent, tensors, modules, ordered)
-        noise = _network(
-            persistent,
-            {"b4.conv.weight": torch.randn(2, 2, 3, 3)},
-            {name: {"class_name": "Discriminator", "attrs": {}} for name in ("", "b4", "b4.conv")},
-            ordered,
-        )
-        dataset = easy_dict(class_name="training.dataset.ImageFolderDataset", resolution=16)
-        snapshot: dict[str, Any] = {
-            "G": _network(persistent, {k: t * 2 for k, t in tensors.items()}, modules, ordered),
-            "D": noise,
-            "G_ema": network,
-            "augment_pipe": noise,
-            "training_set_kwargs": dataset,
-        }
+        snapshot = _snapshot(persistent, easy_dict, tensors, modules, ordered)
         path.write_bytes(pickle.dumps(content(snapshot), protocol=protocol))
     return path
+
+
+def nvidia_module(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    modules: Mapping[str, Mapping[str, Any]],
+    content: Callable[[dict[str, Any]], Any] = lambda snapshot: snapshot["G_ema"],
+    *,
+    legacy: bool = False,
+) -> Path:
+    """The same modules by torch.save, as PTI and HyperStyle keep a tuned generator."""
+    with _throwaway_modules() as (persistent, easy_dict):
+        snapshot = _snapshot(persistent, easy_dict, tensors, modules, True)
+        torch.save(content(snapshot), path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+def _snapshot(
+    persistent: Any,
+    easy_dict: type[dict[str, Any]],
+    tensors: Mapping[str, Tensor],
+    modules: Mapping[str, Mapping[str, Any]],
+    ordered: bool,
+) -> dict[str, Any]:
+    """What the training of NVIDIA's code saves, by name."""
+    noise = _network(
+        persistent,
+        {"b4.conv.weight": torch.randn(2, 2, 3, 3)},
+        {name: {"class_name": "Discriminator", "attrs": {}} for name in ("", "b4", "b4.conv")},
+        ordered,
+    )
+    dataset = easy_dict(class_name="training.dataset.ImageFolderDataset", resolution=16)
+    return {
+        "G": _network(persistent, {k: t * 2 for k, t in tensors.items()}, modules, ordered),
+        "D": noise,
+        "G_ema": _network(persistent, tensors, modules, ordered),
+        "augment_pipe": noise,
+        "training_set_kwargs": dataset,
+    }
 
 
 def modules_of(config: Config) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,8 @@ def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, 
     """The checkpoint in numbers, texts and lists that JSON holds.
 
     `layers` are those with a style, in execution order; `style_channels` counts all of theirs and
-    `conv_channels` those that are not of toRGB or the input. `parameters` are the learned numbers.
+    `conv_channels` those that are not of toRGB or the input. `parameters` are the learned numbers,
+    `notes` what the file lacks and what stands for it.
     """
     config = checkpoint.config
     architecture: str
@@ -79,4 +80,5 @@ def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, 
         ),
         "sha256": checkpoint.sha256(),
         "licence": LICENCES[checkpoint.dialect],
+        "notes": list(checkpoint.notes),
     }

@@ -28,6 +28,8 @@ from .checkpoint import (
     is_real,
     is_whole,
 )
+from .filled import with_unused_filters
+from .foreign import descendant
 from .tensors import load_tensors
 
 PERSISTENT = "torch_utils.persistence"
@@ -35,22 +37,18 @@ ROOT = "G_ema"
 Value = TypeVar("Value")
 
 
-def read_nvidia(path: Path, content: object) -> GeneratorCheckpoint:
-    """The generator `G_ema` of an unpickled snapshot, or of a pickled network alone.
+def read_nvidia(path: Path, record: object, place: str = ROOT) -> GeneratorCheckpoint:
+    """The generator that an unpickled network is.
+
+    Args:
+        place: where in the file it stands, for messages.
 
     Raises:
-        CheckpointError: there is none, or our networks cannot compute what it computes.
+        CheckpointError: it is none, or our networks cannot compute what it computes.
     """
-    record = content
-    if isinstance(content, Mapping):
-        record = content.get(ROOT)
-        if record is None:
-            names = ", ".join(excerpt(name) for name in list(content)[:6]) or "nothing"
-            raise CheckpointError(
-                f"{path}: holds {names} but no G_ema, the averaged generator that pictures are "
-                "made with; get the whole network pickle"
-            )
-    root = Module.of(path, ROOT, record)
+    root = Module.of(path, place, record, is_root=True)
+    if what := descendant(root.class_name, root.names_in("mapping")):
+        raise CheckpointError(f"{path}: {place} is {what}")
     root.require_class("Generator")
     mapping, synthesis = root.child("mapping"), root.child("synthesis")
     synthesis.require_class("SynthesisNetwork")
@@ -65,27 +63,30 @@ def read_nvidia(path: Path, content: object) -> GeneratorCheckpoint:
     for name, tensor in tensors.items():
         if name.endswith(".resample_filter") and tensor.ndim == 1:  # a separable filter
             tensors[name] = torch.outer(tensor, tensor)
+    if isinstance(config, StyleGAN2Config):
+        tensors = with_unused_filters(config, tensors)
     return GeneratorCheckpoint.of(path, config, tensors, "nvidia")
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the tree at `place`, its dotted name in the generator."""
+    """A module of the tree at `place`, its dotted name in the generator, or that of the root."""
 
     path: Path
     place: str
     class_name: str
     state: Mapping[str, Any]
+    is_root: bool = False
 
     @classmethod
-    def of(cls, path: Path, place: str, record: object) -> Module:
+    def of(cls, path: Path, place: str, record: object, *, is_root: bool = False) -> Module:
         meta = (
             record.state if isinstance(record, InertObject) and record.kind == PERSISTENT else None
         )
         if isinstance(meta, Mapping):
             class_name, state = meta.get("class_name"), meta.get("state")
             if isinstance(class_name, str) and isinstance(state, Mapping):
-                return cls(path, place, class_name, state)
+                return cls(path, place, class_name, state, is_root)
         raise CheckpointError(
             f"{path}: {place} is no network module as NVIDIA's code pickles it; "
             "get the network pickle from its source again"
@@ -107,10 +108,16 @@ class Module:
         modules = self.state.get("_modules")
         return modules if isinstance(modules, Mapping) else {}
 
+    def names_in(self, name: str) -> set[str]:
+        """What the modules in a child are called; none where there is no such child."""
+        if self.modules.get(name) is None:
+            return set()
+        return {inner for inner in self.child(name).modules if isinstance(inner, str)}
+
     def child(self, name: str) -> Module:
         if self.modules.get(name) is None:
             raise self.refusal("is missing", name)
-        place = excerpt(name) if self.place == ROOT else f"{self.place}.{excerpt(name)}"
+        place = excerpt(name) if self.is_root else f"{self.place}.{excerpt(name)}"
         return Module.of(self.path, place, self.modules[name])
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
@@ -290,7 +297,7 @@ def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
         architecture=_uniform(blocks.values(), "architecture", Module.architecture),
         use_noise=_uniform(ups + convs, "use_noise", lambda m: m.flag("use_noise")),
         conv_clamp=_uniform(ups + convs + rgbs, "conv_clamp", lambda m: m.clamp("conv_clamp")),
-        filter_taps=_filter_taps(first),
+        filter_taps=_filter_taps(ups[0] if ups else first),
         num_fp16_res=sum(block.flag("use_fp16") for block in blocks.values()),
     )
     for side, block in blocks.items():
@@ -298,12 +305,12 @@ def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
     return config
 
 
-def _filter_taps(block: Module) -> int:
-    buffers = block.state.get("_buffers")
+def _filter_taps(module: Module) -> int:
+    buffers = module.state.get("_buffers")
     resample = buffers.get("resample_filter") if isinstance(buffers, Mapping) else None
     shape = tuple(resample.shape) if isinstance(resample, InertTensor) else ()
     if len(set(shape)) != 1 or len(shape) > 2:
-        raise block.refusal("is missing or not square", "resample_filter")
+        raise module.refusal("is missing or not square", "resample_filter")
     return int(shape[0])
 
 

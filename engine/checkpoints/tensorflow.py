@@ -1,7 +1,9 @@
 """Generators in the pickles of the first StyleGAN2, whose networks TensorFlow computed.
 
-Such a file is a tuple of three networks; the last, Gs, is the averaged generator. A network is
-its name, the keyword arguments it was made with, and its variables, spread over components.
+Such a file is a tuple of three networks, G, D and Gs, the averaged generator; people keep Gs alone,
+too. A network is its name, the keyword arguments it was made with, and its variables, spread over
+components. Of the arguments only those count that change what the variables compute; forks add
+many.
 """
 
 from __future__ import annotations
@@ -24,20 +26,45 @@ NETWORK = "dnnlib.tflib.network.Network"
 SCOPES = {"G_mapping": "mapping", "G_synthesis": "synthesis"}
 
 
-def is_tensorflow(content: object) -> TypeGuard[tuple[object, ...]]:
-    """Whether this is a tuple of that library's networks."""
-    return isinstance(content, tuple) and any(_is_network(item) for item in content)
-
-
-def read_tensorflow(path: Path, content: tuple[object, ...]) -> GeneratorCheckpoint:
-    """The generator Gs of (G, D, Gs).
+def find_network(path: Path, content: object) -> tuple[InertObject, str] | None:
+    """The averaged generator among the networks of a file, alone or in a tuple, a list or a dict,
+    and the name of it that is not the average, or an empty one; None where there are no networks.
 
     Raises:
-        CheckpointError: there is none, or our network does not compute what it computes.
+        CheckpointError: there are networks, and none of them is a generator.
     """
-    network = content[2] if len(content) == 3 else None
-    if not _is_network(network):
-        raise _refusal(path, f"is missing: the file holds {len(content)} parts, not G, D and Gs")
+    named: list[tuple[object, object]]
+    if isinstance(content, Mapping):
+        named = list(content.items())
+    else:
+        items = content if isinstance(content, list | tuple) else [content]
+        named = [((item.state or {}).get("name"), item) for item in items if _is_network(item)]
+    networks = [(str(name), item) for name, item in named if _is_network(item)]
+    if not networks:
+        return None
+    generators = [(name, network) for name, network in networks if _is_generator(network)]
+    if not generators:
+        raise _refusal(path, f"is missing: none of its {len(networks)} networks is a generator")
+    averaged = [(name, network) for name, network in generators if name == "Gs"]
+    name, network = (averaged or generators)[-1]
+    return network, name if name == "G" else ""
+
+
+def _is_generator(network: InertObject) -> bool:
+    """Whether it has a synthesis network, as a component or among its own variables."""
+    listed = (network.state or {}).get("variables")
+    pairs = listed if isinstance(listed, list) else []
+    names = [pair[0] for pair in pairs if isinstance(pair, tuple | list) and pair]
+    own = any(isinstance(name, str) and name.startswith("G_synthesis/") for name in names)
+    return own or "synthesis" in _components(network)
+
+
+def read_tensorflow(path: Path, network: InertObject) -> GeneratorCheckpoint:
+    """The generator that a network of TensorFlow's is.
+
+    Raises:
+        CheckpointError: our network does not compute what it computes.
+    """
     described = dict(_variables(path, network))
     if any("StyleMod" in name for name in described):
         raise _refusal(path, "is a StyleGAN of 2018, not a StyleGAN2")
@@ -66,6 +93,7 @@ def read_tensorflow(path: Path, content: tuple[object, ...]) -> GeneratorCheckpo
         channels=channels,
         image_channels=len(tensors[f"synthesis.b{max(channels)}.torgb.bias"]),
         architecture=architecture,
+        use_noise="synthesis.b4.conv1.noise_strength" in tensors,
         conv_clamp=_number(path, arguments, "conv_clamp", None),
         filter_taps=len(tensors["synthesis.b4.resample_filter"]),
     )
@@ -141,6 +169,8 @@ def _synthesis(
         architecture = "resnet"
     elif "synthesis/4x4/ToRGB/weight" in variables.left:
         architecture = "skip"
+    # A fork may build it without: then no variable is of noise, whatever its arguments say.
+    use_noise = any("noise" in name for name in variables.left)
     channels = {}
     for side in sides:
         scope, block = f"synthesis/{side}x{side}", f"synthesis.b{side}"
@@ -154,8 +184,9 @@ def _synthesis(
             layer = variables.styled(f"{scope}/{theirs}")
             # Noise 0 is that of 4x4; every later resolution has two.
             index = 2 * (side.bit_length() - 1) - (5 if ours == "conv0" else 4)
-            layer["noise_strength"] = variables.take(f"{scope}/{theirs}/noise_strength", 0)
-            layer["noise_const"] = variables.take(f"synthesis/noise{index}", 4)[0, 0]
+            if use_noise:
+                layer["noise_strength"] = variables.take(f"{scope}/{theirs}/noise_strength", 0)
+                layer["noise_const"] = variables.take(f"synthesis/noise{index}", 4)[0, 0]
             layer["resample_filter"] = low_pass
             if ours == "conv0":
                 layer["weight"] = layer["weight"].flip(2, 3)

@@ -326,11 +326,15 @@ _TENSORS: Allowed = {
     ("torch._utils", "_rebuild_parameter"): Global(call=_parameter),
 }
 
+_MODULES: Allowed = {
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Global(call=_persistent_object),
+}
+
 NVIDIA_GLOBALS: Allowed = {
     **_PLAIN,
     **_TENSORS,
+    **_MODULES,
     ("torch.storage", "_load_from_bytes"): Global(call=_storage),
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Global(call=_persistent_object),
 }
 """For `*.pkl` of stylegan2-ada-pytorch and stylegan3."""
 
@@ -363,6 +367,9 @@ TORCH_GLOBALS: Allowed = {
     ("torch.jit._pickle", "restore_type_tag"): Global(call=_typed_container),
 }
 """For files of torch.save and torch.jit.save."""
+
+GENERATOR_GLOBALS: Allowed = {**TORCH_GLOBALS, **_MODULES}
+"""For generators by torch.save, among them NVIDIA's modules as a whole, as tuning saves them."""
 
 MAPPER_GLOBALS: Allowed = {
     **TORCH_GLOBALS,

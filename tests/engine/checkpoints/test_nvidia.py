@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from styleatlas.engine.checkpoints.read import read_checkpoint
+from styleatlas.engine.checkpoints.states import NOT_AVERAGED
 from styleatlas.engine.checkpoints.tensors import load_tensors
 from styleatlas.engine.inert.objects import InertTensor, Storage
 from styleatlas.store.errors import CheckpointError
@@ -17,11 +19,17 @@ from styleatlas.store.errors import CheckpointError
 from ...checkpoint_files import (
     golden,
     modules_of,
+    nvidia_module,
     nvidia_pickle,
     random_tensors,
     small_stylegan2,
     small_stylegan3,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+import plain_stylegan
+
+from ...near import assert_near
 
 CONFIGS = {
     "skip": small_stylegan2(),
@@ -103,19 +111,111 @@ def test_network_alone_and_snapshot_without_discriminator_are_read(tmp_path):
         assert_same_tensors(read_checkpoint(path).tensors, tensors)
 
 
-def test_snapshot_without_averaged_generator_is_refused(tmp_path):
+def test_snapshot_without_a_generator_is_refused(tmp_path):
     config = CONFIGS["skip"]
     tensors, modules = random_tensors(config), modules_of(config)
     for content, message in (
-        (lambda s: {"G": s["G"], "D": s["D"]}, "holds G, D but no G_ema, the averaged generator"),
-        (lambda s: {"G": s["G"], "G_ema": None}, "holds G, G_ema but no G_ema"),
-        (lambda s: {"w": np.zeros(3)}, "holds w but no G_ema"),
-        (lambda s: {}, "holds nothing but no G_ema"),
+        (lambda s: {"w": np.zeros(3)}, "holds a dict of w, no generator that can be read"),
+        (lambda s: {}, "holds an empty dict, no generator"),
         (lambda s: {"G_ema": 7}, "G_ema is no network module as NVIDIA's code pickles it"),
         (lambda s: {"G_ema": s["D"]}, "G_ema is of class Discriminator, not Generator"),
-        (lambda s: [s["G_ema"]], "holds a list, no generator"),
+        (lambda s: [s["D"]], "its last network is of class Discriminator, not Generator"),
+        (lambda s: [7], "holds a list, no generator"),
     ):
         refused(nvidia_pickle(tmp_path / "x", tensors, modules, content=content), message)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda s: {"G": s["G_ema"], "D": s["D"]}, lambda s: {"G": s["G_ema"], "G_ema": None}],
+    ids=["none", "empty"],
+)
+def test_snapshot_without_an_average_is_read_with_a_word(tmp_path, content):
+    tensors = random_tensors(CONFIGS["skip"])
+    path = nvidia_pickle(tmp_path / "x", tensors, modules_of(CONFIGS["skip"]), content=content)
+    checkpoint = read_checkpoint(path)
+    assert_same_tensors(checkpoint.tensors, tensors)
+    assert checkpoint.notes == (NOT_AVERAGED.format("G"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda s: [s["G_ema"]], lambda s: (s["G"], s["D"], s["G_ema"])],
+    ids=["alone in a list", "a tuple"],
+)
+def test_average_among_networks_without_names_is_the_last(tmp_path, content):
+    tensors = random_tensors(CONFIGS["T"])
+    path = nvidia_pickle(tmp_path / "x", tensors, modules_of(CONFIGS["T"]), content=content)
+    checkpoint = read_checkpoint(path)
+    assert_same_tensors(checkpoint.tensors, tensors)
+    assert checkpoint.notes == ()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "stream"])
+@pytest.mark.parametrize(
+    "content",
+    [lambda s: s["G_ema"], lambda s: {"G": s["G"], "D": s["D"], "G_ema": s["G_ema"]}],
+    ids=["alone", "among others"],
+)
+@pytest.mark.parametrize("name", ["skip", "T"])
+def test_modules_by_torch_save_are_those_of_a_pickle(tmp_path, name, content, legacy):
+    """As PTI and HyperStyle save a generator that they tuned to a photo."""
+    config = CONFIGS[name]
+    tensors = random_tensors(config)
+    path = nvidia_module(tmp_path / "x.pt", tensors, modules_of(config), content, legacy=legacy)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.config == config and checkpoint.notes == ()
+    assert_same_tensors(checkpoint.tensors, tensors)
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+@pytest.mark.parametrize("row", [[1.0, 2, 1], [1.0, 1], [1.0] * 8], ids=len)
+def test_filter_is_that_of_the_layers_that_up_sample(tmp_path, make_network, architecture, row):
+    """Those that do not have the default filter of four taps, which nothing uses."""
+    taps = torch.tensor(row) / sum(row)
+    config = small_stylegan2(architecture=architecture, filter_taps=len(row))
+    tensors = random_tensors(config)
+    wanted = torch.outer(taps, taps)
+    default = torch.tensor([1.0, 3, 3, 1]) / 8
+    for name in tensors:
+        if name.endswith("resample_filter"):
+            # A separable one is kept as a row; the default is not.
+            given = taps if len(row) >= 8 else wanted
+            tensors[name] = torch.outer(default, default) if "conv1" in name else given
+    checkpoint = read_checkpoint(nvidia_pickle(tmp_path / "x", tensors, modules_of(config)))
+    assert checkpoint.config == config
+    network = make_network(config=checkpoint.config)
+    network.load_state_dict(checkpoint.tensors)
+    styles = [torch.randn(2, layer.size) for layer in config.styled_layers()]
+    with torch.no_grad():
+        for name, tensor in network.named_buffers():
+            if name.endswith("conv0.resample_filter"):
+                assert_near(tensor, wanted)
+        assert_near(network.synthesis(styles), plain_stylegan.stylegan2(network, styles))
+
+
+def test_filters_of_four_taps_stay_as_they_are_in_the_file(tmp_path):
+    """Used or not, for they count for the identity that atlases remember."""
+    config = CONFIGS["skip"]
+    tensors = random_tensors(config)
+    tensors["synthesis.b8.conv0.resample_filter"] = torch.full((4, 4), 1 / 16)
+    checkpoint = read_checkpoint(nvidia_pickle(tmp_path / "x", tensors, modules_of(config)))
+    assert_same_tensors(checkpoint.tensors, tensors)
+
+
+@pytest.mark.parametrize(
+    ("place", "class_name", "what"),
+    [
+        ("", "SuperresGenerator", "G_ema is a StyleGAN-XL"),
+        ("mapping.embed_proj", "FullyConnectedLayer", "G_ema is a StyleGAN-XL"),
+        ("mapping.clip", "CLIP", "G_ema is a StyleGAN-T"),
+    ],
+)
+def test_descendant_is_named_with_what_is_missing(tmp_path, place, class_name, what):
+    modules = modules_of(CONFIGS["T"])
+    modules[place] = {"attrs": {}, **modules.get(place, {}), "class_name": class_name}
+    path = nvidia_pickle(tmp_path / "x", random_tensors(CONFIGS["T"]), modules)
+    refused(path, f"{what}: .*computed here; .*no conversion mends that")
 
 
 def test_separable_filter_is_spread_over_both_axes(tmp_path):

@@ -91,7 +91,7 @@ def test_header_whose_length_looks_like_a_pickle_is_one_of_safetensors(tmp_path)
     assert read_checkpoint(path).config == CONFIG
 
 
-SUPPORTED = "generators are read from NVIDIA's .pkl of StyleGAN2 and StyleGAN3, rosinality's .pt"
+SUPPORTED = "generators are read from NVIDIA's .pkl and state dicts of StyleGAN2 and StyleGAN3"
 FOREIGN = {
     "empty": (b"", "is empty; get it again"),
     "text": (b"hello world", r"of a known kind \(it begins with 68 65 6c 6c 6f 20 77 6f\); gen"),
@@ -103,7 +103,7 @@ FOREIGN = {
     "tar": (b"a" * 257 + b"ustar\0" + b"0" * 300, "is a tar archive; unpack it first"),
     "hdf5": (b"\x89HDF\r\n\x1a\nrest", "is an HDF5 file, such as an atlas; name the generator's"),
     "jpeg": (b"\xff\xd8\xff\xe0", "is a picture"),
-    "onnx": (b"\x08\x08\x12\x07pytorch", f"is an ONNX model; {SUPPORTED}"),
+    "onnx": (b"\x08\x08\x12\x07pytorch", f"is an ONNX model, .*exported from; {SUPPORTED}"),
     "tensorflow": (b'model_checkpoint_path: "x"', "is the index of a TensorFlow checkpoint"),
     "old pickle": (pickle.dumps([1], protocol=0), "is no checkpoint of a known kind"),
     "cut pickle": (pickle.dumps({"G_ema": [1] * 99}, protocol=4)[:-9], "is truncated"),
@@ -125,7 +125,11 @@ def test_file_of_no_dialect_is_called_what_it_is(tmp_path, name):
 
 def test_places_without_a_file_are_named(tmp_path):
     refused(tmp_path / "none.pkl", "no such file; check the path, or name `avatars`")
-    refused(tmp_path, "is a directory; name the file in it")
+    refused(tmp_path, "is a directory; name the file in it$")
+    (tmp_path / "ffhq.pkl").touch()
+    refused(tmp_path, r"is a directory; name the file in it, such as ffhq\.pkl$")
+    (tmp_path / "model_index.json").touch()
+    refused(tmp_path, "is a directory; it is a pipeline of Hugging Face's diffusers")
     refused(tmp_path / ("x" * 5000), "cannot be read|no such file")
     refused(EMBEDDED.atlas, "is an HDF5 file")
     if hasattr(os, "mkfifo"):
@@ -147,14 +151,34 @@ def test_picture_and_array_are_named(tmp_path):
 
 ZEROS = torch.zeros(2)
 TORCH = {
-    "g without g_ema": ({"g": {"input.input": ZEROS}, "d": {}}, "state without g_ema, the average"),
-    "nvidia names": ({"synthesis.b4.const": ZEROS}, "in NVIDIA's names without the network's num"),
-    "nvidia decoder": (
+    "part of a generator": ({"synthesis.b4.const": ZEROS}, "holds a part of a state dict in NVID"),
+    "part of a decoder": (
         {"state_dict": {"decoder.synthesis.input.weight": ZEROS}, "opts": {}},
-        "in NVIDIA's names without",
+        "holds a part of a state dict in NVIDIA's names",
     ),
+    "StyleGAN-XL": (
+        {"G_ema": {"mapping.embed_proj.weight": ZEROS, "mapping.fc0.weight": ZEROS}},
+        "holds the state dict of a StyleGAN-XL, .*no conversion mends that",
+    ),
+    "MMGeneration": (
+        {"meta": {}, "state_dict": {"generator_ema.style_mapping.1.weight": ZEROS}},
+        "holds a StyleGAN2 of MMGeneration or MMagic, no .* NVIDIA's .pkl or rosinality's .pt",
+    ),
+    "BasicSR": (
+        {"params_ema": {"style_mlp.1.weight": ZEROS}},
+        "holds a StyleGAN2 of BasicSR or GFPGAN, no .* NVIDIA's .pkl or rosinality's .pt",
+    ),
+    "lucidrains": (
+        {"GAN": {"G.initial_block": ZEROS}, "version": "1.5.1"},
+        "holds a StyleGAN2 of lucidrains' stylegan2_pytorch, no .*no conversion mends that",
+    ),
+    "StyleGAN of 2018": (
+        {"g_running": {"module.generator.progression.0.conv1.weight": ZEROS}},
+        "holds a StyleGAN of 2018, in rosinality's names, no",
+    ),
+    "diffusion": ({"down_blocks.0.weight": ZEROS}, "holds a diffusion model of Hugging Face's"),
     "encoder": ({"state_dict": {"encoder.body.0": ZEROS}}, "an encoder without its generator"),
-    "clip": ({"visual.proj": ZEROS, "logit_scale": ZEROS}, "holds a CLIP, no generator"),
+    "clip": ({"visual.proj": ZEROS, "logit_scale": ZEROS}, "holds a CLIP, no generator.*--clip"),
     "mapper": ({"state_dict": {"mapper.x": ZEROS}}, "a latent mapper of StyleCLIP"),
     "face": ({"input_layer.0.weight": ZEROS}, "a face recogniser"),
     "other": ({"model": ZEROS, "a\nb": 1}, r"a dict of model, 'a\\nb', no generator"),
