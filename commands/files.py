@@ -13,7 +13,7 @@ from ..store.registry import find_bundle
 from .base import Command
 from .inputs import AnyFile, AtlasFile, Checkpoint, OutputFile
 from .options import json_option
-from .sink import answer, say
+from .sink import answer, note, say
 from .sources import open_atlas
 
 
@@ -82,8 +82,9 @@ def _other_record(path: Path) -> Record:
 def convert(checkpoint: str, output: Path) -> None:
     """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
 
-    Reads NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles and rosinality's
-    files, and runs nothing in them. The weights, and so the atlases drawn with them, stay the same.
+    Reads NVIDIA's pickles, modules and state dicts of StyleGAN2 and StyleGAN3, legacy TensorFlow
+    pickles and rosinality's files, and runs nothing in them. The weights, and so the atlases drawn
+    with them, stay the same.
     """
     from ..engine.checkpoints.native import write_generator
     from ..engine.checkpoints.read import read_checkpoint
@@ -91,6 +92,8 @@ def convert(checkpoint: str, output: Path) -> None:
     bundle = find_bundle(checkpoint)
     path = Path(checkpoint) if bundle is None else bundle.generator
     read = read_checkpoint(path)
+    for text in read.notes:
+        note(f"note: {path}: {text}")
     write_generator(output, read)
     config = read.config
     say(f"{output}: {read.family}, {config.resolution} px, {len(read.tensors)} tensors")

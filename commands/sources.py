@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import threads_asked
+from .sink import note
 
 if TYPE_CHECKING:
     from ..engine.jobs.images import Images
@@ -49,7 +50,7 @@ def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> G
     from ..engine.models.load import generator_of
 
     _take_threads()
-    return generator_of(atlas, generator, device)
+    return _noted(generator_of(atlas, generator, device))
 
 
 def load_named_generator(
@@ -60,7 +61,14 @@ def load_named_generator(
     from ..engine.models.load import load_generator
 
     _take_threads()
-    return load_generator(generator, device, precision)
+    return _noted(load_generator(generator, device, precision))
+
+
+def _noted(generator: Generator) -> Generator:
+    """The same, once what is to be said of its file is said."""
+    for text in generator.notes:
+        note(f"note: generator {generator.identity.name} {text}")
+    return generator
 
 
 def _take_threads() -> None:

@@ -21,7 +21,7 @@ from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
 from .models.inputs import floats
 from .models.latents import Latents, read_latents
-from .models.load import clip_of, generator_of
+from .models.load import clip_of, generator_as_drawn, generator_of
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.subject import Batch, Subject
@@ -78,7 +78,7 @@ class Editor(TableEditor):
             generator = generator_of(atlas, generator, device)
         elif not hasattr(generator, "render"):
             raise wrong_type("generator", generator, "a generator, its file, or a registered name")
-        atlas.fingerprint.require_generator(generator.identity)
+        generator = generator_as_drawn(atlas, generator)
         if encoder is None or isinstance(encoder, str | os.PathLike):
             if encoder is not None:
                 require_clip(os.fspath(encoder))

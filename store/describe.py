@@ -65,7 +65,7 @@ def _line(key: str, value: object) -> str:
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, list | tuple):
-        text = "; ".join(map(str, value))
+        text = "; ".join(map(str, value)) or "-"
     elif isinstance(value, dict):
         text = ", ".join(f"{name} {inner}" for name, inner in value.items())
     else:

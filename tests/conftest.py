@@ -158,7 +158,7 @@ class CountableGenerator:
         self.rows = (0,) * len(LAYERS)
         self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
         self.device, self.precision = torch.device("cpu"), "float32"
-        self.z_dim, self.c_dim = 5, 0
+        self.z_dim, self.c_dim, self.notes = 5, 0, ()
         self.gate = gate
         self.images_rendered = 0
         columns = random.normal(size=(self.z_dim, self.layout.size))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ...store.errors import OptionError
-from ...store.fingerprint import ModelIdentity
+from ...store.fingerprint import ModelIdentity, weights_sha256
 from ...store.layout import Layer, StyleLayout
 from ..checkpoints.checkpoint import GeneratorCheckpoint
 from ..networks.mapping import FullyConnected
@@ -16,18 +18,26 @@ from ..networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from ..networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from .precision import Precision, reduced_dtype
 
+AVERAGE = "mapping.w_avg"
+
 
 class StyleGANGenerator:
-    """`Generator` over a StyleGAN2 or StyleGAN3 network; the layout is derived from the network."""
+    """`Generator` over a StyleGAN2 or StyleGAN3 network; the layout is derived from the network.
+
+    `average` (w_dim,) is what truncation pulls towards, if not the average w of the network.
+    """
 
     def __init__(
         self,
         network: StyleGAN2 | StyleGAN3,
         identity: ModelIdentity,
         precision: Precision = "float32",
+        notes: tuple[str, ...] = (),
+        average: Tensor | None = None,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
-        self.identity, self.precision = identity, precision
+        self.identity, self.precision, self.notes = identity, precision, notes
+        self.average: Tensor = network.mapping.w_avg if average is None else average
         network.synthesis.reduced_dtype = reduced_dtype(precision)
         self.device = network.mapping.w_avg.device
         self.z_dim, self.c_dim = network.config.z_dim, network.config.c_dim
@@ -51,7 +61,7 @@ class StyleGANGenerator:
         network.load_state_dict(checkpoint.tensors)
         network = network.to(device).requires_grad_(False)
         network.synthesis.freeze()
-        return cls(network, checkpoint.identity(name), precision)
+        return cls(network, checkpoint.identity(name), precision, checkpoint.notes)
 
     def __repr__(self) -> str:
         sizes = self.identity.sizes
@@ -81,11 +91,19 @@ class StyleGANGenerator:
         rows = self.network.config.num_ws
         if truncation_cutoff is not None and not 0 <= truncation_cutoff <= rows:
             raise OptionError(f"truncation cutoff {truncation_cutoff}: must be 0 to {rows}")
-        mapping = self.network.mapping
-        w = mapping(z, c)[:, None].expand(-1, rows, -1)  # (n, num_ws, w_dim)
-        truncated = mapping.w_avg + truncation * (w - mapping.w_avg)
+        w = self.network.mapping(z, c)[:, None].expand(-1, rows, -1)  # (n, num_ws, w_dim)
+        truncated = self.average + truncation * (w - self.average)
         cutoff = rows if truncation_cutoff is None else truncation_cutoff
         return torch.cat([truncated[:, :cutoff], w[:, cutoff:]], 1)
+
+    def with_average(self, average: Tensor) -> StyleGANGenerator:
+        """The same network, shared, with another average w, (w_dim,), and the identity of the
+        weights with that one."""
+        average = average.to(self.device, torch.float32)
+        weights = {**self.network.state_dict(), AVERAGE: average}
+        sha256 = weights_sha256((name, weight.cpu().numpy()) for name, weight in weights.items())
+        identity = replace(self.identity, sha256=sha256)
+        return StyleGANGenerator(self.network, identity, self.precision, self.notes, average)
 
     def styles(self, w: Tensor) -> Tensor:
         """w (n, num_ws, w_dim) -> (n, C); see `Generator.styles`."""

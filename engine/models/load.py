@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from ...store.atlas import Atlas
-from ...store.errors import OptionError, require_path
+from ...store.errors import FingerprintError, OptionError, require_path
 from ...store.registry import find_bundle
+from ..checkpoints.filled import NO_AVERAGE
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
 from .generator import StyleGANGenerator
@@ -17,6 +18,9 @@ from .precision import Precision
 from .protocols import Generator, JointEncoder
 
 _DEVICES = ("cpu", "cuda", "mps")
+AVERAGE_OF_ATLAS = (
+    "differs from the atlas's generator by the average w alone, and takes that of the atlas"
+)
 _TRY = "try cpu, cuda, cuda:1 or mps"
 
 
@@ -102,9 +106,39 @@ def generator_of(
 
     Raises:
         OptionError: the atlas knows no name that is enough to load it.
+        FingerprintError: it is another generator than the one that the atlas was drawn with.
     """
     known = source or _known("generator", "--generator", atlas.fingerprint.generator.name)
-    return load_generator(known, device)
+    return generator_as_drawn(atlas, load_generator(known, device))
+
+
+def generator_as_drawn(atlas: Atlas, generator: Generator) -> Generator:
+    """`generator`, if it is the one that the atlas was drawn with.
+
+    One that differs from it by the average w alone, which many files lack, is that one: then the
+    average that the samples of the atlas were drawn around is taken in place of its own, and
+    `notes` say so.
+
+    Raises:
+        FingerprintError: it is another generator.
+    """
+    origin, samples = atlas.fingerprint.generator, atlas.samples
+    if generator.identity.sha256 == origin.sha256:
+        return generator
+    if samples is None and NO_AVERAGE in generator.notes:
+        raise FingerprintError(
+            f"atlas and generator cannot be compared: {generator.identity} has no average w, and "
+            f"the atlas, drawn with {origin}, has no samples to take it from; load the generator "
+            "from a file with its average, or give the atlas samples by `styleatlas precompute`"
+        )
+    if samples is not None and isinstance(generator, StyleGANGenerator):
+        same = generator.with_average(torch.tensor(samples.centre))
+        if same.identity.sha256 == origin.sha256:
+            others = (note for note in generator.notes if note != NO_AVERAGE)
+            same.notes = (AVERAGE_OF_ATLAS, *others)
+            return same
+    atlas.fingerprint.require_generator(generator.identity)
+    return generator
 
 
 def clip_of(

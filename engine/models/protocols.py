@@ -17,7 +17,8 @@ class Generator(Protocol):
     """A StyleGAN generator opened at its style space.
 
     All tensors live on `device`; every method is differentiable and takes any batch size n.
-    `rows` names the row of w that each layer of `layout` takes.
+    `rows` names the row of w that each layer of `layout` takes, `notes` what its file lacks and
+    what stands for it, as sentences for people.
     """
 
     layout: StyleLayout
@@ -27,6 +28,7 @@ class Generator(Protocol):
     precision: Precision
     z_dim: int
     c_dim: int
+    notes: tuple[str, ...]
 
     def map(
         self,

@@ -9,9 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from styleatlas import Atlas, load_generator
+from styleatlas.engine.checkpoints.nvidia_state import ASSUMED
+from styleatlas.engine.checkpoints.states import NOT_AVERAGED
 
 from ..checkpoint_files import (
     modules_of,
@@ -54,6 +57,23 @@ def test_info_tells_what_a_checkpoint_is(run, write_pickle):
     assert (record["resolution"], record["conditional"], record["c_dim"]) == (16, True, 2)
     assert record["sha256"] == load_generator(path, "cpu").identity.sha256
     assert record["style_channels"] == load_generator(path, "cpu").layout.size
+
+
+def test_what_a_state_dict_does_not_tell_is_said_where_it_is_read(run, pickled, tmp_path):
+    config = small_stylegan2(conv_clamp=256.0)
+    path, out = tmp_path / "network.pt", tmp_path / "network.safetensors"
+    torch.save({"g": random_tensors(config)}, path)
+    latest, assumed = NOT_AVERAGED.format("g"), ASSUMED.format("")
+    record = json.loads(run("info", path, "--json").stdout)
+    assert record["notes"] == [latest, assumed]
+    assert json.loads(run("info", pickled, "--json").stdout)["notes"] == []
+    assert f"notes             {latest}; {assumed}\n" in run("info", path).stdout
+    assert "notes             -\n" in run("info", pickled).stdout
+    result = run("convert", path, out)
+    assert result.stderr == f"note: {path}: {latest}\nnote: {path}: {assumed}\n"
+    assert load_generator(out, "cpu").network.config == config
+    sheet = run("convert", path, out, "--quiet")
+    assert (sheet.exit_code, sheet.stderr) == (0, "")
 
 
 def test_info_of_a_file_that_is_neither_says_what_it_found(refused, tmp_path):
