@@ -352,12 +352,14 @@ def tensorflow_pickle(
     *,
     flat: bool = False,
     protocol: int = 4,
+    content: Callable[[Any, Any, Any], Any] = lambda g, d, average: (g, d, average),
     **arguments: Any,
 ) -> Path:
-    """The tuple (G, D, Gs) of the first StyleGAN2.
+    """The tuple (G, D, Gs) of the first StyleGAN2; G has twice the variables of Gs.
 
     Args:
         flat: all variables in the top network under their full names, not in components.
+        content: from G, D and Gs to what the file shall hold.
         arguments: more of the keyword arguments that the network was made with.
     """
     variables = tensorflow_variables(config, tensors)
@@ -384,22 +386,26 @@ def tensorflow_pickle(
                 }
             )
 
-        def below(scope: str) -> dict[str, Any]:
-            return {
-                name.removeprefix(scope): array
-                for name, array in variables.items()
-                if name.startswith(scope)
-            }
+        def generator(name: str, variables: dict[str, Any]) -> Any:
+            def below(scope: str) -> dict[str, Any]:
+                return {
+                    name.removeprefix(scope): array
+                    for name, array in variables.items()
+                    if name.startswith(scope)
+                }
 
+            own = {name: array for name, array in variables.items() if "/" not in name}
+            own["lod"] = np.zeros((), "f4")
+            parts = {
+                "synthesis": network("G_synthesis", below("G_synthesis/"), {}),
+                "mapping": network("G_mapping", below("G_mapping/"), {}),
+            }
+            return network(name, variables if flat else own, {} if flat else parts)
+
+        latest = generator("G", {name: np.asarray(array * 2) for name, array in variables.items()})
         other = network("D", {"4x4/Conv/weight": np.zeros((3, 3, 2, 2), "f4")}, {})
-        parts = {
-            "synthesis": network("G_synthesis", below("G_synthesis/"), {}),
-            "mapping": network("G_mapping", below("G_mapping/"), {}),
-        }
-        own = {name: array for name, array in variables.items() if "/" not in name}
-        own["lod"] = np.zeros((), "f4")
-        average = network("Gs", variables if flat else own, {} if flat else parts)
-        path.write_bytes(pickle.dumps((other, other, average), protocol=protocol))
+        average = generator("Gs", variables)
+        path.write_bytes(pickle.dumps(content(latest, other, average), protocol=protocol))
     return path
 
 
@@ -432,7 +438,7 @@ def tensorflow_variables(
             found[f"{there}/mod_weight"] = np.einsum("iw->wi", arrays[f"{here}.affine.weight"])
             found[f"{there}/mod_bias"] = arrays[f"{here}.affine.bias"] - 1
             found[f"{there}/bias"] = arrays[f"{here}.bias"]
-            if ours != "torgb":
+            if ours != "torgb" and config.use_noise:
                 found[f"{there}/noise_strength"] = arrays[f"{here}.noise_strength"]
                 noise_const = arrays[f"{here}.noise_const"]
                 found[f"G_synthesis/noise{noise}"] = noise_const[None, None]

@@ -50,6 +50,7 @@ OTHER_SCHEDULE = (
     "has filters that StyleGAN3's published schedule does not design: unless its cutoffs are from "
     "2 to half the resolution its images are wrong; the original .pkl tells them"
 )
+MOST_CRITICAL = 8  # critically sampled layers, of which published networks have 2
 FILTERS_NEAR = 4e-3  # of a filter's largest tap; half precision keeps 5e-4
 _LAYER = re.compile(r"synthesis\.(L(\d{1,2})_(\d{1,4})_(\d{1,4}))\.weight")
 
@@ -189,23 +190,28 @@ def _stylegan3(shapes: Shapes) -> tuple[StyleGAN3Config, bool]:
             f"has {len(found)} layers L<i>_<size>_<channels>, not 3 to 64 in a row"
         )
     if found[-1][1] not in SIDES:
-        raise shapes.refusal(f"makes images of {found[-1][1]} pixels, no power of two from 4 on")
-    designs = list(_designs(shapes, [name for *_, name in found], [size for _, size, *_ in found]))
-    if not designs:
+        raise shapes.refusal(
+            f"makes images of {found[-1][1]} pixels, no power of two from 4 to {SIDES[-1]}"
+        )
+    best: tuple[float, StyleGAN3Config] | None = None
+    for config in _designs(shapes, [name for *_, name in found], [size for _, size, *_ in found]):
+        error = _filter_error(config, shapes.tensors)
+        if best is None or error < best[0]:
+            best = error, config
+        if error <= FILTERS_NEAR:
+            return config, True
+    if best is None:
         sizes = ", ".join(str(size) for _, size, *_ in found[:6])
         raise shapes.refusal(
             f"has layers of {sizes}, ... samples, which StyleGAN3's schedule does not lead to, so "
             "their rates are not known"
         )
-    error, config = min(designs, key=lambda design: design[0])
-    return config, error <= FILTERS_NEAR
+    return best[1], False
 
 
-def _designs(
-    shapes: Shapes, names: list[str], sizes: list[int]
-) -> Iterator[tuple[float, StyleGAN3Config]]:
-    """The networks that published schedules lead to with layers of these sizes, those of published
-    hyperparameters first, each with how far its filters are from the file's."""
+def _designs(shapes: Shapes, names: list[str], sizes: list[int]) -> Iterator[StyleGAN3Config]:
+    """The networks that StyleGAN3's schedule leads to with layers of these sizes, those of
+    published hyperparameters first."""
     last = len(sizes) - 1
     first_filter = shapes.tensors.get(f"synthesis.{names[0]}.up_filter")
     usual = 6 if first_filter is None else min(max(len(first_filter.flatten()) // 2, 1), 64)
@@ -215,7 +221,7 @@ def _designs(
     rates = [2**i for i in range(13)]
     margins = [m for m in range(sizes[0] // 2 + 1) if sizes[0] - 2 * m in rates]
     for margin in sorted(margins, key=lambda m: m != 10):
-        for critical in sorted(range(last), key=lambda n: n != 2):
+        for critical in sorted(range(min(last, MOST_CRITICAL)), key=lambda n: n != 2):
             config = stylegan3_config(
                 resolution=sizes[-1],
                 num_layers=last,
@@ -226,8 +232,7 @@ def _designs(
                 use_radial_filters=radial,
             )
             if [layer.out_size for layer in config.layers] == sizes:
-                config = _with_widths(shapes, config, names)
-                yield _filter_error(config, shapes.tensors), config
+                yield _with_widths(shapes, config, names)
 
 
 def _with_widths(shapes: Shapes, config: StyleGAN3Config, names: list[str]) -> StyleGAN3Config:
@@ -250,6 +255,9 @@ def _with_widths(shapes: Shapes, config: StyleGAN3Config, names: list[str]) -> S
 def _filter_error(config: StyleGAN3Config, tensors: Mapping[str, Tensor]) -> float:
     """How far the file's filters are from those of the schedule, at most, as a share of a filter's
     largest tap; infinite where one is missing or of another size."""
+    wanted = {name: shape for name, shape in expected_shapes(config).items() if "_filter" in name}
+    if any(name not in tensors or tensors[name].shape != wanted[name] for name in wanted):
+        return math.inf
     worst = 0.0
     for layer in config.layers:
         rate = layer.in_rate * layer.up_factor
@@ -258,12 +266,9 @@ def _filter_error(config: StyleGAN3Config, tensors: Mapping[str, Tensor]) -> flo
             ("up", filters.low_pass, layer.up_taps, layer.in_cutoff, layer.in_half_width),
             ("down", down, layer.down_taps, layer.out_cutoff, layer.out_half_width),
         ):
-            if taps == 1:
-                continue
-            wanted = design(taps, cutoff, half_width * 2, rate)
-            found = tensors.get(f"synthesis.{layer.name}.{side}_filter")
-            if found is None or found.shape != wanted.shape:
-                return math.inf
-            error = float((found - wanted).abs().max() / wanted.abs().max())
-            worst = math.inf if math.isnan(error) else max(worst, error)
+            if taps > 1:
+                kernel = design(taps, cutoff, half_width * 2, rate)
+                found = tensors[f"synthesis.{layer.name}.{side}_filter"]
+                error = float((found - kernel).abs().max() / kernel.abs().max())
+                worst = math.inf if math.isnan(error) else max(worst, error)
     return worst

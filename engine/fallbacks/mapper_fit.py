@@ -18,7 +18,7 @@ from ..checkpoints.mapper_file import (
     ForeignMapper,
     refusal,
 )
-from ..checkpoints.states import is_generator_state, read_generator_state
+from ..checkpoints.rosinality import is_rosinality, read_rosinality
 from ..checkpoints.tensors import load_tensors
 from ..models.protocols import Generator
 from ..models.sampling import one_hot_labels
@@ -119,12 +119,12 @@ def _decoder_identity(
     The average w is not among its decoder's weights, though it counts for a generator's identity:
     so the decoder is first asked whether it is the generator at hand but for that.
     """
-    if not is_generator_state(decoder):
+    if not is_rosinality(decoder):
         return None
     name = f"the decoder in {path.name}"
     for latent_avg in (average.numpy(), None):
         try:
-            identity = read_generator_state(path, decoder, latent_avg).identity(name)
+            identity = read_rosinality(path, decoder, latent_avg).identity(name)
         except CheckpointError:
             continue  # of another width, or no generator
         if latent_avg is None:

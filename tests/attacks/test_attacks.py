@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.inert import torchfile
 from styleatlas.engine.inert.allowed import (
     MAPPER_GLOBALS,
@@ -26,8 +27,10 @@ from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.inert.unpickle import MAX_FILE_BYTES, unpickle
 from styleatlas.store.errors import CheckpointError
 
+from .. import checkpoint_files
 from . import hostile
 from .conftest import clean, traces
+from .generator_attacks import GENERATORS
 from .mapper_attacks import MAPPERS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .torch_attacks import STREAMS, ZIPS
@@ -35,6 +38,7 @@ from .torch_attacks import STREAMS, ZIPS
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
 "".encode("cp437")  # the standard library imports a codec for names in zip files
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
+ATTACKS |= GENERATORS
 
 
 def refused(read, path: Path, message: str) -> None:
@@ -81,6 +85,19 @@ def test_source_in_a_snapshot_does_not_run(tmp_path):
     generator = read_nvidia(path)["G_ema"]
     assert generator.kind == "torch_utils.persistence"
     assert generator.state.keys() == {"type", "version", "class_name", "state"}
+    assert not traces()
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "stream"])
+def test_source_in_a_tuned_generator_does_not_run(tmp_path, monkeypatch, legacy):
+    monkeypatch.setattr(checkpoint_files, "GUARD", hostile.PAYLOAD)
+    config = checkpoint_files.small_stylegan2()
+    tensors = checkpoint_files.random_tensors(config)
+    path, modules = tmp_path / "model.pt", checkpoint_files.modules_of(config)
+    checkpoint_files.nvidia_module(path, tensors, modules, legacy=legacy)
+    assert hostile.PAYLOAD.encode() in path.read_bytes()
+    found = read_checkpoint(path).tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
     assert not traces()
 
 

@@ -75,6 +75,23 @@ def snapshot_of(config: files.Config) -> bytes:
     return content(lambda path: files.nvidia_pickle(path, tensors, modules))
 
 
+def module_of(config: files.Config, *, legacy: bool = False) -> bytes:
+    tensors, modules = files.random_tensors(config), files.modules_of(config)
+    return content(lambda path: files.nvidia_module(path, tensors, modules, legacy=legacy))
+
+
+def state_of(config: files.Config) -> bytes:
+    tensors = files.random_tensors(config)
+    return hostile.saved({"state_dict": {f"module.decoder.{k}": v for k, v in tensors.items()}})
+
+
+def parameters() -> bytes:
+    """Without buffers, which are filled."""
+    tensors = files.random_tensors(TWO)
+    buffers = ("w_avg", "noise_const", "resample_filter")
+    return hostile.saved({"g": {k: v for k, v in tensors.items() if not k.endswith(buffers)}})
+
+
 def converted(config: files.Config) -> bytes:
     tensors = files.random_tensors(config)
     checkpoint = GeneratorCheckpoint.of(Path("sound"), config, tensors, "styleatlas")
@@ -88,6 +105,17 @@ def rosinality() -> bytes:
 
 def tensorflow() -> bytes:
     return content(lambda path: files.tensorflow_pickle(path, GREY, files.random_tensors(GREY)))
+
+
+def tensorflow_alone() -> bytes:
+    tensors = files.random_tensors(GREY)
+
+    def alone(g: object, d: object, average: object) -> object:
+        return {"Gs": average}
+
+    return content(
+        lambda path: files.tensorflow_pickle(path, GREY, tensors, flat=True, content=alone)
+    )
 
 
 def styleclip_mapper() -> bytes:
@@ -142,7 +170,13 @@ def read_drawings(path: Path) -> object:
 TARGETS = {
     "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
     "StyleGAN3": Target(lambda: snapshot_of(THREE), ".pkl", read_generator),
+    "StyleGAN2 by torch.save": Target(lambda: module_of(TWO), ".pt", read_generator),
+    "StyleGAN3 by torch.save": Target(lambda: module_of(THREE, legacy=True), ".pt", read_generator),
+    "StyleGAN2's state dict": Target(lambda: state_of(TWO), ".pt", read_generator),
+    "StyleGAN3's state dict": Target(lambda: state_of(THREE), ".pt", read_generator),
+    "StyleGAN2's parameters": Target(parameters, ".pt", read_generator),
     "TensorFlow": Target(tensorflow, ".pkl", read_generator),
+    "TensorFlow's Gs": Target(tensorflow_alone, ".pkl", read_generator),
     "rosinality": Target(rosinality, ".pt", read_generator),
     "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),

@@ -198,6 +198,18 @@ def test_state_dict_alone_and_other_keys_are_read(two, tmp_path):
     assert read_mapper(path, two).network.config.groups == (MapperGroup("fine", 8, 10),)
 
 
+def test_mapper_of_several_gpus_is_the_same(two, tmp_path):
+    """DataParallel saves `module.` before every name."""
+    state = levels_state("course", "medium", "fine") | decoder_state()
+    path = tmp_path / "x.pt"
+    one = read_mapper(styleclip_file(path, state), two)
+    parallel = {f"module.{name}": tensor for name, tensor in state.items()}
+    other = read_mapper(styleclip_file(path, parallel), two)
+    assert other.about == one.about
+    x = latents(2, 10, 6)
+    assert torch.equal(other.network.double()(x), one.network.double()(x))
+
+
 def test_decoder_tells_the_generator_whatever_its_average(two, tmp_path):
     """The file lacks the average w, which counts for a generator's identity."""
     path = styleclip_file(tmp_path / "x.pt", levels_state("course") | decoder_state())

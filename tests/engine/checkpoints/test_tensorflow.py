@@ -10,6 +10,7 @@ import torch
 
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.rosinality import read_rosinality
+from styleatlas.engine.checkpoints.states import NOT_AVERAGED
 from styleatlas.store.errors import CheckpointError
 
 from ...checkpoint_files import (
@@ -58,6 +59,71 @@ def test_generator_survives_the_way_to_tensorflow_and_back(tmp_path, name, flat,
     for key, tensor in checkpoint.tensors.items():
         assert torch.equal(tensor, tensors[key]), key
         assert tensor.dtype == torch.float32 and tensor.is_contiguous()
+
+
+CONTAINERS = {
+    "Gs alone": lambda g, d, average: average,
+    "(G, Gs)": lambda g, d, average: (g, average),
+    "(G, D, Gs, more)": lambda g, d, average: (g, d, average, {"kimg": 3}),
+    "[Gs]": lambda g, d, average: [average],
+    "[G, D, Gs]": lambda g, d, average: [g, d, average],
+    "[Gs, G]": lambda g, d, average: [average, g],
+    "{'Gs': Gs}": lambda g, d, average: {"Gs": average},
+    "{'G', 'D', 'Gs'}": lambda g, d, average: {"Gs": average, "D": d, "G": g},
+}
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["components", "flat"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_average_is_found_in_any_container(tmp_path, container, flat):
+    tensors = tensors_of(SKIP)
+    path = tensorflow_pickle(
+        tmp_path / "x", SKIP, tensors, flat=flat, content=CONTAINERS[container]
+    )
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.config == SKIP and checkpoint.notes == ()
+    for key, tensor in checkpoint.tensors.items():
+        assert torch.equal(tensor, tensors[key]), key
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda g, d, average: (g, d), lambda g, d, average: g, lambda g, d, average: {"G": g}],
+    ids=["(G, D)", "G", "{'G': G}"],
+)
+def test_network_that_is_no_average_is_read_with_a_word(tmp_path, content):
+    tensors = tensors_of(SKIP)
+    checkpoint = read_checkpoint(tensorflow_pickle(tmp_path / "x", SKIP, tensors, content=content))
+    assert checkpoint.notes == (NOT_AVERAGED.format("G"),)
+    for key, tensor in checkpoint.tensors.items():
+        if not key.endswith(("affine.bias", "resample_filter")):
+            assert torch.equal(tensor, 2 * tensors[key]), key
+
+
+def test_discriminator_alone_is_refused(tmp_path):
+    for content in (lambda g, d, average: d, lambda g, d, average: {"D": d, "Gs": None}):
+        path = tensorflow_pickle(tmp_path / "x", SKIP, tensors_of(SKIP), content=content)
+        refused(path, "is missing: none of its 1 networks is a generator")
+
+
+def test_arguments_of_forks_change_nothing(tmp_path):
+    """Only what changes what the variables compute counts."""
+    tensors = tensors_of(SKIP)
+    forks = {"min_h": 4, "min_w": 4, "res_log2": 2, "resolution_h": 16, "resolution_w": 16}
+    forks |= {"impl": "ref", "num_devices": 8, "spatial_augmentations": True, "use_noise": False}
+    forks |= {"fmap_base": 16384, "fmap_max": 1024, "mapping_fmaps": 3, "latent_size": 99}
+    checkpoint = read_checkpoint(tensorflow_pickle(tmp_path / "x", SKIP, tensors, **forks))
+    assert checkpoint.config == SKIP
+    for key, tensor in checkpoint.tensors.items():
+        assert torch.equal(tensor, tensors[key]), key
+
+
+def test_fork_without_noise_has_none(tmp_path):
+    config = small_stylegan2(use_noise=False)
+    tensors = tensors_of(config)
+    checkpoint = read_checkpoint(tensorflow_pickle(tmp_path / "x", config, tensors))
+    assert checkpoint.config == config
+    assert checkpoint.tensors.keys() == tensors.keys()
 
 
 def test_nothing_of_the_file_is_run_or_imported(tmp_path):
