@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ...store.fingerprint import ModelIdentity, weights_sha256
-from ..inert.objects import InertObject, escaped
+from ..inert.objects import InertObject, InertTensor, escaped
 from ..networks.mapping import MappingConfig
 from ..networks.stylegan2 import Architecture, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, StyleGAN3Config
@@ -129,7 +129,7 @@ def excerpt(value: object) -> str:
         return str(value) if abs(value) < 2**63 else "a number beyond 64 bits"
     if isinstance(value, InertObject):
         return f"an object of {escaped(value.kind)}"
-    return f"a {type(value).__name__}"
+    return "a tensor" if isinstance(value, InertTensor) else f"a {type(value).__name__}"
 
 
 def is_whole(value: object, low: int, high: int) -> bool:

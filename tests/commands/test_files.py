@@ -14,12 +14,16 @@ from PIL import Image
 
 from styleatlas import Atlas, load_generator
 from styleatlas.engine.checkpoints.nvidia_state import ASSUMED
+from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.states import NOT_AVERAGED
+from styleatlas.engine.models.load import AVERAGE_OF_ATLAS
+from styleatlas.store.registry import EMBEDDED
 
 from ..checkpoint_files import (
     modules_of,
     nvidia_pickle,
     random_tensors,
+    rosinality_state,
     small_stylegan2,
     small_stylegan3,
 )
@@ -74,6 +78,20 @@ def test_what_a_state_dict_does_not_tell_is_said_where_it_is_read(run, pickled, 
     assert load_generator(out, "cpu").network.config == config
     sheet = run("convert", path, out, "--quiet")
     assert (sheet.exit_code, sheet.stderr) == (0, "")
+
+
+def test_edit_by_a_file_without_an_average_is_that_of_the_whole(run, tmp_path):
+    read = read_checkpoint(EMBEDDED.generator)
+    path = tmp_path / "exported.pt"
+    torch.save({"g_ema": rosinality_state(read.config, read.tensors)}, path)
+    pair = ("--neutral", "a face", "--target", "a smiling face", "--alpha", "0.5", "--seed", "3")
+    one = run("edit", "avatars", *pair, "-o", tmp_path / "one.png")
+    other = run("edit", "avatars", "--generator", path, *pair, "-o", tmp_path / "other.png")
+    assert (one.exit_code, one.stderr) == (0, "")
+    assert other.exit_code == 0, other.output
+    assert other.stderr == f"note: generator exported {AVERAGE_OF_ATLAS}\n"
+    images = [Image.open(tmp_path / name) for name in ("one.png", "other.png")]
+    assert_pixels_near(*images)
 
 
 def test_info_of_a_file_that_is_neither_says_what_it_found(refused, tmp_path):

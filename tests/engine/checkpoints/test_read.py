@@ -183,7 +183,7 @@ TORCH = {
     "face": ({"input_layer.0.weight": ZEROS}, "a face recogniser"),
     "other": ({"model": ZEROS, "a\nb": 1}, r"a dict of model, 'a\\nb', no generator"),
     "empty": ({}, "an empty dict, no generator"),
-    "tensor": (ZEROS, "holds a InertTensor|holds a tensor"),
+    "tensor": (ZEROS, "holds a tensor, no generator"),
     "list": ([ZEROS], "holds a list, no generator"),
     "namespace": (Namespace(x=1), "holds an object of argparse.Namespace"),
     "number keys": ({3: ZEROS, None: 1}, "a dict of 3, None"),
