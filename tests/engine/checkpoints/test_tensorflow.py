@@ -109,7 +109,13 @@ def test_discriminator_alone_is_refused(tmp_path):
 def test_arguments_of_forks_change_nothing(tmp_path):
     """Only what changes what the variables compute counts."""
     tensors = tensors_of(SKIP)
-    forks = {"min_h": 4, "min_w": 4, "res_log2": 2, "resolution_h": 16, "resolution_w": 16}
+    forks: dict[str, object] = {
+        "min_h": 4,
+        "min_w": 4,
+        "res_log2": 2,
+        "resolution_h": 16,
+        "resolution_w": 16,
+    }
     forks |= {"impl": "ref", "num_devices": 8, "spatial_augmentations": True, "use_noise": False}
     forks |= {"fmap_base": 16384, "fmap_max": 1024, "mapping_fmaps": 3, "latent_size": 99}
     checkpoint = read_checkpoint(tensorflow_pickle(tmp_path / "x", SKIP, tensors, **forks))
