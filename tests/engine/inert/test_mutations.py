@@ -6,13 +6,15 @@ The bytes of files are spoilt in tests/attacks; here it is what the dialects' re
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from styleatlas.engine.checkpoints.read import _from_pickle, _from_torch
+from styleatlas.engine.checkpoints.read import _from_content
 from styleatlas.engine.inert.allowed import NVIDIA_GLOBALS, TENSORFLOW_GLOBALS
 from styleatlas.engine.inert.objects import InertObject, InertTensor, Storage
 from styleatlas.engine.inert.torchfile import read_torch
@@ -20,10 +22,10 @@ from styleatlas.engine.inert.unpickle import read_pickle
 from styleatlas.store.errors import CheckpointError
 
 from ...checkpoint_files import (
+    Config,
     modules_of,
     nvidia_pickle,
     random_tensors,
-    rosinality_file,
     rosinality_state,
     small_stylegan2,
     small_stylegan3,
@@ -92,29 +94,41 @@ def spoil(root: Any, dice: random.Random) -> None:
                 target[place] = copied(dice.choice(VALUES))
 
 
-@pytest.mark.parametrize("dialect", ["StyleGAN2", "StyleGAN3", "TensorFlow", "rosinality"])
+def snapshot_of(path: Path, config: Config) -> Any:
+    nvidia_pickle(path, random_tensors(config), modules_of(config))
+    return {"G_ema": read_pickle(path, NVIDIA_GLOBALS)["G_ema"]}
+
+
+def networks(path: Path) -> Any:
+    tensorflow_pickle(path, TWO, random_tensors(TWO), resample_kernel=[1, 3, 3, 1])
+    return read_pickle(path, TENSORFLOW_GLOBALS)
+
+
+def state_of(path: Path, tensors: Mapping[str, torch.Tensor]) -> Any:
+    torch.save({"g_ema": dict(tensors), "latent_avg": torch.zeros(6)}, path)
+    return read_torch(path)
+
+
+DIALECTS: dict[str, Callable[[Path], Any]] = {
+    "StyleGAN2": lambda path: snapshot_of(path, TWO),
+    "StyleGAN3": lambda path: snapshot_of(path, THREE),
+    "TensorFlow": networks,
+    "rosinality": lambda path: state_of(path, rosinality_state(TWO, random_tensors(TWO))),
+    "StyleGAN2's state dict": lambda path: state_of(path, random_tensors(TWO)),
+    "StyleGAN3's state dict": lambda path: state_of(path, random_tensors(THREE)),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_spoilt_content_is_refused_in_one_line_or_still_sound(tmp_path, dialect):
     path = tmp_path / "x"
-    read = _from_pickle
-    if dialect == "rosinality":
-        tensors = random_tensors(TWO)
-        rosinality_file(path, rosinality_state(TWO, tensors), tensors["mapping.w_avg"])
-        read, content = _from_torch, read_torch(path)
-    else:
-        if dialect == "TensorFlow":
-            tensorflow_pickle(path, TWO, random_tensors(TWO), resample_kernel=[1, 3, 3, 1])
-        else:
-            config = TWO if dialect == "StyleGAN2" else THREE
-            nvidia_pickle(path, random_tensors(config), modules_of(config))
-        content = read_pickle(path, {**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS})
-        if isinstance(content, dict):
-            content = {"G_ema": content["G_ema"]}
+    content = DIALECTS[dialect](path)
     refused = 0
     for seed in range(MUTATIONS):
         spoilt = copied(content)
         spoil(spoilt, random.Random(seed))
         try:
-            read(path, spoilt)
+            _from_content(path, spoilt)
         except CheckpointError as error:
             message = str(error)
             assert message.startswith(f"{path}: ") and "\n" not in message, seed
