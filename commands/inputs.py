@@ -184,9 +184,9 @@ class Prompt(click.ParamType):  # type: ignore[type-arg]
         return " ".join(str(value).split())
 
     def require(self, value: str) -> None:
-        from ..store.bank import normalise_prompt
+        from ..store.bank import one_line
 
-        normalise_prompt(value)
+        one_line("prompt", value)
 
 
 class EditText(Prompt):

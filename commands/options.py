@@ -170,7 +170,11 @@ def latent_option(kinds: str) -> Decorator:
 
 def truncation_option(of: str = "seeds") -> Decorator:
     return option(
-        "--truncation", default=0.7, show_default=True, group=IMAGES, help=f"Psi of the {of}."
+        "--truncation",
+        default=0.7,
+        show_default=True,
+        group=IMAGES,
+        help=f"Psi of the {of}; a negative one draws the opposite.",
     )
 
 

@@ -153,8 +153,6 @@ class Editor(TableEditor):
             PromptError: a prompt that cannot be embedded.
             StyleAtlasError: what cannot be read or loaded.
         """
-        if alpha is not None and probability is not None:
-            raise OptionError("probability: is what alphas are found by; leave out it or alpha")
         request = EditRequest(
             edits_of(neutral, target, edits),
             choice_of(choice, _OPTIONS),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,13 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..store.atlas import Atlas
-from ..store.errors import (
-    DirectionError,
-    OptionError,
-    require_number,
-    require_prompt,
-    wrong_type,
-)
+from ..store.bank import one_line
+from ..store.errors import DirectionError, OptionError, require_number, wrong_type
 from ..store.queries import expected_shift
 from .models.inputs import floats
 from .models.probability import needed_difference, target_probability
@@ -35,16 +29,15 @@ from .steering.decompose import decompose
 from .steering.direction import Choice, Direction, find_direction
 from .steering.edits import Edit
 from .steering.evidence import Evidence
+from .steering.goals import Goals, statuses_of
 from .steering.request import Way
 from .steering.sampled import require_samples, sample_map
 from .steering.samples import SampleMap
-from .steering.status import Status, together
 from .steering.texts import TextEmbedder
 
 ENOUGH = 0.97
 """CLIP's probability of a target from which on an image shows it, of its least likely part where it
 has several, where samples do not tell; less, where alphas are to reach less."""
-_FIRST = 0.43  # of the alpha that the table expects
 UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
 UNSAID_OF_SAMPLES = 0.2
@@ -79,8 +72,7 @@ class TableEditor:
             OptionError: a choice that is not one, or samples where the atlas has none.
             PromptError: a prompt that cannot be embedded, or two that mean the same.
         """
-        for name, prompt in (("neutral", neutral), ("target", target)):
-            require_prompt(name, prompt)
+        neutral, target = one_line("neutral", neutral), one_line("target", target)
         choice = Choice() if choice is None else choice
         if not isinstance(choice, Choice):
             raise wrong_type("choice", choice, "a Choice")
@@ -161,8 +153,8 @@ class TableEditor:
             weights: one a direction; 1 if not given.
 
         Raises:
-            OptionError: alpha is not finite or beyond +-100; a probability outside of 0.5 to 1;
-                no direction, or not a weight for each.
+            OptionError: alpha is not finite or beyond +-100; a probability outside of 0.5 to 1, or
+                beside an alpha; no direction, or not a weight for each.
             StyleAtlasError: alpha is to be found, and CLIP cannot be loaded.
         """
         if isinstance(styles, Subject):
@@ -182,6 +174,10 @@ class TableEditor:
             raise OptionError("edit: has no direction; give at least one pair of prompts")
         if alpha is not None and not abs(alpha) <= MAX_ALPHA:
             raise OptionError(f"alpha {alpha:g}: must lie between -{MAX_ALPHA:g} and {MAX_ALPHA:g}")
+        if alpha is not None and probability is not None:
+            raise OptionError(
+                "probability: is what alphas are found by, and alpha is given; leave one out"
+            )
         if probability is not None and not 0.5 <= probability < 1:
             raise OptionError(f"probability {probability:g}: must be at least 0.5 and below 1")
         factors = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype="f8")
@@ -288,7 +284,7 @@ class TableEditor:
     ) -> Goals:
         """What images of a batch are to be seen with."""
         shape = (len(batch.styles), len(directions))
-        goal, still, there, most, first = (np.zeros(shape) for _ in range(5))
+        goal, still, there, most, back, first = (np.zeros(shape) for _ in range(6))
         slopes = np.zeros(len(directions))
         styles = batch.styles.float().cpu().numpy()
         for j, direction in enumerate(directions):
@@ -306,11 +302,12 @@ class TableEditor:
                 far = direction.evidence.far
                 slopes[j], first[:, j] = far.goal - far.lower, 1.0
                 most[:, j] = self.samples.reach(direction.delta(1.0), styles)
+                back[:, j] = self.samples.reach(direction.delta(-1.0), styles)
             else:
                 step = expected_shift(self.atlas, direction.delta(1.0))
                 slopes[j] = step @ self.difference(direction)
-                most[:, j] = 2 * self.atlas.strength_in_sigma
-        return Goals(goal, still, there, slopes, first, most)
+                most[:, j] = back[:, j] = 2 * self.atlas.strength_in_sigma
+        return Goals(goal, still, there, slopes, first, most, back)
 
     def enough(self, probability: float | None) -> float:
         """How much nearer an image that shows a target is to it than to its neutral prompt, where
@@ -393,63 +390,6 @@ class TableEditor:
         target, neutral = (self.texts.embed(x) for x in (edit.target, edit.neutral))
         difference: NDArray[np.float64] = target.astype(np.float64) - neutral
         return difference
-
-
-@dataclass(frozen=True, eq=False)
-class Goals:
-    """How n images are to be seen along E directions, in how much nearer they are to the target.
-
-    Args:
-        goal: what is aimed at, (n, E).
-        still: from which on an image stays as it is, (n, E).
-        there: from which on it shows the target, (n, E).
-        slopes: what alpha 1 is expected to bring, (E,).
-        first: alphas to begin a search with; 0 to begin with a guess, (n, E).
-        most: the largest alphas, (n, E).
-    """
-
-    goal: NDArray[np.float64]
-    still: NDArray[np.float64]
-    there: NDArray[np.float64]
-    slopes: NDArray[np.float64]
-    first: NDArray[np.float64]
-    most: NDArray[np.float64]
-
-    def guess(self, before: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a direction of the table, from how images are seen as they are: less than is expected
-        to take them there, since near an image edits go faster than 5 sigma away."""
-        expected = (self.goal - before) / np.maximum(self.slopes, 1e-6)
-        guess: NDArray[np.float64] = (_FIRST * expected).clip(1, self.most / 2)
-        return guess
-
-
-def statuses_of(
-    directions: tuple[Direction, ...],
-    goals: Goals,
-    seen: NDArray[np.float64] | None,
-    alphas: NDArray[np.float64],
-) -> list[Status | None]:
-    """What became of n images: by how they are seen, (n, E), where CLIP looked, and how far they
-    went, (n, E)."""
-    found: list[Status | None] = []
-    for i in range(len(alphas)):
-        each: list[Status | None] = []
-        for j, direction in enumerate(directions):
-            beyond = bool(alphas[i, j] > goals.most[i, j] + 1e-3)
-            stopped = bool(alphas[i, j] >= goals.most[i, j] - 1e-2)
-            if direction.evidence is not None and direction.evidence.kind == "unknown":
-                each.append("unsupported")
-            elif beyond:
-                each.append("out_of_range")
-            elif seen is None:
-                each.append(None)
-            elif seen[i, j] >= goals.there[i, j]:
-                each.append("reached" if alphas[i, j] else "already_there")
-            else:
-                each.append("out_of_range" if stopped else "not_reached")
-        known = [status for status in each if status]
-        found.append(together(known) if len(known) == len(each) else None)
-    return found
 
 
 def _why(chosen: tuple[Direction, ...]) -> str:

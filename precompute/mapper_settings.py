@@ -29,7 +29,7 @@ class TrainSettings:
         directional: weight of the direction of the embedding's movement; 0 is StyleCLIP's loss.
         l2: weight of the mean square of w' - w.
         identity: weight of the identity loss, where there is one.
-        truncation: psi of drawn latents, 0 to 2.
+        truncation: psi of drawn latents, -2 to 2.
         seed: of weights and latents, 0 to 2^32 - 1.
         label: the class of drawn latents of a conditional generator; None: classes at random.
         validate_every: steps from one validation to the next.

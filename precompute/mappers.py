@@ -32,6 +32,7 @@ from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import batch_size, one_hot_labels
 from ..engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
 from ..engine.steering.texts import embed_prompts_of
+from ..store.bank import one_line
 from ..store.errors import DeviceMemoryError, OptionError, PromptError
 from ..store.version import LIBRARY
 from .mapper_settings import TrainSettings
@@ -88,6 +89,7 @@ class Trainer:
             )
         self._generator, self._encoder, self._identity = generator, encoder, identity
         self.settings = settings
+        neutral, target = one_line("neutral", neutral), one_line("target", target)
         self._texts = embed_prompts_of(encoder, [neutral, target]).float()  # (2, D)
         way = self._texts[1] - self._texts[0]
         if not way.norm() > 1e-6:

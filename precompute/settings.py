@@ -33,7 +33,7 @@ class PrecomputeSettings:
         probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
             (`jacobian`), or 32 (`screened`; all if there are fewer prompts).
         strength: how many standard deviations a channel moves to either side, above 0 to 50.
-        truncation: psi of the images and of the statistics, 0 to 2.
+        truncation: psi of the images and of the statistics, -2 to 2.
         statistics: latents behind the style statistics, at least 2.
         samples: unedited images that the atlas keeps, 0 to 100,000.
         seed: of the latents, 0 to 2^32 - 1.

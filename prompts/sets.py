@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from ..store.bank import normalise_prompt
+from ..store.bank import normalise_prompt, one_line
 from ..store.errors import PromptError
 from ..store.registry import find_bundle
 
@@ -92,10 +92,9 @@ def read_phrases(source: str) -> tuple[str, ...]:
     phrases = []
     for number, phrase in _numbered(text):
         try:
-            normalise_prompt(phrase)
+            phrases.append(one_line("prompt", phrase))
         except PromptError as error:
             raise PromptError(f"{name}, line {number}: {error}") from error
-        phrases.append(" ".join(phrase.split()))
     return tuple(phrases)
 
 

@@ -11,8 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import as_array, require_unit, row_norms
-from .errors import AtlasFormatError, PromptError
+from .errors import AtlasFormatError, PromptError, require_prompt
 from .schema import MAX_TEXT_BYTES
+
+# Letters that turn the direction of text around, and could make one prompt look like another.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def one_line(name: str, prompt: object) -> str:
+    """A prompt as it is kept, shown and embedded, whoever gives it: on one line, its white space
+    collapsed.
+
+    Args:
+        name: what it is, for messages: target.
+
+    Raises:
+        OptionError: it is no text.
+        PromptError: it is empty, too long to store, or holds control characters, those that turn
+            text around among them.
+    """
+    require_prompt(name, prompt)
+    line = " ".join(str(prompt).split())
+    normalise_prompt(line)
+    if _TURNING & set(line):
+        raise PromptError(f"prompt {line[:40]!r}: holds control characters; remove them")
+    return line
 
 
 def normalise_prompt(text: str) -> str:

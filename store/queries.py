@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atlas_data import AtlasData
-from .bank import normalise_prompt
+from .bank import normalise_prompt, one_line
 from .checks import row_norms
-from .errors import LayoutError, OptionError, PromptError, require_prompt, wrong_type
+from .errors import LayoutError, OptionError, PromptError, wrong_type
 from .index import largest
 from .records import Record, rounded
 
@@ -40,8 +40,7 @@ def prompt_direction(embed: Callable[[str], Vector], neutral: str, target: str) 
     Raises:
         PromptError: two prompts that mean the same, and whatever `embed` raises.
     """
-    for name, prompt in (("neutral", neutral), ("target", target)):
-        require_prompt(name, prompt)
+    neutral, target = one_line("neutral", neutral), one_line("target", target)
     if normalise_prompt(neutral) == normalise_prompt(target):
         raise PromptError(f'target: "{target}" is the neutral prompt itself; say what differs')
     return text_direction(embed(neutral), embed(target))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...store.bank import one_line
 from ...store.errors import DirectionError, OptionError
 from ...store.progress import Report
 from ...store.records import Record
@@ -43,6 +44,9 @@ class OptimiseJob:
             neutral one it goes towards the target alone, as in StyleCLIP.
         output: a PNG for a sheet, or a film's name.
         seconds, fps: of a film, there and back.
+
+    Raises:
+        PromptError: a text that cannot serve as a prompt.
     """
 
     neutral: str | None
@@ -51,6 +55,11 @@ class OptimiseJob:
     output: Path
     seconds: float = 4.0
     fps: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.neutral is not None:
+            object.__setattr__(self, "neutral", one_line("neutral", self.neutral))
+        object.__setattr__(self, "targets", tuple(one_line("target", x) for x in self.targets))
 
     @property
     def film(self) -> bool:

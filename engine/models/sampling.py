@@ -16,6 +16,7 @@ from .protocols import Generator
 
 MAX_SEED = 2**32 - 1
 MAX_TRUNCATION = 2.0
+"""Of psi, either way: at a negative one images lie as far beyond the average one, opposite."""
 _BATCH_PIXELS = 64 * 128 * 128
 
 
@@ -88,10 +89,13 @@ def one_hot_labels(
 
 
 def require_truncation(truncation: float) -> None:
-    """Raise OptionError unless 0 <= truncation <= 2."""
+    """Raise OptionError unless -2 <= truncation <= 2."""
     require_number("truncation", truncation)
-    if not 0 <= truncation <= MAX_TRUNCATION:
-        raise OptionError(f"truncation {truncation:g}: must lie between 0 and {MAX_TRUNCATION:g}")
+    if not abs(truncation) <= MAX_TRUNCATION:
+        raise OptionError(
+            f"truncation {truncation:g}: must lie between -{MAX_TRUNCATION:g} and "
+            f"{MAX_TRUNCATION:g}"
+        )
 
 
 def batch_size(generator: Generator) -> int:

@@ -135,6 +135,8 @@ class Recipe:
         for name, kind in _OPTIONS.items():
             if self.options.get(name) is not None:
                 read[name] = kind(name, self.options[name])
+        if "alphas" in read:  # beside which no probability ever counted
+            read.pop("probability", None)
         read.setdefault("source", self.source)
         return EditRequest(tuple(given)).changed(**read)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
+from ...store.bank import one_line
 from ...store.errors import DirectionError, OptionError, require_number, wrong_type
 from .evidence import Evidence
 
@@ -96,6 +97,7 @@ class Choice:
     Raises:
         OptionError: a rule or source that is not one, a number out of its range, both numbers, or a
             text in place of a tuple of them.
+        PromptError: something to keep that is no prompt.
     """
 
     rule: Rule = "reliable"
@@ -114,6 +116,7 @@ class Choice:
             if not isinstance(given, Sequence) or not all(isinstance(x, str) for x in given):
                 raise wrong_type(name, given, "a tuple of texts")
             object.__setattr__(self, name, tuple(given))
+        object.__setattr__(self, "keep", tuple(one_line("keep", text) for text in self.keep))
         if self.beta is not None:
             require_number("beta", self.beta)
         if self.channels is not None and type(self.channels) is not int:

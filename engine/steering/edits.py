@@ -10,7 +10,8 @@ import numpy as np
 
 from ...prompts.negation import Reading, content, read_prompt, with_thing
 from ...store.atlas import Atlas
-from ...store.errors import OptionError, require_number, wrong_type
+from ...store.bank import one_line
+from ...store.errors import OptionError, require_number
 from ...store.queries import expected_shift
 from .direction import Direction
 
@@ -18,17 +19,25 @@ MAX_WEIGHT = 20.0
 CONTAINS, UNDOES = 0.5, -0.2
 """Shares from which on an edit is said to contain or to undo another."""
 _SUBJECT = "an image"  # where neither prompt says what of
-_WRITTEN = re.compile(r"(?P<neutral>.+?)->(?P<target>.+?)(?::(?P<weight>[^:]*))?", re.DOTALL)
+_ARROW = re.compile(r"-+>|→")
+_WEIGHT = re.compile(r"(?P<text>.*)\s:\s(?P<weight>.*)")
+_ATTACHED = re.compile(
+    r".*:\s*(?P<weight>(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)?)", re.IGNORECASE
+)
+"""A text that ends in a number behind a colon, or in a colon."""
+_RATIO = re.compile(r".*\d:\d+")
 
 
 @dataclass(frozen=True)
 class Edit:
     """From one prompt to another, `weight` times as far as it would go alone.
 
-    A negative weight leads from the target to the neutral prompt.
+    A negative weight leads from the target to the neutral prompt. Prompts are kept as
+    `one_line` writes them.
 
     Raises:
         OptionError: a weight that is 0, not finite or beyond +-20.
+        PromptError: a prompt that is empty or holds control characters.
     """
 
     neutral: str
@@ -37,8 +46,7 @@ class Edit:
 
     def __post_init__(self) -> None:
         for name in ("neutral", "target"):
-            if not isinstance(getattr(self, name), str):
-                raise wrong_type(name, getattr(self, name), "a prompt")
+            object.__setattr__(self, name, one_line(name, getattr(self, name)))
         require_number("weight", self.weight)
         if not 0 < abs(self.weight) <= MAX_WEIGHT:
             raise OptionError(
@@ -48,28 +56,50 @@ class Edit:
 
     @classmethod
     def parse(cls, text: str) -> Edit:
-        """Read `a face -> a sad face : 1.5`; the weight may be left out.
+        """Read `a face -> a sad face : 1.5`; the weight may be left out, and the arrow be →.
+
+        A weight stands at the end, behind a colon with a space on either side; other colons belong
+        to the prompts. One with a number that lacks the spaces might be either, and is refused,
+        unless the two numbers around it are a ratio, as in 16:9.
 
         Raises:
             OptionError: it is written otherwise, or a weight out of its range.
+            PromptError: a prompt that holds control characters.
         """
-        match = _WRITTEN.fullmatch(text)
-        neutral, target = (match["neutral"].strip(), match["target"].strip()) if match else ("", "")
-        if match is None or not neutral or not target:
+        shown = f"edit {text[:80]!r}"
+        sides = [" ".join(side.split()) for side in _ARROW.split(text)]
+        if len(sides) > 2:
             raise OptionError(
-                f"edit {text[:80]!r}: write it as NEUTRAL -> TARGET : WEIGHT, such as "
+                f"{shown}: holds {len(sides) - 1} arrows, and leads from one prompt to one other; "
+                "write each edit by itself, or give such prompts as neutral and target"
+            )
+        written = _WEIGHT.fullmatch(f" {sides[-1]}")
+        target = written["text"].strip() if written else sides[-1]
+        weight = written["weight"] if written else None
+        if len(sides) < 2 or not sides[0] or not target:
+            raise OptionError(
+                f"{shown}: write it as NEUTRAL -> TARGET : WEIGHT, such as "
                 "'a face -> a sad face : 1.5'"
             )
-        if match["weight"] is None:
-            return cls(neutral, target)
+        if _ATTACHED.fullmatch(sides[0]) and not _RATIO.fullmatch(sides[0]):
+            raise OptionError(
+                f"{shown}: has a weight left of the arrow; write it at the end, or give such a "
+                "prompt as neutral"
+            )
+        attached = _ATTACHED.fullmatch(target)
+        if attached is not None and weight is None and not _RATIO.fullmatch(target):
+            raise OptionError(
+                f"{shown}: ends in {attached['weight'] or 'a colon'!r}, which may be meant as a "
+                "weight; write a weight as ' : 2', with spaces, and behind a prompt that ends so "
+                "' : 1'"
+            )
         try:
-            weight = float(match["weight"])
+            return cls(sides[0], target, 1.0 if weight is None else float(weight))
         except ValueError:
             raise OptionError(
-                f"edit {text[:80]!r}: {match['weight'].strip()!r} is no weight; write a number "
-                "after the colon, or leave both out"
+                f"{shown}: {weight!r} is no weight; write a number after the colon, or leave both "
+                "out"
             ) from None
-        return cls(neutral, target, weight)
 
     def back(self) -> Edit:
         """The same edit the other way round."""

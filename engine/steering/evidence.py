@@ -62,8 +62,9 @@ class Evidence:
         return self.kind in ("rare", "always there")
 
     def levels(self, psi: float) -> Levels:
-        """At a truncation psi, on the line through the two at which samples were embedded."""
-        part = (psi - self.near_psi) / (1 - self.near_psi)
+        """At a truncation psi, on the line through the two at which samples were embedded. At a
+        negative one images are as far from the average one, and so have what shows it as much."""
+        part = (abs(psi) - self.near_psi) / (1 - self.near_psi)
         near, far = self.near, self.far
         return Levels(*(
             getattr(near, name) + part * (getattr(far, name) - getattr(near, name))

@@ -37,7 +37,8 @@ class EditRequest:
         label: their class, of a conditional generator.
 
     Raises:
-        OptionError: no edit, an unknown method, or one that cannot follow the rest.
+        OptionError: no edit, an unknown method, one that cannot follow the rest, or a probability
+            beside alphas.
     """
 
     edits: tuple[Edit, ...]
@@ -62,6 +63,10 @@ class EditRequest:
         require_number("truncation", self.truncation)
         if self.probability is not None:
             require_number("probability", self.probability)
+            if self.alphas is not None:
+                raise OptionError(
+                    "probability: is what alphas are found by, and alpha is given; leave one out"
+                )
         if self.label is not None and type(self.label) is not int:
             raise wrong_type("class", self.label, "a whole number")
         if self.method in ("auto", "direction"):

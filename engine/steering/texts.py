@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...prompts.embed import EncodeTexts, embed_prompts
 from ...prompts.sets import prompt_set
 from ...store.atlas import Atlas
+from ...store.bank import one_line
 from ...store.errors import AtlasFormatError
 from ...store.queries import prompt_direction
 from ...store.schema import MAX_TEXT_BYTES
@@ -92,7 +93,7 @@ class TextEmbedder:
         if known is None:
             known = self._cache.find(text)
         if known is None:
-            prompt = " ".join(text.split())
+            prompt = one_line("prompt", text)
             known = embed_prompts([prompt], self.templates, encode_with(self.encoder))[0]
             self._cache.remember(text, known)
         return known
@@ -116,7 +117,7 @@ def embed_prompts_of(encoder: JointEncoder, prompts: Sequence[str]) -> Tensor:
     import torch  # an embedder of known prompts does without
 
     templates = prompt_set(encoder.identity.name).templates
-    cleaned = [" ".join(prompt.split()) for prompt in prompts]
+    cleaned = [one_line("prompt", prompt) for prompt in prompts]
     embedded = embed_prompts(cleaned, templates, encode_with(encoder))
     return torch.from_numpy(embedded).to(encoder.device)
 

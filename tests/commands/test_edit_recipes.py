@@ -132,7 +132,7 @@ HOSTILE = {
     "method": ["x", "", 5, {}, [], True, ["auto", "auto"], "mapper", LONG],
     "seeds": ["x", "", [], [{}], {}, True, [-1], 2**70, 1e300, LONG, "0-9999," * 90_000 + "1"],
     "alphas": ["x", [], [{}], {}, True, [[1]], [1e9], LONG, "nan", "1," * 400_000 + "1"],
-    "truncation": ["x", [], {}, True, -1, 1e300, LONG, "nan"],
+    "truncation": ["x", [], {}, True, -3, 1e300, LONG, "nan"],
     "label": ["x", [], {}, True, 1.5, 10**300, 3],
     "probability": ["x", {}, 0, 1, "nan", -1e300],
     "beta": ["x", {}, 0, "inf"],
@@ -157,7 +157,8 @@ def spoiled(draw_to, tmp_path):
         options = {name: value for name, value in changes.items() if name not in parts}
         seeds = {"seeds": options.pop("seeds")} if "seeds" in options else {}
         if options or seeds:
-            parts["options"] = {**recipe.options, **options}
+            found = {"alphas": None} if "probability" in options else {}  # beside which none counts
+            parts["options"] = {**recipe.options, **found, **options}
             parts["inputs"] = {**recipe.inputs, **seeds}
         path = tmp_path / "spoiled.png"
         save_png(Image.new("RGB", (4, 4)), path, replace(recipe, **parts))

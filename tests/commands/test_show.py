@@ -79,7 +79,7 @@ def test_sheet_takes_channels_or_a_prompt(run, tiny_path, png, arguments):
     [
         (("b8.conv0:99",), "b8.conv0 go from 0 to"),
         (("b8.conv0:0", "--steps", "0,200"), "step 200: must lie between -100 and 100"),
-        (("b8.conv0:0", "--truncation", "9"), "truncation 9: must lie between 0 and 2"),
+        (("b8.conv0:0", "--truncation", "9"), "truncation 9: must lie between -2 and 2"),
         (("b8.conv0:0", "--class", "1"), "class 1: this generator is not conditional"),
         (("b8.conv0:0", "--seed", "1-5000"), "is too large for one picture"),
         (("--top", "0", *PAIR), "top 0: must be at least 1"),

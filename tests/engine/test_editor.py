@@ -401,6 +401,30 @@ def test_alpha_far_too_large_is_told_and_gone(avatars):
     assert torch.allclose(result.styles, result.before + delta, atol=1e-4)
 
 
+@pytest.mark.parametrize("source", ["samples", "table"])
+@pytest.mark.parametrize("alpha", [100.0, -100.0])
+def test_alpha_far_too_large_either_way_is_told_by_samples_and_by_the_table(avatars, alpha, source):
+    lazy = Editor(avatars.atlas, avatars.generator, no_encoder)
+    far = lazy.edit(seeds=[1, 2], **GLASSES, alpha=alpha, source=source)
+    assert far.status == ("out_of_range",) * 2
+    near = lazy.edit(seeds=[1, 2], **GLASSES, alpha=np.sign(alpha) * 0.2, source=source)
+    assert near.status == (None,) * 2
+
+
+def test_an_anti_face_gets_the_alpha_that_takes_it_where_faces_with_the_thing_are(avatars):
+    """Those at psi -0.7 lie as far from the average one as those at 0.7, so their goal is one."""
+    goals = []
+    for psi in (0.7, -0.7):
+        subject = avatars.subject(seeds=range(1, 9), truncation=psi)
+        (batch,) = subject.batches()
+        found = avatars.goals(batch, (avatars.direction(*GLASSES.values()),), None)
+        goals.append((found.goal, found.there))
+    assert np.array_equal(goals[0], goals[1])
+    edited = avatars.edit(seeds=range(1, 9), **GLASSES, truncation=-0.7, method="direction")
+    done = [status in ("reached", "already_there") for status in edited.status]
+    assert sum(done) >= 6, edited.status
+
+
 def test_status_of_a_given_alpha_is_what_clip_sees_where_it_is_there(avatars):
     lazy = Editor(avatars.atlas, avatars.generator, no_encoder)
     assert lazy.edit(seeds=[3, 4], **GLASSES, alpha=1.0).status == (None, None)

@@ -225,6 +225,10 @@ RAW = {
     "huge alpha": (lambda e, d: e.edit(seeds=1, **PAIR, alpha=10**400), "alpha: is too large"),
     "huge beta": (lambda e, d: e.edit(seeds=1, **PAIR, beta=10**400), "beta: is too large"),
     "both": (lambda e, d: e.edit(seeds=1, **FIXED, probability=0.9), "probability: is what alphas"),
+    "both applied": (
+        lambda e, d: e.apply(np.zeros((1, 1248)), d, 1.0, probability=0.9),
+        "probability: is what alphas are found by, and alpha is given; leave one out",
+    ),
     "save": (lambda e, d: e.edit(seeds=1, **FIXED).save(3), "path: is of type int; give a file n"),
     "channels top": (lambda e, d: e.atlas.query_channels(d.text, top="x"), "top: is of type str"),
     "apply styles": (lambda e, d: e.apply(np.zeros((1, 3)), d, 1.0), "styles: has shape"),

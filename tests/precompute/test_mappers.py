@@ -222,7 +222,7 @@ def test_given_latents_are_split_and_used(trainer, generator):
         ("groups", ("coarse", "broad"), "groups 'coarse,broad': must be some of"),
         ("l2", -1.0, "l2 -1: must lie between 0 and 1000"),
         ("identity", math.inf, "identity inf: must lie between 0 and 1000"),
-        ("truncation", 3.0, "truncation 3: must lie between 0 and 2"),
+        ("truncation", 3.0, "truncation 3: must lie between -2 and 2"),
         ("seed", -1, "seed -1: must lie between 0"),
         ("patience", 0, "patience 0: must lie between 1"),
     ],

@@ -81,9 +81,9 @@ def test_seeds_change_the_images(generator):
     ("latents", "truncation", "message"),
     [
         (1, 0.7, "statistics 1: must be at least 2"),
-        (100, 2.5, r"truncation 2\.5: must lie between 0 and 2"),
-        (100, -0.1, r"truncation -0\.1: must lie between 0 and 2"),
-        (100, float("nan"), "truncation nan: must lie between 0 and 2"),
+        (100, 2.5, r"truncation 2\.5: must lie between -2 and 2"),
+        (100, -2.1, r"truncation -2\.1: must lie between -2 and 2"),
+        (100, float("nan"), "truncation nan: must lie between -2 and 2"),
     ],
 )
 def test_impossible_statistics_are_refused(generator, latents, truncation, message):

@@ -281,7 +281,7 @@ def test_place_that_holds_no_latents_is_told(model, tmp_path):
         read_latents(tmp_path / "a.png", model)
     with pytest.raises(OutputError, match=r"a\.npy: styles are written as NumPy's \.npz"):
         write_styles(tmp_path / "a.npy", torch.zeros(1, C), model)
-    with pytest.raises(OptionError, match="truncation 3: must lie between 0 and 2"):
+    with pytest.raises(OptionError, match="truncation 3: must lie between -2 and 2"):
         read_latents(tmp_path, model, truncation=3)
 
 

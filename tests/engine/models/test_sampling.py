@@ -14,6 +14,8 @@ from styleatlas.engine.models.sampling import (
 from styleatlas.store.errors import OptionError
 from styleatlas.store.layout import StyleLayout
 
+from ...near import assert_near
+
 
 def test_seed_is_the_latent_that_stylegans_own_scripts_draw():
     seeds = [0, 7, 2**32 - 1, 7]
@@ -35,15 +37,23 @@ def test_truncation_pulls_the_styles_of_seeds_to_the_mean(generator):
     assert torch.allclose(half - none, (whole - none) / 2, atol=1e-6)
 
 
+def test_a_negative_truncation_draws_the_opposite_as_far_from_the_average(stylegan2):
+    whole, opposite, centre = (w_from_seeds(stylegan2, [1, 2], psi) for psi in (0.7, -0.7, 0.0))
+    assert (whole - centre).abs().max() > 0.01
+    assert torch.allclose(opposite - centre, centre - whole, atol=1e-6)
+    styles = styles_from_seeds(stylegan2, [1, 2], -0.7)
+    assert_near(styles, stylegan2.styles(2 * centre - whole))
+
+
 def test_styles_of_seeds_are_those_of_their_w(generator):
     w = w_from_seeds(generator, [1, 2], 0.5)
     assert torch.equal(w, generator.map(latents_from_seeds([1, 2], 5), truncation=0.5))
     assert torch.equal(styles_from_seeds(generator, [1, 2], 0.5), generator.styles(w))
 
 
-@pytest.mark.parametrize("truncation", [-0.1, 2.01, float("nan")])
+@pytest.mark.parametrize("truncation", [-2.01, 2.01, float("nan")])
 def test_truncation_out_of_range_is_refused(generator, truncation):
-    with pytest.raises(OptionError, match=f"truncation {truncation:g}: must lie between 0 and 2"):
+    with pytest.raises(OptionError, match=f"truncation {truncation:g}: must lie between -2 and 2"):
         styles_from_seeds(generator, [1], truncation)
 
 

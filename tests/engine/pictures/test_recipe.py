@@ -166,3 +166,17 @@ def test_text_chunk_is_plain_and_in_front_of_the_pixels(recipe, tmp_path):
 def test_model_identity_is_kept_with_its_sizes(recipe):
     read = Recipe.from_json(recipe.to_json())
     assert isinstance(read.generator, ModelIdentity) and read.generator == recipe.generator
+
+
+def test_probability_beside_alphas_which_never_counted_is_passed_over(recipe):
+    both = replace(
+        recipe, options={"alphas": [1.0, 2.0], "probability": 0.9}, edits=[("a", "b", 1)]
+    )
+    request = both.request()
+    assert request.alphas == (1.0, 2.0) and request.probability is None
+
+
+def test_edits_are_replayed_as_they_were_however_they_would_be_written_today(recipe):
+    kept = (("a face:1", "b -> c in 16", 9.0), ("a", "b : 2", 1.0))
+    request = replace(recipe, edits=kept, options={}).request()
+    assert tuple((edit.neutral, edit.target, edit.weight) for edit in request.edits) == kept

@@ -12,7 +12,7 @@ from styleatlas.engine.steering.direction import Direction
 from styleatlas.engine.steering.edits import MAX_WEIGHT, Edit, as_meant, conflicts, meant_as_one
 from styleatlas.store.atlas import Atlas
 from styleatlas.store.bank import PromptBank
-from styleatlas.store.errors import OptionError
+from styleatlas.store.errors import OptionError, PromptError
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout
 
@@ -23,22 +23,31 @@ from ...near import assert_near
     ("text", "edit"),
     [
         ("a face -> a sad face", Edit("a face", "a sad face")),
-        ("a face->a sad face:1.5", Edit("a face", "a sad face", 1.5)),
+        ("a face→a sad face : 1.5", Edit("a face", "a sad face", 1.5)),
+        ("a face --> a sad face", Edit("a face", "a sad face")),
+        ("a face -> a face in 16:9", Edit("a face", "a face in 16:9")),
+        ("a face in 4:3 -> a face in 16:9 : -.5", Edit("a face in 4:3", "a face in 16:9", -0.5)),
+        ("a face -> a cat:2 : 1", Edit("a face", "a cat:2")),
+        ("art: a face -> art: a cat", Edit("art: a face", "art: a cat")),
         ("  a face -> a sad face  : -2 ", Edit("a face", "a sad face", -2)),
         ("a -> b : 1e-3", Edit("a", "b", 0.001)),
         (f"a -> b : {MAX_WEIGHT}", Edit("a", "b", MAX_WEIGHT)),
-        ("a -> b -> c", Edit("a", "b -> c")),
         ("a > b - c -> d : 2", Edit("a > b - c", "d", 2)),
         ("art: a face -> art: a cat : 2", Edit("art: a face", "art: a cat", 2)),
         ("a -> b : c : 0.5", Edit("a", "b : c", 0.5)),
-        ("ein Gesicht -> ein Gesicht\nmit Brille", Edit("ein Gesicht", "ein Gesicht\nmit Brille")),
+        (
+            "ein Gesicht -> ein Gesicht\nmit Brille : 2",
+            Edit("ein Gesicht", "ein Gesicht mit Brille", 2),
+        ),
     ],
 )
 def test_edit_is_read_as_it_is_written(text, edit):
     assert Edit.parse(text) == edit
 
 
-@pytest.mark.parametrize("text", ["", "a face", "->", "a ->", "-> b", "  -> b", "a ->  : 2", "a→b"])
+@pytest.mark.parametrize(
+    "text", ["", "a face", "->", "a ->", "-> b", "  -> b", "a ->  : 2", "a => b"]
+)
 def test_what_is_no_edit_shows_how_to_write_one(text):
     with pytest.raises(OptionError) as caught:
         Edit.parse(text)
@@ -47,10 +56,42 @@ def test_what_is_no_edit_shows_how_to_write_one(text):
     assert Edit.parse(example) == Edit("a face", "a sad face", 1.5)
 
 
-@pytest.mark.parametrize("text", ["a -> b:", "a -> b : much", "a -> b : 1,5", "a -> b: c"])
-def test_what_is_no_number_after_the_last_colon_is_refused(text):
+@pytest.mark.parametrize("text", ["a -> b : much", "a -> b : 1,5", "art : a -> art : b"])
+def test_what_is_no_number_after_the_colon_is_refused(text):
     with pytest.raises(OptionError, match="is no weight; write a number after the colon, or leave"):
         Edit.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a->b:2", "a -> b: 2", "a -> b :-1.5", "a -> b at 10:1.5", "a -> b:1e-3", "a -> b:"]
+)
+def test_a_weight_that_was_written_without_spaces_is_refused_with_the_mend(text):
+    """It was a weight once, so it must not turn into a part of the prompt without a word."""
+    with pytest.raises(OptionError, match="may be meant as a weight; write a weight as ' : 2', wi"):
+        Edit.parse(text)
+
+
+@pytest.mark.parametrize("text", ["a face:1 -> b : 2", "a : 1 -> b", "a:.5 -> b", "a: -> b"])
+def test_a_weight_left_of_the_arrow_is_refused(text):
+    with pytest.raises(OptionError, match="has a weight left of the arrow; write it at the end"):
+        Edit.parse(text)
+
+
+@pytest.mark.parametrize("text", ["a -> b -> c", "a → b -> c : 2", "a -> b -> c -> d"])
+def test_a_second_arrow_is_refused(text):
+    arrows = text.count("->") + text.count("→")
+    with pytest.raises(OptionError, match=f"holds {arrows} arrows, .* write each edit by itself"):
+        Edit.parse(text)
+
+
+def test_prompts_are_kept_on_one_line_and_without_what_a_terminal_obeys():
+    assert Edit(" a\tface\n", "a\u2028sad   face") == Edit("a face", "a sad face")
+    for text in ("a \x07 face", "a \x1b[2J face", "a \u202e face", "a \ud800 face"):
+        with pytest.raises(PromptError, match="holds control characters; remove them") as caught:
+            Edit("a face", text)
+        assert str(caught.value).isprintable()
+    emoji = "a face \N{WOMAN}\u200d\N{ROCKET}"
+    assert Edit("a face", emoji).target == emoji
 
 
 @pytest.mark.parametrize("weight", ["0", "-0.0", "nan", "inf", "-inf", "20.5", "-21", "1e300"])

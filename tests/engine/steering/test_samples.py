@@ -278,6 +278,7 @@ def test_levels_lie_on_the_line_through_both_psis():
         assert vars(found.levels(psi)) == pytest.approx(vars(levels))
     middle = [(getattr(found.near, x) + getattr(found.far, x)) / 2 for x in vars(Levels(0, 0, 0))]
     assert list(vars(found.levels((1 + PULLED_PSI) / 2)).values()) == pytest.approx(middle)
+    assert found.levels(-0.7) == found.levels(0.7), "as far from the average one"
 
 
 @pytest.mark.parametrize("share", [0.3, 0.0])
