@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,6 +37,9 @@ from .options import (
 from .progress import ProgressLater
 from .sink import answer, note, noted_once, sheet_counts
 from .sources import encoder_loader, open_atlas, open_generator, starting_images
+
+if TYPE_CHECKING:
+    from ..engine.models.spaces import Space
 
 
 def usage(ctx: click.Context) -> None:
@@ -211,6 +214,7 @@ def edit(
     edits: tuple[str, ...],
     seeds: tuple[int, ...],
     latent: Path | None,
+    latent_space: Space | None,
     output: Path,
     styles: Path | None,
     seconds: float,
@@ -300,7 +304,9 @@ def edit(
     of_latents = recipe is not None and "latents" in recipe.inputs
     if of_latents and latent is None and not seeded:
         raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")
-    images = starting_images(model, seeds, latent, request.truncation, request.label)
+    if of_latents and latent_space is None and recipe is not None:
+        latent_space = recipe.space
+    images = starting_images(model, seeds, latent, request.truncation, request.label, latent_space)
     if recipe and of_latents and latent is not None:
         images = images.only(recipe.inputs, latent)
     place = Output(output, seconds, fps)

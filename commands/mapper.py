@@ -30,6 +30,7 @@ from .options import (
     generator_option,
     json_option,
     latent_option,
+    latent_space_option,
     neutral_option,
     option,
     output_option,
@@ -48,6 +49,7 @@ from .sources import load_named_generator, starting_images
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
+    from ..engine.models.spaces import Space
     from ..store.fingerprint import ModelIdentity
 
 
@@ -108,6 +110,7 @@ def mapper() -> None:
     metavar="F",
     help="Train on a file of w or z (.npz, .npy, .pt), or a folder of them, instead of drawn ones.",
 )
+@latent_space_option
 @truncation_option("latents")
 @seed_option("weights and latents")
 @class_option
@@ -123,6 +126,7 @@ def mapper_train(
     output: Path | None,
     identity: str,
     latents: Path | None,
+    latent_space: Space | None,
     device: str | None,
     precision: Precision | None,
     as_json: bool,
@@ -160,7 +164,7 @@ def mapper_train(
     people = load_identity(identity, encoder, model.device)
     given = None
     if latents is not None:
-        given = Images.of_file(model, latents, settings.truncation, settings.label).w
+        given = Images.of_file(model, latents, settings.truncation, settings.label, latent_space).w
         if given is None:
             raise InputError(f"{latents}: holds styles alone; training takes w or z")
     if output is None:
@@ -213,6 +217,7 @@ def mapper_apply(
     generator: str | None,
     seeds: tuple[int, ...],
     latent: Path | None,
+    latent_space: Space | None,
     truncation: float,
     label: int | None,
     strengths: tuple[float, ...],
@@ -248,7 +253,7 @@ def mapper_apply(
     named = generator or _trained_with(about.record.generator)
     model = load_named_generator(named, device)
     trained = read_mapper(path, model)
-    images = starting_images(model, seeds, latent, truncation, label)
+    images = starting_images(model, seeds, latent, truncation, label, latent_space)
     side = model.layout.resolution
     require_sheet_size(len(images.names), len(strengths) + before, side, side)
     columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]

@@ -37,6 +37,7 @@ from .sources import load_named_generator, open_atlas, starting_images
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
+    from ..engine.models.spaces import Space
 
 
 def usage(ctx: click.Context) -> None:
@@ -157,6 +158,7 @@ def optimize(
     atlas: str | None,
     seeds: tuple[int, ...],
     latent: Path | None,
+    latent_space: Space | None,
     truncation: float,
     label: int | None,
     identity: str | None,
@@ -205,7 +207,7 @@ def optimize(
         require_styles_file(styles)
     precision = pick_precision(precision, pick_device(device))
     model = load_named_generator(generator, device, precision)
-    images = starting_images(model, seeds, latent, truncation, label)
+    images = starting_images(model, seeds, latent, truncation, label, latent_space)
     job.require(model, images)
     encoder = load_encoder(clip, device, precision)
     people = load_identity(identity or usual_identity(model), encoder, model.device)

@@ -158,14 +158,25 @@ def seed_option(of: str) -> Decorator:
     return option("--seed", default=0, show_default=True, group=IMAGES, help=f"Of {of}.")
 
 
+latent_space_option = option(
+    "--latent-space",
+    type=click.Choice(["z", "w", "w+", "s"]),
+    metavar="S",
+    group=IMAGES,
+    help="z, w, w+ or s: what the latents are, where name and shape leave it open.",
+)
+
+
 def latent_option(kinds: str) -> Decorator:
-    return option(
+    """--latent, and --latent-space."""
+    file = option(
         "--latent",
         type=InputPlace(),
         metavar="F",
         group=IMAGES,
-        help=f"Start from a file of {kinds} (.npz, .npy, .pt), or a folder of them, instead.",
+        help=f"Start from a file of {kinds} (.npz, .npy, .pt, .pkl), or a folder, instead.",
     )
+    return lambda command: file(latent_space_option(command))
 
 
 def truncation_option(of: str = "seeds") -> Decorator:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..engine.jobs.images import Images
     from ..engine.models.precision import Precision
     from ..engine.models.protocols import Generator, JointEncoder
+    from ..engine.models.spaces import Space
     from ..engine.steering.texts import TextEmbedder
     from ..store.atlas import Atlas
 
@@ -84,10 +85,12 @@ def starting_images(
     latent: Path | None,
     truncation: float,
     label: int | None,
+    space: Space | None,
 ) -> Images:
-    """What edits start from: the latents of a file or folder if one is named, else of seeds."""
+    """What edits start from: the latents of a file or folder if one is named, of that space, else
+    of seeds."""
     from ..engine.jobs.images import Images
 
     if latent is None:
         return Images.of_seeds(model, seeds, truncation, label)
-    return Images.of_file(model, latent, truncation, label)
+    return Images.of_file(model, latent, truncation, label, space)

@@ -20,10 +20,11 @@ from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
 from .models.inputs import floats
-from .models.latents import Latents, read_latents
+from .models.latents import Latents, latents_of, read_latents
 from .models.load import clip_of, generator_as_drawn, generator_of
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
+from .models.spaces import Space
 from .models.subject import Batch, Subject
 from .result import EditResult
 from .steering.alpha import MAX_ALPHA
@@ -38,7 +39,7 @@ Path = str | os.PathLike[str]
 
 _OPTIONS = (
     *("styles", "seeds", "latents", "neutral", "target", "edits", "method", "alpha"),
-    *("probability", "truncation", "label"),
+    *("probability", "truncation", "label", "latent_space"),
 )
 
 
@@ -113,6 +114,7 @@ class Editor(TableEditor):
         probability: float | None = None,
         truncation: float = 0.7,
         label: int | None = None,
+        latent_space: Space | None = None,
         **choice: Any,
     ) -> EditResult:
         """The one way to edit, of images that are named by one of `seeds`, `styles` and `latents`.
@@ -138,13 +140,15 @@ class Editor(TableEditor):
             styles: (n, C), or (C,) for one image; arrays, lists and tensors of any float type, or a
                 `Subject` where more edits of the same images follow.
             seeds: whole numbers; see `w_from_seeds`.
-            latents: w (n, num_ws, w_dim) or (n, w_dim), a file of latents or a folder of them.
+            latents: w+ (n, num_ws, w_dim) or w (n, w_dim), a file of latents or a folder of them.
             neutral, target: where from and where to.
             edits: more of them, as `Edit` or as "a face -> a sad face : 1.5".
             alpha: how far every direction goes, times its weight; found for every image if not
                 given, see `apply`. A negative one makes the edits the other way round.
             probability: that alphas which are found are to reach; not beside an alpha.
-            truncation, label: of seeds, and of z in a file.
+            truncation, label: of seeds, and of z.
+            latent_space: what `latents` are, z, w, w+ or s, where name and shape leave it open, as
+                (num_ws, w_dim) does: one image's w+, or w of num_ws images.
             choice: what `Choice` takes: beta, channels, keep, layers, exclude, rule.
 
         Raises:
@@ -162,7 +166,9 @@ class Editor(TableEditor):
             truncation=truncation,
             label=label,
         )
-        subject = self.subject(styles, seeds, latents, request.truncation, request.label)
+        subject = self.subject(
+            styles, seeds, latents, request.truncation, request.label, latent_space
+        )
         meant = [pair for edit in request.edits for pair in as_meant(edit)]
         self._warn_of_alike(meant)
         if request.by_table(meant):
@@ -178,6 +184,7 @@ class Editor(TableEditor):
         latents: Path | Latents | ArrayLike | Tensor | None = None,
         truncation: float = 0.7,
         label: int | None = None,
+        latent_space: Space | None = None,
     ) -> Subject:
         """The images that one of the three names; see `edit`.
 
@@ -195,15 +202,13 @@ class Editor(TableEditor):
             w = w_from_seeds(self.generator, seeds, truncation, label)
             return Subject(self.generator, self.generator.styles(w), w, truncation)
         if isinstance(latents, str | os.PathLike):
-            latents = read_latents(latents, self.generator, truncation=truncation, label=label)
+            latents = read_latents(
+                latents, self.generator, truncation=truncation, label=label, space=latent_space
+            )
         if isinstance(latents, Latents):
             return Subject(self.generator, latents.styles, latents.w)
-        rows, w_dim = w_from_seeds(self.generator, [0], 0.0, 0 if self.generator.c_dim else None)[
-            0
-        ].shape
-        w = floats("latents", latents, (rows, w_dim), (w_dim,))
-        w = (w if w.ndim == 3 else w[:, None].expand(-1, rows, -1)).to(self.generator.device)
-        return Subject(self.generator, self.generator.styles(w), w)
+        found, known = latents_of(latents, self.generator, latent_space, truncation, label)
+        return Subject(self.generator, found, known)
 
     def _by_table(
         self, subject: Subject, edits: Sequence[Edit], request: EditRequest

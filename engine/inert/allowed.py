@@ -272,6 +272,67 @@ def _numpy_array(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> _Un
     return _UnbuiltArray()
 
 
+# numpy's arrays of objects, which are pickles
+
+
+class _ObjectType:
+    """Stands for the numpy type of objects, which no memory may be read as."""
+
+
+class _UnbuiltObjectType(Unbuilt):
+    def build(self, machine: Machine, state: object) -> _ObjectType:
+        """(3, "|", None, None, None, -1, -1, 63)"""
+        wanted = (3, "|", None, None, None, -1, -1, 63)
+        if (
+            type(state) is not tuple
+            or [type(part) for part in state] != [type(part) for part in wanted]
+            or state != wanted
+        ):
+            raise machine.refuse("gives the numpy type of objects a state it never has")
+        return _ObjectType()
+
+
+class _UnbuiltObjects(_UnbuiltArray):
+    """An array of numbers, or of objects: a list of them, or the one of an array without axes."""
+
+    def build(self, machine: Machine, state: object) -> Any:
+        if type(state) is not tuple or len(state) != 5 or type(state[2]) is not _ObjectType:
+            return super().build(machine, state)
+        version, size, _, fortran, items = state
+        if type(version) is not int or version != 1 or type(fortran) not in (bool, int):
+            raise machine.refuse("gives a numpy array a state it never has")
+        try:
+            shape = checked_lengths(size, "the shape of a numpy array")
+        except ValueError as error:
+            raise machine.refuse(str(error)) from error
+        if len(shape) > 1 or type(items) is not list or len(items) != math.prod(shape):
+            raise machine.refuse(
+                "holds an array of objects that is no plain list of them",
+                "save a list, a dict, or an array of numbers",
+            )
+        return items if shape else items[0]
+
+
+def _numpy_type_or_objects(
+    machine: Machine, symbol: Symbol, args: tuple[Any, ...]
+) -> _UnbuiltType | _UnbuiltObjectType:
+    if len(args) == 3 and type(args[0]) is str and args[0] in ("O8", "O4"):
+        return _UnbuiltObjectType()
+    return _numpy_type(machine, symbol, args)
+
+
+def _numpy_objects(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> _UnbuiltObjects:
+    _numpy_array(machine, symbol, args)  # which checks them
+    return _UnbuiltObjects()
+
+
+def _numpy_buffer(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> NDArray[Any]:
+    """How protocol 5 writes an array: (bytes, dtype, shape, order)."""
+    if len(args) != 4 or type(args[3]) is not str or args[3] not in ("C", "F"):
+        raise machine.refuse_arguments(symbol)
+    return _UnbuiltArray().build(machine, (1, args[2], args[1], args[3] == "F", args[0]))
+
+
 def _numpy_scalar(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> bool | int | float:
     """(dtype, bytes)"""
     if (
@@ -370,6 +431,21 @@ TORCH_GLOBALS: Allowed = {
 
 GENERATOR_GLOBALS: Allowed = {**TORCH_GLOBALS, **_MODULES}
 """For generators by torch.save, among them NVIDIA's modules as a whole, as tuning saves them."""
+
+LATENT_GLOBALS: Allowed = {
+    **TORCH_GLOBALS,
+    ("torch.storage", "_load_from_bytes"): Global(call=_storage),
+    ("numpy", "dtype"): Global(call=_numpy_type_or_objects),
+    **{
+        (f"numpy.{core}.multiarray", "_reconstruct"): Global(call=_numpy_objects)
+        for core in ("core", "_core")
+    },
+    **{
+        (f"numpy.{core}.numeric", "_frombuffer"): Global(call=_numpy_buffer)
+        for core in ("core", "_core")
+    },
+}
+"""For latents and styles in pickles, and in .npy files of objects, which are pickles, too."""
 
 MAPPER_GLOBALS: Allowed = {
     **TORCH_GLOBALS,

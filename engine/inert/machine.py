@@ -405,6 +405,7 @@ OPERATIONS: dict[int, Callable[[Machine], None]] = {
     ord("C"): lambda machine: machine.op_bytes(1),
     ord("B"): lambda machine: machine.op_bytes(4),
     0x8E: lambda machine: machine.op_bytes(8),
+    0x96: lambda machine: machine.op_bytes(8),  # a bytearray, which nothing here changes
     ord(")"): lambda machine: machine.stack.append(()),
     ord("t"): Machine.op_tuple,
     0x85: Machine.op_tuple1,

@@ -31,14 +31,14 @@ BRANCHES: dict[type, Callable[[Any], Collection[Any]]] = {
 }
 
 
-def read_pickle(path: Path, allowed: Allowed) -> Any:
-    """The content of a plain pickle file.
+def read_pickle(path: Path, allowed: Allowed, start: int = 0) -> Any:
+    """The content of a plain pickle file, or of what is a pickle from byte `start` on.
 
     Raises:
         CheckpointError: the file is unreadable, malformed, or asks for a name not in `allowed`.
     """
     data = map_file(path)
-    result, end = unpickle(data, path, allowed)
+    result, end = unpickle(data, path, allowed, start=start)
     if end != len(data):
         raise CheckpointError(f"{path}: goes on after its end at byte {end}; {MEND}")
     return result

@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from ...store.errors import InputError
+from ..checkpoints.checkpoint import excerpt
 from ..models.latents import read_latents
 from ..models.protocols import Generator
 from ..models.sampling import w_from_seeds
+from ..models.spaces import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Images:
         origins: where each comes from: its seed, or its place among the latents of a file.
         file: the sha256 of that file; None for seeds.
         psi: the truncation that seeds were drawn at; None for a file.
+        spaces: what a file's arrays were taken for, see `Latents`.
     """
 
     styles: Tensor
@@ -34,6 +37,7 @@ class Images:
     origins: tuple[int, ...]
     file: str | None = None
     psi: float | None = None
+    spaces: tuple[str, ...] = ()
 
     @classmethod
     def of_seeds(
@@ -46,28 +50,48 @@ class Images:
 
     @classmethod
     def of_file(
-        cls, generator: Generator, path: Path, truncation: float, label: int | None
+        cls,
+        generator: Generator,
+        path: Path,
+        truncation: float,
+        label: int | None,
+        space: Space | None = None,
     ) -> Images:
         """A file of latents or a folder of them; see `read_latents`."""
-        read = read_latents(path, generator, truncation=truncation, label=label)
-        return cls(read.styles, read.w, read.names, tuple(range(len(read.names))), read.sha256)
+        read = read_latents(path, generator, truncation=truncation, label=label, space=space)
+        places = tuple(range(len(read.names)))
+        return cls(read.styles, read.w, read.names, places, read.sha256, spaces=read.spaces)
 
     @property
     def inputs(self) -> dict[str, Any]:
         """Where they come from, as a recipe keeps it."""
         if self.file is None:
             return {"seeds": list(self.origins)}
-        return {"latents": self.file, "places": list(self.origins)}
+        return {
+            "latents": self.file,
+            "places": list(self.origins),
+            "spaces": list(self.spaces),
+        }
 
     def only(self, inputs: Mapping[str, Any], path: Path | str) -> Images:
         """Those images of the file of latents that a recipe names.
 
         Raises:
-            InputError: it was made of another file, or of seeds.
+            InputError: it was made of another file, or of seeds, or the file's arrays are taken for
+                something else than then.
         """
         places = inputs.get("places")
         if self.file is None or inputs.get("latents") != self.file:
             raise InputError(f"{path}: is not what the picture was made of; name that file")
+        # Before recipes told it, one image's w+ was taken for w of num_ws images.
+        new = {"one w+"} & set(self.spaces)
+        then = inputs.get("spaces", ["w"] if new else list(self.spaces))
+        if then != list(self.spaces):
+            told = excerpt(", ".join(map(str, then)) if isinstance(then, list) else str(then))
+            raise InputError(
+                f"{path}: is taken for {', '.join(self.spaces)}, and was for {told} as the picture "
+                "was made; say so by --latent-space"
+            )
         index = {origin: i for i, origin in enumerate(self.origins)}
         if (
             not isinstance(places, list)
@@ -81,4 +105,6 @@ class Images:
         """Some of them."""
         names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
         w = None if self.w is None else self.w[list(chosen)]
-        return Images(self.styles[list(chosen)], w, names, origins, self.file, self.psi)
+        return Images(
+            self.styles[list(chosen)], w, names, origins, self.file, self.psi, self.spaces
+        )

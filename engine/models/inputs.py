@@ -20,6 +20,24 @@ def floats(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
         OptionError: something else, NaN or infinity, or a complex, sparse or meta tensor.
     """
     wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in shapes)
+    tensor = numbers(name, values, wanted)
+    for shape in shapes:
+        if tensor.shape == shape:
+            tensor = tensor[None]
+        if tensor.shape[1:] == shape and len(tensor):
+            return tensor
+    raise OptionError(
+        f"{name}: has shape {tuple(tensor.shape)}, this generator takes {wanted}; check which "
+        "generator it is of"
+    )
+
+
+def numbers(name: str, values: Any, wanted: str) -> Tensor:
+    """Numbers of any shape as float32, a copy; `wanted` says in messages which.
+
+    Raises:
+        OptionError: something else, NaN or infinity, or a complex, sparse or meta tensor.
+    """
     try:
         given = torch.as_tensor(values).detach()
         if given.is_complex() or given.is_meta or given.layout != torch.strided:
@@ -29,17 +47,9 @@ def floats(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
         tensor = given.to(torch.float32, copy=True)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"{name}: must be numbers {wanted}, not {kind_of(values)}") from error
-    for shape in shapes:
-        if tensor.shape == shape:
-            tensor = tensor[None]
-        if tensor.shape[1:] == shape and len(tensor):
-            if not torch.isfinite(tensor).all():
-                raise OptionError(f"{name}: holds NaN or infinity; compute it again")
-            return tensor
-    raise OptionError(
-        f"{name}: has shape {tuple(tensor.shape)}, this generator takes {wanted}; check which "
-        "generator it is of"
-    )
+    if not torch.isfinite(tensor).all():
+        raise OptionError(f"{name}: holds NaN or infinity; compute it again")
+    return tensor
 
 
 def whole_numbers(name: str, values: Any) -> list[int]:

@@ -18,6 +18,7 @@ from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
 from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
 from ...store.version import LIBRARY
+from ..models.spaces import SPACES, Space
 from ..steering.direction import SOURCES, Choice, Source
 from ..steering.edits import Edit, as_meant
 from ..steering.request import EditRequest
@@ -63,7 +64,7 @@ class Recipe:
             missing is as usual, what is unknown is passed over. `read` tells which pairs of prompts
             each edit was read as; where it is missing, prompts are taken as they stand.
         inputs: where the images come from: their `seeds`, or the sha256 of a file of `latents` and
-            the `places` in it.
+            the `places` in it, and the `spaces` of its arrays, see `Latents`.
         library: what made the picture, such as ``styleatlas 0.1.0``.
 
     Mappings hold JSON values only. They are taken through JSON, so that a recipe equals the same
@@ -160,6 +161,14 @@ class Recipe:
         if not isinstance(seeds, list) or not seeds:
             raise _wrong("seeds", "a list of whole numbers")
         return tuple(_whole("seeds", seed) for seed in seeds)
+
+    @property
+    def space(self) -> Space | None:
+        """Of the latents it was made of, where they are all of one."""
+        told = self.inputs.get("spaces")
+        alone = told[0] if isinstance(told, list) and len(told) == 1 else None
+        words = {word: space for space in SPACES for word in (space, f"one {space}")}
+        return words.get(alone) if isinstance(alone, str) else None
 
     def require_atlas(self, atlas: Atlas) -> None:
         """Raise InputError unless it was made with this atlas."""
