@@ -98,7 +98,9 @@ def readings(shape: tuple[int, ...], sizes: Sizes, *, padded: bool = False) -> l
     ]
     if padded:
         one.append(("s", sizes.padded))
-    found = []
+    found: list[Reading] = []
+    if any(length < 1 for length in shape):
+        return found
     for space, wanted in one:
         if shape == wanted:
             found.append(Reading(space, (1, *wanted), False))

@@ -14,6 +14,7 @@ from PIL import Image
 import styleatlas
 from styleatlas import Atlas, Choice, Editor, StyleAtlasError
 from styleatlas.engine.models.latents import read_latents, write_styles
+from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.steering.edits import Edit
 from styleatlas.store.errors import OptionError, OutputError
 from styleatlas.store.registry import EMBEDDED
@@ -168,8 +169,29 @@ def test_result_keeps_what_it_started_from(editor, styles, kind):
     assert torch.equal(result.before, styles)
 
 
+def test_latents_that_may_be_one_image_or_many_are_told_so_and_taken_as_said(editor):
+    """(num_ws, w_dim) is one image's w+, or w of num_ws images."""
+    w = w_from_seeds(editor.generator, [1, 2], 0.7)
+    one = editor.subject(latents=w[:1]).styles
+    with pytest.raises(
+        OptionError, match=r"^latents: has shape \(10, 256\), which may be w\+ of on"
+    ):
+        editor.edit(latents=w[0], **FIXED)
+    assert torch.equal(editor.edit(latents=w[0], latent_space="w+", **FIXED).before, one)
+    rows = w[:, 0].repeat(5, 1)
+    many = editor.subject(latents=rows, latent_space="w")
+    assert len(many) == 10 and torch.equal(many.w, rows[:, None].expand(-1, 10, -1))
+    assert torch.equal(editor.subject(latents=rows[:3]).w, many.w[:3]), "as before, w"
+    z = torch.randn(2, editor.generator.z_dim)
+    of_z = editor.subject(latents=z, latent_space="z", truncation=-0.7)
+    assert torch.equal(of_z.w, editor.generator.map(z, truncation=-0.7))
+    assert torch.equal(editor.subject(latents=one, latent_space="s").styles, one)
+    with pytest.raises(OptionError, match="latent space 'x': is unknown; use one of z, w, w"):
+        editor.subject(latents=w, latent_space="x")
+
+
 def test_latents_that_do_not_fit_are_told_by_name(editor):
-    with pytest.raises(OptionError, match=r"^latents: has shape \(1, 3\), .* \(n, \d+, 256\) or"):
+    with pytest.raises(OptionError, match=r"^latents: has shape \(1, 3\); .* w\+ \(n, 10, 256\)"):
         editor.edit(latents=np.zeros((1, 3)), **FIXED)
 
 

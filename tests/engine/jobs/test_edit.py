@@ -10,6 +10,7 @@ from styleatlas.engine.editor import Editor
 from styleatlas.engine.jobs import edit as jobs
 from styleatlas.engine.jobs.edit import Output, produce, run
 from styleatlas.engine.jobs.images import Images
+from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.pictures.recipe import read_recipe
 from styleatlas.engine.steering.direction import Choice
 from styleatlas.engine.steering.edits import Edit
@@ -143,11 +144,34 @@ def test_images_know_where_they_come_from(images, generator, tmp_path):
     of_file = Images.of_file(generator, tmp_path / "me.npz", 0.7, None)
     assert of_file.names == ("me 1", "me 2", "me 3")
     assert of_file.w is None and of_file.at([1]).w is None
-    assert of_file.inputs == {"latents": of_file.file, "places": [0, 1, 2]}
+    told = {"latents": of_file.file, "spaces": ["s"]}
+    assert of_file.inputs == {**told, "places": [0, 1, 2]}
     last = of_file.at([1, 2]).at([1])
-    assert last.inputs == {"latents": of_file.file, "places": [2]}
+    assert last.inputs == {**told, "places": [2]}
     again = of_file.only(last.inputs, "me.npz")
     assert again.names == ("me 3",) and torch.equal(again.styles, images.styles[[2]])
+
+
+def test_pictures_of_before_are_never_made_of_a_file_that_is_read_otherwise_now(
+    generator, tmp_path
+):
+    """A file of one image's w+ was once taken for num_ws images."""
+    w = w_from_seeds(generator, [1], 0.7).numpy()[0]
+    np.save(tmp_path / "me.npy", w)
+    path = tmp_path / "me.npy"
+    one, many = (Images.of_file(generator, path, 0.7, None, space) for space in ("w+", "w"))
+    assert one.spaces == ("one w+",) and many.spaces == ("w",)
+    before = {"latents": one.file, "places": [0]}
+    with pytest.raises(
+        InputError, match=r"me.npy: is taken for one w\+, and was for w as the pict"
+    ):
+        one.only(before, "me.npy")
+    assert torch.equal(many.only(before, "me.npy").w, many.w[:1])
+    assert torch.equal(one.only(one.inputs, "me.npy").w, one.w)
+    with pytest.raises(
+        InputError, match=r"me.npy: is taken for w, and was for one w\+ as the pict"
+    ):
+        many.only(one.inputs, "me.npy")
 
 
 def test_images_of_another_file_or_of_no_file_are_refused(images):
