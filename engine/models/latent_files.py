@@ -94,7 +94,7 @@ def unsound(path: Path, error: Exception) -> InputError:
 def _tree(path: Path, head: bytes, identity: ModelIdentity) -> Any:
     """What a file holds, whose content tells its kind: leaves, inert tensors and arrays in plain
     containers."""
-    if head.startswith(b"PK") and path.suffix.lower() == ".npz":
+    if head.startswith(b"PK") and _is_npz(path):
         return _archive(path, identity)
     if head.startswith(b"PK") or head[2:].startswith(_TORCH_STREAM):
         return read_torch(path, LATENT_GLOBALS)
@@ -112,6 +112,18 @@ def _tree(path: Path, head: bytes, identity: ModelIdentity) -> Any:
     raise InputError(
         f"{path}: latents are read from .npz, .npy, .pt and pickles; convert it to one"
     )
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a zip file is one of NumPy's, not torch.save's."""
+    if path.suffix.lower() == ".npz":
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except NUMPY_ERRORS:
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def _archive(path: Path, identity: ModelIdentity) -> dict[str, Any]:

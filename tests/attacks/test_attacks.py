@@ -18,6 +18,7 @@ import torch
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.inert import torchfile
 from styleatlas.engine.inert.allowed import (
+    LATENT_GLOBALS,
     MAPPER_GLOBALS,
     NVIDIA_GLOBALS,
     TENSORFLOW_GLOBALS,
@@ -25,12 +26,13 @@ from styleatlas.engine.inert.allowed import (
 from styleatlas.engine.inert.objects import InertObject, InertTensor, Storage
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.inert.unpickle import MAX_FILE_BYTES, unpickle
-from styleatlas.store.errors import CheckpointError
+from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files
 from . import hostile
 from .conftest import clean, traces
 from .generator_attacks import GENERATORS
+from .latent_attacks import LATENTS
 from .mapper_attacks import MAPPERS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .torch_attacks import STREAMS, ZIPS
@@ -38,16 +40,16 @@ from .torch_attacks import STREAMS, ZIPS
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
 "".encode("cp437")  # the standard library imports a codec for names in zip files
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS
+ATTACKS |= GENERATORS | LATENTS
 
 
 def refused(read, path: Path, message: str) -> None:
     """One line, not too long, that begins with the file's name."""
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises((CheckpointError, InputError)) as caught:
         read(path)
     said = str(caught.value)
     assert re.search(message, said), said
-    assert said.startswith(f"{path}: ")
+    assert said.startswith((f"{path}: ", f"{path}, "))
     assert said.isprintable()
     assert len(said) < len(str(path)) + 400
 
@@ -166,12 +168,17 @@ INERT = (
 )
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), sorted({**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **MAPPER_GLOBALS})
-)
-def test_allowed_name_given_odd_arguments(module, name):
+ALLOWED = {**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **MAPPER_GLOBALS}
+ODD_CALLS = {
+    **{(*name, "checkpoint"): ALLOWED for name in ALLOWED},
+    **{(*name, "latents"): LATENT_GLOBALS for name in LATENT_GLOBALS},
+}
+
+
+@pytest.mark.parametrize(("module", "name", "of"), sorted(ODD_CALLS))
+def test_allowed_name_given_odd_arguments(module, name, of):
     """Whatever is passed, the outcome is a refusal or inert data."""
-    allowed = {**NVIDIA_GLOBALS, **TENSORFLOW_GLOBALS, **MAPPER_GLOBALS}
+    allowed = ODD_CALLS[module, name, of]
     symbol = hostile.name(module, name)
     for odd in ODD:
         for count in range(8):

@@ -9,6 +9,7 @@ import functools
 import io
 import itertools
 import json
+import pickle
 import pickletools
 import random
 import re
@@ -32,8 +33,9 @@ from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mappe
 from styleatlas.engine.fallbacks.mapper_fit import fitted
 from styleatlas.engine.inert.objects import InertObject, InertTensor
 from styleatlas.engine.inert.torchfile import read_torch
+from styleatlas.engine.models.latents import read_latents
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
-from styleatlas.store.errors import CheckpointError
+from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files as files
 from ..conftest import CountableGenerator
@@ -167,6 +169,44 @@ def read_drawings(path: Path) -> object:
     return [found.visible(values.numpy()), found.draw(values)]
 
 
+def encoded_latents(write: Callable[[Path, object], object], one: Callable[[int], object]) -> bytes:
+    """What an encoder keeps of three images, by their names."""
+    return content(lambda path: write(path, {f"{i}.jpg": one(i) for i in range(3)}))
+
+
+def w_plus(image: int) -> np.ndarray:
+    return np.random.default_rng(image).normal(size=(2, 5)).astype(np.float32)
+
+
+def projected(image: int) -> dict[str, object]:
+    """What rosinality's projector keeps of an image."""
+    return {"img": torch.zeros(3, 2, 2), "latent": torch.ones(5), "noise": [torch.zeros(1)]}
+
+
+def save_objects(path: Path, value: object) -> None:
+    array = np.empty((), object)
+    array[()] = value
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def s_of_layers() -> bytes:
+    layers = [np.ones((2, layer.size), np.float32) for layer in CountableGenerator().layout]
+    return pickle.dumps(layers, 4)
+
+
+def numpy_archive() -> bytes:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, w=w_plus(1)[None], z=np.ones((1, 5), np.float32))
+
+    return content(write)
+
+
+def read_styles(path: Path) -> object:
+    return read_latents(path, CountableGenerator()).styles
+
+
 TARGETS = {
     "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
     "StyleGAN3": Target(lambda: snapshot_of(THREE), ".pkl", read_generator),
@@ -189,6 +229,14 @@ TARGETS = {
     "stream": Target(
         lambda: hostile.saved(hostile.training_save(), legacy=True), ".pt", read_torch
     ),
+    "latents of ReStyle": Target(
+        lambda: encoded_latents(save_objects, lambda i: [w_plus(0), w_plus(i)]), ".npy", read_styles
+    ),
+    "latents of rosinality": Target(
+        lambda: encoded_latents(lambda path, x: torch.save(x, path), projected), ".pt", read_styles
+    ),
+    "S of layers": Target(s_of_layers, ".pkl", read_styles),
+    "latents of NumPy": Target(numpy_archive, ".npz", read_styles),
     "TorchScript": Target(hostile.scripted, ".pt", read_torch),
 }
 
@@ -288,6 +336,9 @@ def spoilt(sound: bytes, seed: str) -> bytes:
     """The file, spoilt in one of several ways that `seed` chooses."""
     chance = random.Random(seed)
     spoil = chance.choice([spoil_bytes, spoil_opcodes])
+    if sound.startswith(b"\x93NUMPY") and chance.random() < 0.7:  # the pickle behind the header
+        start = sound.index(b"\n") + 1
+        return sound[:start] + spoil(chance, sound[start:])
     if not sound.startswith((b"PK", b"\x80")):  # neither a zip nor a pickle
         return spoil_bytes(chance, sound)
     if not sound.startswith(b"PK"):
@@ -295,8 +346,8 @@ def spoilt(sound: bytes, seed: str) -> bytes:
     if chance.random() < 0.3:
         return spoil_bytes(chance, sound)
     inside = dict(inside_of(sound))  # so that the zip itself stays sound
-    member = next(name for name in inside if name.endswith("/data.pkl"))
-    if chance.random() < 0.1:
+    member = next((name for name in inside if name.endswith("/data.pkl")), None)
+    if member is None or chance.random() < 0.1:
         member = chance.choice(list(inside))
     inside[member] = spoil(chance, inside[member])
     return hostile.zipped(inside)
@@ -343,8 +394,8 @@ def read_spoilt(name: str, part: int, folder: Path) -> None:
             for found in parts(target.read(path)):
                 if isinstance(found, InertTensor):
                     found.load()
-        except CheckpointError as error:
-            assert str(error).startswith(f"{path}: "), seed
+        except (CheckpointError, InputError) as error:
+            assert str(error).startswith((f"{path}: ", f"{path}, ")), seed
             assert str(error).isprintable(), seed
             assert not UNFORESEEN.search(str(error)), seed
         except BaseException as error:
