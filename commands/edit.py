@@ -78,7 +78,8 @@ def usage(ctx: click.Context) -> None:
     multiple=True,
     metavar="EDIT",
     group=PROMPTS,
-    help='As "NEUTRAL -> TARGET" or "NEUTRAL -> TARGET : WEIGHT"; more than one are combined.',
+    help='As "NEUTRAL -> TARGET" or "NEUTRAL -> TARGET : WEIGHT", with spaces around the colon; '
+    "more than one are combined.",
 )
 @option(
     "--keep",

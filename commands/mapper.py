@@ -108,7 +108,7 @@ def mapper() -> None:
     type=InputPlace(),
     group=IMAGES,
     metavar="F",
-    help="Train on a file of w or z (.npz, .npy, .pt), or a folder of them, instead of drawn ones.",
+    help="Train on a file of w or z, or a folder of them, instead of drawn ones.",
 )
 @latent_space_option
 @truncation_option("latents")

@@ -174,7 +174,7 @@ def latent_option(kinds: str) -> Decorator:
         type=InputPlace(),
         metavar="F",
         group=IMAGES,
-        help=f"Start from a file of {kinds} (.npz, .npy, .pt, .pkl), or a folder, instead.",
+        help=f"Start from a file of {kinds}, or a folder of them, instead; see docs/latents.md.",
     )
     return lambda command: file(latent_space_option(command))
 
