@@ -162,16 +162,16 @@ def test_styles_of_a_folder_are_in_the_order_of_those_of_a_sheet(
         assert one["styles"] == pytest.approx(other["styles"], abs=1e-6)
 
 
-def test_files_of_latents_with_one_name_are_not_written_over_each_other(
-    edit, refused_edit, tmp_path
-):
+def test_files_of_latents_with_one_name_are_not_written_over_each_other(edit, draw_to, tmp_path):
     folder = tmp_path / "latents"
     folder.mkdir()
     edit("--seed", "3", "--styles", folder / "me.npz")
     with np.load(folder / "me.npz") as saved:
         np.save(folder / "me.npy", saved["styles"] + 1)
-    found = refused_edit("--latent", folder, "-o", tmp_path / "out")
-    assert 'two pictures would be called "me.png"; name images differently' in found
+    draw_to(tmp_path / "out", *PAIR, *EASY, "--alpha", "4", "--latent", folder)
+    first, second = (pixels(tmp_path / "out" / f"{name}.png") for name in ("me", "me (2)"))
+    assert_pixels_near(second, edit("--latent", folder / "me.npz"))
+    assert not np.array_equal(first, second)
 
 
 def test_bad_place_for_styles_is_refused_before_the_edit(refused_edit, tmp_path):
