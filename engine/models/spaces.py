@@ -146,6 +146,11 @@ def choose(
     wanted = named if asked is None else (asked,)
     padded = tuple(wanted) == ("s",) or tuple(file) == ("s",)
     fitting = [r for r in readings(shape, sizes, padded=padded) if r.space in wanted]
+    if not fitting and asked is not None and (others := readings(shape, sizes)):
+        raise InputError(
+            f"{place}: has shape {shape}, which can be {either(map(str, others))}, and "
+            f"--latent-space says {asked}; leave the option out, or give another"
+        )
     if not fitting:
         told = ", ".join(sizes.of(space) for space in SPACES if space in wanted)
         raise InputError(

@@ -84,9 +84,14 @@ def test_name_option_and_place_decide(shape, how, space, count):
         ((3, 512), {}, "may be w of 3 images or z of 3 images; say which by --latent-space w or z"),
         ((512,), {"one": True}, "may be w of one image or z of one image; say which"),
         (
-            (17, 512),
+            (1, 18, 512),
+            {"asked": "w"},
+            r"has shape \(1, 18, 512\), which can be w\+ of one image, and --latent-space says w; l",
+        ),
+        (
+            (1, 17, 512),
             {"asked": "w+"},
-            r"has shape \(17, 512\); this generator takes w\+ \(n, 18, 51",
+            r"has shape \(1, 17, 512\); this generator takes w\+ \(n, 18, 51",
         ),
         (
             (18, 512),
