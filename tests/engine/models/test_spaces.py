@@ -86,7 +86,7 @@ def test_name_option_and_place_decide(shape, how, space, count):
         (
             (1, 18, 512),
             {"asked": "w"},
-            r"has shape \(1, 18, 512\), which can be w\+ of one image, and --latent-space says w; l",
+            r"has shape \(1, 18, 512\), which can be w\+ of one image, and --latent-space says w;",
         ),
         (
             (1, 17, 512),
@@ -101,7 +101,7 @@ def test_name_option_and_place_decide(shape, how, space, count):
         (
             (3, 512),
             {"named": ("z",), "asked": "w"},
-            "is z by its name, and --latent-space says w; l",
+            "is z by its name, and --latent-space says w;",
         ),
     ],
 )

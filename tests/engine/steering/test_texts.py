@@ -141,7 +141,7 @@ def test_atlas_without_templates_embeds_the_bare_prompt(countable_atlas, encoder
     [
         ("", "a picture", "prompt: is empty"),
         ("a picture", " ", "prompt: is empty"),
-        ("a picture", "A  picture", 'target: "A  picture" is the neutral prompt itself'),
+        ("a picture", "A  picture", 'target: "A picture" is the neutral prompt itself'),
         ("a new one", "one a new", "target: means the same to CLIP"),
         ("a picture", "w " * 11, "takes 13 tokens of the 12"),
         ("a picture", "x" * 1025, "longer than 1024 bytes"),
