@@ -30,8 +30,8 @@ from .sources import open_atlas
 def info(file: str, as_json: bool) -> None:
     """What a file is, and what it holds.
 
-    An atlas, a generator's checkpoint, a mapper, a picture that edit made, or an .npz of styles or
-    latents. A checkpoint is read, but no network is built and nothing in it is run.
+    An atlas, a generator's checkpoint, a CLIP, a mapper, a picture that edit made, or an .npz of
+    styles or latents. A checkpoint is read, but no network is built and nothing in it is run.
     """
     from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
@@ -66,9 +66,13 @@ def _other_record(path: Path) -> Record:
             mapper = mapper_record(summarise_mapper(path))
         except CheckpointError:
             mapper = {}
-        if not mapper:
-            raise
-        return {"kind": "mapper", "path": str(path), **mapper}
+        if mapper:
+            return {"kind": "mapper", "path": str(path), **mapper}
+        from ..engine.checkpoints.clip_describe import clip_file_record
+
+        if clip := clip_file_record(path):
+            return clip
+        raise
 
 
 @click.command(

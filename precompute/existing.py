@@ -17,7 +17,7 @@ from ..engine.models.sampling import w_shape
 from ..prompts.sets import PromptSet, unknown
 from ..store.atlas import Atlas
 from ..store.errors import AtlasError, AtlasFormatError, FingerprintError, OptionError
-from ..store.fingerprint import todays_settings
+from ..store.fingerprint import todays_settings, told
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
 from ..store.work import differences, value_parts
@@ -91,9 +91,10 @@ def extension_of(
         ("generator", atlas.fingerprint.generator, generator.identity),
         ("CLIP", atlas.fingerprint.clip, encoder.identity),
     ):
-        if there.sha256 != here.sha256:
+        if different := there.differences(here):
             raise FingerprintError(
-                f"{path}: holds an atlas of another {what}, {there}, where this one is {here}; "
+                f"{path}: holds an atlas of another {what}, {there}, where this one is "
+                f"{here}{told(different)}; "
                 f"{mend}"
             )
     known = todays_settings(atlas.fingerprint.settings)

@@ -51,7 +51,7 @@ class RemoteWorker:
         models = _models(self.sources, worker_device())
         found = (models.generator.identity, models.encoder.identity)
         for here, there in zip(found, (self.generator, self.clip), strict=True):
-            if here.sha256 != there.sha256:
+            if there.differences(here):
                 raise FingerprintError(
                     f"workers: one loaded {here} where the run has {there}; "
                     "give every machine the same files under the same paths"

@@ -13,6 +13,7 @@ from platformdirs import user_cache_path
 from .bank import normalise_prompt
 from .checks import row_norms
 from .errors import OutputError
+from .fingerprint import ModelIdentity
 from .output import replacing
 
 
@@ -23,18 +24,21 @@ class TextCache:
     over, and a folder that cannot be written is left alone.
 
     Args:
-        clip_sha256: the weights the embeddings come from.
+        clip: what the embeddings come from. One that tells nothing of its configuration stands for
+            several, whose embeddings differ: nothing is remembered of it.
         templates: the sentences each prompt was embedded in.
         width: the number of dimensions, D.
     """
 
-    def __init__(self, clip_sha256: str, templates: Sequence[str], width: int) -> None:
-        key = hashlib.sha256("\n".join([clip_sha256, *templates]).encode()).hexdigest()
+    def __init__(self, clip: ModelIdentity, templates: Sequence[str], width: int) -> None:
+        key = hashlib.sha256("\n".join([clip.key, *templates]).encode()).hexdigest()
         self._folder: Path = user_cache_path("styleatlas") / "texts" / key[:32]
-        self._width = width
+        self._known, self._width = bool(clip.configuration), width
 
     def find(self, text: str) -> NDArray[np.float32] | None:
         """The embedding (D,) of a prompt, or None when it is not remembered."""
+        if not self._known:
+            return None
         path = self._path(text)
         size = 4 * self._width
         try:
@@ -48,6 +52,8 @@ class TextCache:
 
     def remember(self, text: str, embedding: NDArray[np.float32]) -> None:
         """Keep the embedding (D,) of a prompt for later runs, if the folder allows it."""
+        if not self._known:
+            return
         path = self._path(text)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def comparison_records(a: AtlasData, b: AtlasData) -> list[Record]:
         a.channels, b.channels, assume_unique=True, return_indices=True
     )
     phrases = _shared_phrases(a, b)
-    same_clip = a.fingerprint.clip.sha256 == b.fingerprint.clip.sha256
+    same_clip = not a.fingerprint.clip.differences(b.fingerprint.clip)
     live = (a.consistency[in_a] > 0) & (b.consistency[in_b] > 0)  # (shared,)
     strengths = a.strength[in_a], b.strength[in_b]
     rows = a.rows[in_a], b.rows[in_b]

@@ -27,10 +27,10 @@ def atlas_record(atlas: AtlasData) -> Record:
                 "strength": decimal(np.median(atlas.strength[inside])) if known else None,
             }
         )
-    models = {"generator": origin.generator, "clip": origin.clip}
     return {
         "kind": "atlas",
-        **{k: {"name": m.name, "sha256": m.sha256, **m.sizes} for k, m in models.items()},
+        "generator": origin.generator.record(),
+        "clip": origin.clip.clip_record(),
         "settings": todays_settings(origin.settings),
         "created": atlas.created,
         "library": atlas.library,

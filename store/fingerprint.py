@@ -1,4 +1,4 @@
-"""Who drew an atlas: the identity of a model's weights, and the check that it is still that one."""
+"""Who drew an atlas: the identity of a model, and the check that it is still that one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import AtlasFormatError, CheckpointError, FingerprintError
+
+CONFIGURATION = {
+    "quick_gelu": "its activation",
+    "network": "its layers",
+    "preprocessing": "its preparation of images",
+    "tokenizer": "its tokenizer",
+}
+"""What decides a CLIP's embeddings beside its weights, as a `ModelIdentity` has it among its sizes:
+`quick_gelu` is 0 or 1, the others are digests (`digest`). In a message each is called so."""
+UNRECORDED = (
+    "not recorded: that activation, preparation of images and tokenizer are the same is not proven"
+)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -41,9 +53,16 @@ def weights_sha256(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
 
 
+def digest(value: Mapping[str, Any]) -> int:
+    """A number below 2^52, which every reader of JSON holds exactly, to tell JSON objects apart."""
+    text = to_json("configuration", dict(value))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
-    """A model's name for people, the hash of its weights, and the sizes that matter.
+    """A model's name for people, the hash of its weights, and the numbers that matter: its sizes,
+    and for a CLIP what is told of CONFIGURATION.
 
     Raises:
         AtlasFormatError: an empty name, a hash that is not 64 lower-case hex digits, or sizes
@@ -71,6 +90,41 @@ class ModelIdentity:
 
     def __str__(self) -> str:
         return f'"{self.name}" ({self.sha256[:12]})'
+
+    def differences(self, other: ModelIdentity) -> list[str]:
+        """What is not the same in another model, in words. Names do not count, nor numbers that
+        only one of the two has: the CLIPs of before have nothing of CONFIGURATION."""
+        if self.sha256 != other.sha256:
+            return ["its weights"]
+        return [
+            CONFIGURATION.get(name, f"its {name}")
+            for name, number in self.sizes.items()
+            if other.sizes.get(name, number) != number
+        ]
+
+    @property
+    def configuration(self) -> dict[str, int]:
+        """What is told of CONFIGURATION: nothing of a generator, and of a CLIP of before."""
+        return {name: number for name, number in self.sizes.items() if name in CONFIGURATION}
+
+    @property
+    def key(self) -> str:
+        """A text that two models share only if nothing that is told of them differs."""
+        told = self.configuration
+        return f"{self.sha256} {to_json('configuration', told)}" if told else self.sha256
+
+    def record(self) -> dict[str, Any]:
+        """Name, sha256 and sizes as JSON values."""
+        sizes = {name: size for name, size in self.sizes.items() if name not in CONFIGURATION}
+        return {"name": self.name, "sha256": self.sha256, **sizes}
+
+    def clip_record(self) -> dict[str, Any]:
+        """The same of a CLIP, with its activation and one text for its whole configuration."""
+        told = self.configuration
+        if not told:
+            return {**self.record(), "configuration": UNRECORDED}
+        activation = "QuickGELU" if told.get("quick_gelu") else "GELU"
+        return {**self.record(), "activation": activation, "configuration": f"{digest(told):013x}"}
 
     def to_json(self) -> str:
         """One JSON object: name, sha256, sizes."""
@@ -117,13 +171,21 @@ class Fingerprint:
             )
 
     def require_clip(self, identity: ModelIdentity) -> None:
-        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with."""
-        if identity.sha256 != self.clip.sha256:
+        """Raise FingerprintError unless ``identity`` is the CLIP the atlas was drawn with."""
+        if different := self.clip.differences(identity):
             raise FingerprintError(
                 f"atlas and CLIP do not belong together: the atlas was drawn with {self.clip}, "
-                f"this CLIP is {identity}; load the atlas's CLIP or draw an atlas with this one "
-                f"by `styleatlas precompute --clip`"
+                f"this CLIP is {identity}{told(different)}; load the atlas's CLIP or "
+                f"draw an atlas with this one by `styleatlas precompute --clip`"
             )
+
+
+def told(different: list[str]) -> str:
+    """How a message goes on after two models that `ModelIdentity.differences` tells apart by more
+    than the hashes they are printed with."""
+    if different == ["its weights"]:
+        return ""
+    return f", of the same weights, but not the same in {' and '.join(different)}"
 
 
 def todays_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class Run:
     def key(self) -> str:
         """64 hex digits, equal for runs of one library without :meth:`differences`."""
         values = {name: value for name, (value, _) in self._parts(self._settings).items()}
+        models = {"generator": self.fingerprint.generator, "CLIP": self.fingerprint.clip}
+        values |= {name: model.sha256 for name, model in models.items()}
         values["library"] = self.library
         return hashlib.sha256(to_json("run", values).encode()).hexdigest()
 

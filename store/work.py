@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import lock_descriptor
 
 from .errors import OutputError, ResumeError
-from .fingerprint import ModelIdentity
+from .fingerprint import ModelIdentity, digest
 from .output import leftovers, replacing, require_writable
 
 if TYPE_CHECKING:
@@ -34,9 +34,27 @@ _SHOWN = 80  # letters of a value
 Kept = TypeVar("Kept")
 
 
+class _Model:
+    """A model, equal to others by what both tell of their content, whatever they are called."""
+
+    def __init__(self, identity: ModelIdentity) -> None:
+        self.identity = identity
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Model) and not self.identity.differences(other.identity)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def model_part(model: ModelIdentity | None) -> tuple[Any, str]:
     """A model as it counts in `differences`: by its content, whatever it is called."""
-    return (None if model is None else model.sha256, str(model))
+    return (None, "None") if model is None else (_Model(model), f"{model}{_activation(model)}")
+
+
+def _activation(model: ModelIdentity) -> str:
+    """Of a CLIP that tells its configuration, what a message shows of it."""
+    told = model.configuration
+    return f" of configuration {digest(told):013x}" if told else ""
 
 
 def value_parts(values: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, str]]:

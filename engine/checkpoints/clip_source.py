@@ -1,11 +1,12 @@
 """What a CLIP is built from, found by a folder, a file, or a name of open_clip's.
 
-    FOLDER             open_clip's layout: open_clip_config.json and one file of weights
-    FILE               OpenAI's archive or state dict; another file beside an open_clip_config.json
+    FOLDER             open_clip's layout: open_clip_config.json and one file of weights; or that
+                       of Hugging Face's transformers: config.json and one file of weights
+    FILE               OpenAI's archive or state dict; a whole module; a file of such a folder
     MODEL/TAG          published weights, as open_clip lists them; fetched once, then cached
     MODEL=FILE         a file in an architecture of open_clip's; also MODEL/TAG=FILE, for the
                        preprocessing and activation that the tag's weights were trained with
-    hf-hub:ORG/NAME    a repository of Hugging Face in open_clip's layout
+    hf-hub:ORG/NAME    a repository of Hugging Face in one of these layouts
 
 open_clip supplies its tables and its download; the files are read by this package alone.
 """
@@ -22,7 +23,9 @@ from typing import Any
 from ...store.errors import CheckpointError, OptionError
 from ...store.paths import HUB, require_clip
 from ...store.registry import NAMES
-from .clip_file import ClipWeights, openai_config, read_clip_weights
+from . import clip_transformers as transformers
+from .clip_file import ClipWeights, read_clip_weights
+from .clip_shapes import known_models, openai_config
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAMES = (
@@ -53,6 +56,12 @@ class ClipSource:
     preprocess: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
+    @property
+    def quick_gelu(self) -> bool:
+        """Its activation: QuickGELU or GELU. What the file tells counts before a description."""
+        told = self.weights.quick_gelu
+        return bool(self.model.get("quick_gelu")) if told is None else told
+
 
 def find_clip(source: str, name: str) -> ClipSource:
     """Find a CLIP and read its weights; `name` is for one that is a file or a folder.
@@ -66,7 +75,7 @@ def find_clip(source: str, name: str) -> ClipSource:
     if path.is_dir():
         return _in_folder(path, name)
     if path.is_file():
-        return _in_file(path, name)
+        return of_weights(read_clip_weights(path), name)
     if source.startswith(HUB):
         return _on_hub(source)
     model, equals, file = source.partition("=")
@@ -77,8 +86,10 @@ def find_clip(source: str, name: str) -> ClipSource:
 
 
 def _in_folder(folder: Path, name: str) -> ClipSource:
-    model, preprocess = _read_config(folder / CONFIG_NAME)
     present = [folder / file for file in WEIGHTS_NAMES if (folder / file).is_file()]
+    if (folder / transformers.CONFIG_NAME).is_file() and not present:
+        return _by_transformers(folder, name)
+    model, preprocess = _read_config(folder / CONFIG_NAME)
     if not present:
         raise CheckpointError(
             f"{folder}: holds no {WEIGHTS_NAMES[0]}, nor {', '.join(WEIGHTS_NAMES[1:])}; "
@@ -88,18 +99,79 @@ def _in_folder(folder: Path, name: str) -> ClipSource:
     return ClipSource(name, str(folder / CONFIG_NAME), weights, model, preprocess, folder)
 
 
-def _in_file(path: Path, name: str) -> ClipSource:
-    weights = read_clip_weights(path)
-    if weights.openai:
-        return ClipSource(name, str(path), weights, openai_config(weights))
+def _by_transformers(folder: Path, name: str, weights: ClipWeights | None = None) -> ClipSource:
+    """A CLIP in the layout of Hugging Face's transformers, of these weights or those in it."""
+    path = folder / transformers.CONFIG_NAME
+    config = transformers.read_config(path)
+    if weights is None:
+        names = transformers.WEIGHTS_NAMES
+        present = [folder / file for file in names if (folder / file).is_file()]
+        if not present:
+            raise CheckpointError(
+                f"{folder}: holds no {' or '.join(names)} beside its {path.name}; save the "
+                "weights there in one file (`save_pretrained` with a larger max_shard_size)"
+            )
+        weights = read_clip_weights(present[0])
+    model = transformers.model_config(path, config, weights)
+    preprocess = transformers.preprocess_config(folder, model["vision_cfg"]["image_size"])
+    transformers.require_own_vocabulary(folder)
+    return ClipSource(name, str(path), weights, model, preprocess)
+
+
+def of_weights(weights: ClipWeights, name: str) -> ClipSource:
+    """A CLIP of the weights of a file, by what that tells or what lies beside it.
+
+    Raises:
+        CheckpointError: neither says what its architecture and activation are.
+    """
+    path = weights.path
+    told = weights.traits
+    if told.quick_gelu is not None:
+        model = openai_config(weights, told.heads)
+        return ClipSource(name, str(path), weights, model, dict(told.preprocess))
+    if weights.transformers:
+        if not (path.parent / transformers.CONFIG_NAME).is_file():
+            raise CheckpointError(
+                f"{path}: is a CLIP of Hugging Face's transformers without its "
+                f"{transformers.CONFIG_NAME}, which tells its activation; put that beside it, and "
+                f"its {transformers.PREPROCESSOR_NAMES[0]}"
+            )
+        return _by_transformers(path.parent, name, weights)
     config = path.parent / CONFIG_NAME
     if not config.is_file():
-        raise CheckpointError(
-            f"{path}: does not say what its architecture is; name that as open_clip calls it, "
-            f"MODEL={path} (such as ViT-B-32={path}), or put its {CONFIG_NAME} beside it"
-        )
+        raise CheckpointError(f"{path}: {untold(weights)}")
     model, preprocess = _read_config(config)
     return ClipSource(name, str(config), weights, model, preprocess, path.parent)
+
+
+def untold(weights: ClipWeights) -> str:
+    """What weights that do not tell their activation are, and how to name them so that it is
+    known. It is never guessed: both kinds are common, and the wrong one changes every embedding."""
+    from open_clip import list_models, list_pretrained_tags_by_model
+
+    path, models = weights.path, known_models(weights)
+    if models is None:
+        return (
+            "does not say what its architecture is; name that as open_clip calls it, "
+            f"MODEL/TAG={path} (such as ViT-B-32/openai={path}), or put its {CONFIG_NAME} beside it"
+        )
+    if not models:
+        return (
+            "has the shapes of no model of open_clip's, and does not say its activation; put an "
+            f'{CONFIG_NAME} beside it: the `model_cfg` of `styleatlas info`, with "quick_gelu" '
+            "true, as OpenAI's CLIPs have it, or false"
+        )
+    model = models[0]
+    quick = f"{model}-quickgelu"
+    if "openai" in list_pretrained_tags_by_model(model):
+        quick = f"{model}/openai"
+    names = [f"{model}={path} if it was trained with GELU, as open_clip does"]
+    if "/" in quick or quick in list_models():
+        names.insert(0, f"{quick}={path} if it comes from OpenAI's CLIP, with QuickGELU")
+    return (
+        f"has the shapes of {model}, which do not show its activation; name it "
+        f"{', '.join(names)}, or put its {CONFIG_NAME} beside it"
+    )
 
 
 def _on_hub(source: str) -> ClipSource:
@@ -109,7 +181,22 @@ def _on_hub(source: str) -> ClipSource:
     if repository.count("/") != 1:
         raise OptionError(f"CLIP {source!r}: is no repository; write {HUB}ORG/NAME")
     mend = "check the name, and connect to the network once"
-    config = _fetch(source, mend, lambda: download_pretrained_from_hf(repository, CONFIG_NAME))
+
+    def fetch(name: str, *others: str) -> Path:
+        """The first of these files that is there."""
+        try:
+            return _fetch(source, mend, lambda: download_pretrained_from_hf(repository, name))
+        except CheckpointError:
+            if others:
+                return fetch(*others)
+            raise
+
+    config = fetch(CONFIG_NAME, transformers.CONFIG_NAME)
+    if config.name == transformers.CONFIG_NAME:
+        fetch(*transformers.WEIGHTS_NAMES)
+        fetch(*transformers.PREPROCESSOR_NAMES)
+        fetch(*transformers.VOCABULARY_NAMES)
+        return _by_transformers(config.parent, source)
     weights = _fetch(source, mend, lambda: download_pretrained_from_hf(repository))
     model, preprocess = _read_config(config)
     return ClipSource(source, source, read_clip_weights(weights), model, preprocess)

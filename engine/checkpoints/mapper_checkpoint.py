@@ -20,7 +20,7 @@ from ...store.errors import (
     OptionError,
     PromptError,
 )
-from ...store.fingerprint import ModelIdentity, from_json, to_json
+from ...store.fingerprint import ModelIdentity, from_json, to_json, told
 from ..networks.mapper import MapperConfig, MapperGroup
 from .checkpoint import excerpt, require_same_shapes
 
@@ -83,11 +83,12 @@ class MapperRecord:
 
     def require_clip(self, identity: ModelIdentity) -> None:
         """Raise FingerprintError if the mapper is known to be of another CLIP."""
-        if self.clip is not None and identity.sha256 != self.clip.sha256:
+        different = [] if self.clip is None else self.clip.differences(identity)
+        if different:
             raise FingerprintError(
                 f"mapper and CLIP do not belong together: the mapper was trained with {self.clip}, "
-                f"this CLIP is {identity}; load the mapper's CLIP or train a mapper with this one "
-                f"by `styleatlas mapper train --clip`"
+                f"this CLIP is {identity}{told(different)}; load the mapper's CLIP or "
+                f"train a mapper with this one by `styleatlas mapper train --clip`"
             )
 
     def is_for(self, neutral: str, target: str) -> bool:

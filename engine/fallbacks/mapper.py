@@ -134,7 +134,7 @@ def library_path(generator: ModelIdentity, clip: ModelIdentity, neutral: str, ta
             f"by -o, or another folder by {MAPPERS_VARIABLE}"
         ) from error
     prompts = map(normalise_prompt, (neutral, target))
-    whole = "\n".join([generator.sha256, clip.sha256, *prompts])
+    whole = "\n".join([generator.key, clip.key, *prompts])
     digest = hashlib.sha256(whole.encode()).hexdigest()
     words = re.sub(r"\W+", "-", f"{target}-{generator.name}".lower()).strip("-")
     return folder / f"{words[:_LONGEST_NAME]}-{digest[:8]}{OWN_SUFFIX}"
@@ -192,7 +192,7 @@ def _is_of(record: MapperRecord, generator: ModelIdentity, clip: ModelIdentity) 
     return (
         record.generator is not None
         and record.clip is not None
-        and (record.generator.sha256, record.clip.sha256) == (generator.sha256, clip.sha256)
+        and not (record.generator.differences(generator) or record.clip.differences(clip))
     )
 
 

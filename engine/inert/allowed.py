@@ -206,6 +206,7 @@ def _typed_container(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) ->
 # The tables
 
 OBJECT = Global()
+MODULE = Global(new=_record)
 
 STORAGES: Allowed = {
     ("torch", "FloatStorage"): Global(dtype=torch.float32),

@@ -29,7 +29,7 @@ from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.texts import embed_prompts_of
 from .images import Images
-from .optimise_state import OptimisationFile
+from .optimise_state import CLIP_CONFIGURATION, OptimisationFile
 
 MOST_ROWS = 10_000
 _SAMPLES = 1000  # seeds behind the standard deviations, where there is no atlas
@@ -310,6 +310,7 @@ def _plan(
     return {
         "generator": generator.identity.sha256,
         "clip": encoder.identity.sha256,
+        CLIP_CONFIGURATION: encoder.identity.configuration,
         "identity": None if identity is None else identity.identity.sha256,
         "neutral": job.neutral,
         "targets": list(job.targets),

@@ -12,6 +12,8 @@ from ..checkpoints.state_file import read_state, state_bytes
 from ..fallbacks.optimise import Optimisation, State
 
 METADATA_KEY = "styleatlas-optimisation"
+CLIP_CONFIGURATION = "clip_configuration"
+"""Of a plan's values the one that plans of before have not."""
 
 
 class OptimisationFile(StateFile):
@@ -45,6 +47,8 @@ class OptimisationFile(StateFile):
             plans = [from_json("plan", text) for text in (header, self._plan)]
             for values in plans:
                 values.pop("library", None)
+            if CLIP_CONFIGURATION not in plans[0]:
+                plans[1].pop(CLIP_CONFIGURATION, None)
             self.require_same(*map(value_parts, plans))
 
         def read(path: Path) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...store.errors import OptionError, PromptError
-from ...store.fingerprint import ModelIdentity, weights_sha256
+from ...store.fingerprint import ModelIdentity
 from .precision import Precision, reduced_dtype
 from .preprocess import Preprocessing, preprocess
 
@@ -120,6 +120,7 @@ def read_encoder(
         OptionError: an unknown model, weights or precision, or a package that is not installed.
     """
     from ..checkpoints.clip_source import find_clip
+    from .clip_identity import clip_identity
     from .clip_network import (
         build_network,
         build_tokenizer,
@@ -138,6 +139,5 @@ def read_encoder(
     preprocessing = read_preprocessing(found, sizes["image_size"])
     model, weights = build_network(found)
     tokenizer = build_tokenizer(found, sizes["context_length"])
-    sha256 = weights_sha256((key, tensor.numpy()) for key, tensor in weights.items())
-    identity = ModelIdentity(found.name, sha256, sizes)
+    identity = clip_identity(found, weights, sizes, preprocessing, tokenizer)
     return OpenClipEncoder(model, tokenizer, preprocessing, identity, device, precision)

@@ -142,8 +142,7 @@ def _built(source: ClipSource) -> nn.Module:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
         text["hf_model_pretrained"] = False
-    if source.weights.openai:
-        described["quick_gelu"] = True
+    described["quick_gelu"] = source.quick_gelu
     custom = described.pop("custom_text", False) or "hf_model_name" in text
     kind = (CoCa if "multimodal_cfg" in described else CustomTextCLIP) if custom else CLIP
     try:

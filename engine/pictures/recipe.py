@@ -180,11 +180,11 @@ class Recipe:
 
     def record(self) -> dict[str, Any]:
         """What a picture was made of, as JSON values."""
-        models = {"generator": self.generator, "clip": self.clip}
         return {
             "kind": "picture of edit",
             "library": self.library,
-            **{k: {"name": m.name, "sha256": m.sha256, **m.sizes} for k, m in models.items()},
+            "generator": self.generator.record(),
+            "clip": self.clip.clip_record(),
             "atlas": asdict(self.atlas),
             "inputs": dict(self.inputs),
             "options": dict(self.options),

@@ -81,7 +81,11 @@ class TextEmbedder:
         from ...store.cache import TextCache  # prompts of the bank do without
 
         clip = self._atlas.fingerprint.clip
-        return TextCache(clip.sha256, self.templates, self._atlas.prompts.width)
+        if (
+            not clip.configuration
+        ):  # an atlas of before: which CLIP it is, the one at hand must tell
+            clip = self.encoder.identity
+        return TextCache(clip, self.templates, self._atlas.prompts.width)
 
     def embed(self, text: str) -> NDArray[np.float32]:
         """The unit embedding (D,) of a prompt.
