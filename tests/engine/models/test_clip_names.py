@@ -56,7 +56,8 @@ def test_repository_on_the_hub_comes_from_the_cache(hub):
     torch.save(random_clip(TINY).state_dict(), folder / "open_clip_pytorch_model.bin")
     encoder = load_encoder("hf-hub:someone/tiny-clip", "cpu")
     assert encoder.identity.name == "hf-hub:someone/tiny-clip"
-    assert encoder.identity.sizes == {"width": 12, "image_size": 16, "context_length": 20}
+    sizes = {"width": 12, "image_size": 16, "context_length": 20}
+    assert encoder.identity.sizes == sizes | encoder.identity.configuration
     assert encoder.preprocessing.mean == (0.5, 0.4, 0.3)
     assert encoder.preprocessing.std == (0.25, 0.5, 0.75)
     assert encoder.preprocessing.interpolation == "bilinear"
@@ -143,7 +144,7 @@ def tables(monkeypatch, tmp_path):
     """What `find_clip` makes of a name, without reading weights."""
 
     def weights(path: Path) -> ClipWeights:
-        return ClipWeights(Path(path), {}, openai=False)
+        return ClipWeights(Path(path), {})
 
     monkeypatch.setattr(clip_source, "read_clip_weights", weights)
     monkeypatch.setattr("open_clip.pretrained.download_pretrained", lambda settings: "cached")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from styleatlas import load_encoder
+from styleatlas.engine.checkpoints.clip_file import OPENAI_SIZES
 from styleatlas.engine.models.clip import OpenClipEncoder
 from styleatlas.store.errors import CheckpointError, OptionError, PromptError
 
@@ -184,12 +185,15 @@ def test_archive_gives_the_embeddings_of_open_clips_own_loading(name, write_arch
 @pytest.mark.parametrize("name", MODELS)
 def test_sizes_of_an_archive_follow_from_its_tensors(name, encoders):
     config, encoder = MODELS[name], encoders(name)
-    assert encoder.identity.sizes == {
+    record = encoder.identity.clip_record()
+    assert record.pop("sha256") == encoder.identity.sha256 and record.pop("configuration")
+    assert record == {
+        "name": name,
         "width": config["embed_dim"],
         "image_size": config["vision_cfg"]["image_size"],
         "context_length": 77,
+        "activation": "QuickGELU",
     }
-    assert encoder.identity.name == name
     assert encoder.preprocessing.mean == MEAN and encoder.preprocessing.std == STD
     assert (encoder.preprocessing.interpolation, encoder.preprocessing.resize_mode) == (
         "bicubic",
@@ -321,8 +325,7 @@ def test_model_by_its_published_name_comes_from_the_cache_and_is_the_archive(
     folder = hub("timm/vit_base_patch32_clip_224.openai")
     save_file(weights, folder / "open_clip_model.safetensors")
     encoder = load_without_running("ViT-B-32/openai")
-    assert encoder.identity.sha256 == encoders("ViT-B-32").identity.sha256
-    assert encoder.identity.name == "ViT-B-32/openai"
+    assert encoder.identity == replace(encoders("ViT-B-32").identity, name="ViT-B-32/openai")
     # Equal too: open_clip's table alone would have given these weights a plain GELU.
     images = encoder.images(as_images(known.pixels))
     assert float((images - known.images).abs().max()) < 1e-5
@@ -350,12 +353,33 @@ def refused(source: Path, message: str) -> None:
     assert str(source) in str(caught.value)
 
 
-def test_bare_state_dict_is_refused_naming_how_to_name_its_architecture(small, tmp_path):
+def test_bare_state_dict_of_no_known_sizes_is_refused_with_what_describes_it(small, tmp_path):
     state = archived_state(small.path)
     del state["vocab_size"]
     torch.save(state, tmp_path / "bare.pt")
-    path = tmp_path / "bare.pt"
-    refused(path, f"does not say what its architecture is; name that .*MODEL={path}")
+    message = "shapes of no model of open_clip's, and does not say its activation; put an open_clip"
+    refused(tmp_path / "bare.pt", message)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
+def test_bare_state_dict_is_told_by_its_shapes_and_read_by_the_name_that_the_refusal_gives(
+    name, write_archive, encoders, tmp_path
+):
+    """The name that gives OpenAI's activation comes first: the other would change every value."""
+    known, path = write_archive(name), tmp_path / "bare.pt"
+    state = archived_state(known.path)
+    torch.save({key: state[key] for key in state if key not in OPENAI_SIZES}, path)
+    refused(
+        path,
+        f"has the shapes of {name}, which do not show its activation; name it {name}/openai={path} "
+        f"if it comes from OpenAI's CLIP, with QuickGELU, {name}={path} if it was trained with",
+    )
+    encoder = load_without_running(f"{name}/openai={path}")
+    assert encoder.identity == replace(encoders(name).identity, name="bare")
+    assert float((encoder.texts(TEXTS) - known.texts).abs().max()) < 1e-5
+    plain = load_without_running(f"{name}={path}")
+    assert float((plain.texts(TEXTS) - known.texts).abs().max()) > 1e-4
+    assert plain.identity.differences(encoder.identity) == ["its activation"]
 
 
 @pytest.mark.parametrize(
