@@ -16,6 +16,8 @@ from .errors import OutputError
 from .fingerprint import ModelIdentity
 from .output import replacing
 
+_FORMAT = "2"
+
 
 class TextCache:
     """Embeddings of prompts by one CLIP with one set of templates, a small file each.
@@ -24,21 +26,20 @@ class TextCache:
     over, and a folder that cannot be written is left alone.
 
     Args:
-        clip: what the embeddings come from. One that tells nothing of its configuration stands for
-            several, whose embeddings differ: nothing is remembered of it.
+        clip: what the embeddings come from, with all that is told of it: not that of an atlas of
+            before, which may stand for several, whose embeddings differ.
         templates: the sentences each prompt was embedded in.
         width: the number of dimensions, D.
     """
 
     def __init__(self, clip: ModelIdentity, templates: Sequence[str], width: int) -> None:
-        key = hashlib.sha256("\n".join([clip.key, *templates]).encode()).hexdigest()
+        # Before there was a format, embeddings by other activations stood under one key.
+        key = hashlib.sha256("\n".join([_FORMAT, clip.key, *templates]).encode()).hexdigest()
         self._folder: Path = user_cache_path("styleatlas") / "texts" / key[:32]
-        self._known, self._width = bool(clip.configuration), width
+        self._width = width
 
     def find(self, text: str) -> NDArray[np.float32] | None:
         """The embedding (D,) of a prompt, or None when it is not remembered."""
-        if not self._known:
-            return None
         path = self._path(text)
         size = 4 * self._width
         try:
@@ -52,8 +53,6 @@ class TextCache:
 
     def remember(self, text: str, embedding: NDArray[np.float32]) -> None:
         """Keep the embedding (D,) of a prompt for later runs, if the folder allows it."""
-        if not self._known:
-            return
         path = self._path(text)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

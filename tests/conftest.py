@@ -239,9 +239,9 @@ class CountableEncoder:
     def __init__(self, channels: int = 14, seed: int = 0) -> None:
         self.channels = channels
         self.width = 2 * channels
-        self.identity = ModelIdentity(
-            f"countable clip {seed}", sha256_of(f"clip {seed} {channels}"), {"width": self.width}
-        )
+        told = {"width": self.width, "quick_gelu": 0, "network": 1, "tokenizer": 2}
+        sha256 = sha256_of(f"clip {seed} {channels}")
+        self.identity = ModelIdentity(f"countable clip {seed}", sha256, told)
         self.device, self.precision = torch.device("cpu"), "float32"
         self.logit_scale = 100.0
         self.texts_read: list[str] = []

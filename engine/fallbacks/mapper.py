@@ -146,7 +146,7 @@ def list_mappers(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Each has `name`, of the file, and `bytes`; then `problem`, a text, where the file is no mapper,
     or else `target`, `neutral` and `created` (empty where they are not told), `space` ("w+" or
     "s"), `groups` by name, and `generator` and `clip`, each an object with `name` and the first 12
-    digits of `sha256`, or null.
+    digits of `sha256`, or null; that of `clip` has `configuration`, too, a text.
 
     Raises:
         CheckpointError: the folder does not exist.
@@ -199,16 +199,19 @@ def _is_of(record: MapperRecord, generator: ModelIdentity, clip: ModelIdentity) 
 def mapper_record(summary: MapperSummary) -> dict[str, Any]:
     """What `list_mappers` tells of a sound file, without its name and size."""
     record = summary.record
-    models = {"generator": record.generator, "clip": record.clip}
+    models: dict[str, dict[str, Any] | None] = {
+        key: None if model is None else {"name": model.name, "sha256": model.sha256[:12]}
+        for key, model in (("generator", record.generator), ("clip", record.clip))
+    }
+    if record.clip is not None and models["clip"] is not None:
+        models["clip"]["configuration"] = record.clip.clip_record()["configuration"]
     return {
         "target": record.target,
         "neutral": record.neutral,
         "created": record.created,
         "space": summary.space,
         "groups": list(summary.groups),
-    } | {
-        key: None if model is None else {"name": model.name, "sha256": model.sha256[:12]}
-        for key, model in models.items()
+        **models,
     }
 
 

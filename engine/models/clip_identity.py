@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ...store.fingerprint import ModelIdentity, digest, weights_sha256
 from ..checkpoints.clip_source import ClipSource
 from .preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 # What a description may hold beside what an embedding depends on: how a network is trained or
 # first filled, what it puts out beside the embedding, and what is told of it elsewhere (`sizes`,
@@ -27,6 +30,18 @@ NO_MATTER = {
     *("image_size", "context_length", "mlp_ratio"),
 }
 RESNET = ("layers", "width", "head_width")
+# What a description that is silent means. The values are open_clip's of today, and are written
+# down because identities hold for ever: where it comes to mean another, that one is told.
+VISION_USUAL = {
+    **{"layers": 12, "width": 768, "head_width": 64, "patch_size": 16},
+    **{"pos_embed_type": "learnable", "pool_type": "tok", "timm_pool": "avg"},
+    **{"timm_proj": "linear", "attn_pooler_queries": 256, "attn_pooler_heads": 8},
+}
+TEXT_USUAL = {
+    **{"layers": 12, "width": 512, "heads": 8, "vocab_size": 49408, "eos_id": 2},
+    **{"pool_type": "argmax", "proj_type": "linear", "hf_proj_type": "mlp"},
+    "hf_pooler_type": "mean_pooler",
+}
 
 
 def clip_identity(
@@ -55,21 +70,11 @@ def clip_identity(
 
 def described_network(model: Mapping[str, Any]) -> dict[str, Any]:
     """Of open_clip's `model_cfg` what an embedding depends on beside weights and activation, as
-    far as it is not open_clip's default: so a later default for something new changes nothing."""
+    far as it is not the usual."""
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-    vision, text = (
-        {
-            field.name: _plain(section[field.name])
-            for field in fields(kind)
-            if field.name not in NO_MATTER
-            and section.get(field.name) not in (None, {}, field.default)
-        }
-        for kind, section in (
-            (CLIPVisionCfg, model["vision_cfg"]),
-            (CLIPTextCfg, model["text_cfg"]),
-        )
-    )
+    vision = _unusual(model["vision_cfg"], CLIPVisionCfg, VISION_USUAL)
+    text = _unusual(model["text_cfg"], CLIPTextCfg, TEXT_USUAL)
     if "timm_model_name" in vision:
         vision = {name: value for name, value in vision.items() if name.startswith("timm_")}
     elif isinstance(vision.get("layers"), list):
@@ -79,6 +84,21 @@ def described_network(model: Mapping[str, Any]) -> dict[str, Any]:
     hugging_face = "hf_model_name" in text
     text = {name: value for name, value in text.items() if name[:3] == "hf_" or not hugging_face}
     return {"vision": vision, "text": text}
+
+
+def _unusual(
+    section: Mapping[str, Any], kind: type[CLIPVisionCfg | CLIPTextCfg], usual: Mapping[str, Any]
+) -> dict[str, Any]:
+    found = {
+        field.name: section.get(field.name, field.default)
+        for field in fields(kind)
+        if field.name not in NO_MATTER
+    }
+    return {
+        name: _plain(value)
+        for name, value in found.items()
+        if value != usual.get(name) and (name in usual or value not in (None, False, {}))
+    }
 
 
 def _described_tokenizer(source: ClipSource, tokenizer: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas import Atlas, load_generator
+from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.checkpoints.nvidia_state import ASSUMED
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.states import NOT_AVERAGED
@@ -261,6 +262,47 @@ def test_info_of_a_picture_tells_its_recipe(draw_to, answer, tmp_path):
     assert record["edits"] == [pair]
     text = answer("info", path)
     assert re.search(r"^  seeds +3; 5$", text, re.MULTILINE) and "a picture channel7" in text
+
+
+def test_info_of_what_a_clip_of_before_made_says_what_is_not_proven(answer, run):
+    """It was drawn when the identity of a CLIP was that of its weights alone."""
+    archive = Path(__file__).parents[1] / "archive" / "0.1.0"
+    said = "not recorded: that activation, preparation of images and tokenizer are the same is not"
+    for name in ("atlas.h5", "mapper.safetensors", "edit.png"):
+        assert said in answer("info", archive / name), name
+    record = json.loads(answer("info", "avatars", "--json"))["clip"]
+    assert record["activation"] == "GELU" and len(record["configuration"]) == 13
+    assert "network" not in record, "digests are told as one"
+
+
+def test_info_of_a_clip_says_where_its_weights_lie_and_how_to_name_it(answer, tmp_path):
+    from open_clip.model import CLIP
+
+    vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1}
+    text = {"context_length": 9, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1}
+    model = CLIP(8, vision, text, quick_gelu=True)
+    torch.save({"state_dict": model.state_dict(), "epoch": 3}, tmp_path / "bare.pt")
+    record = json.loads(answer("info", tmp_path / "bare.pt", "--json"))
+    assert (record["kind"], record["place"]) == ("CLIP", "state_dict")
+    assert (record["architecture"], record["activation"]) == (None, None)
+    assert "shapes of no model of open_clip's, and does not say its activation" in record["use"]
+    # What it shows is what open_clip's layout takes.
+    config = {"model_cfg": record["model_cfg"] | {"quick_gelu": True}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    told = json.loads(answer("info", tmp_path / "bare.pt", "--json"))
+    assert (told["activation"], told["use"]) == ("QuickGELU", str(tmp_path / "bare.pt"))
+    torch.save(model, tmp_path / "whole.pt")
+    whole, bare = (load_encoder(tmp_path / name, "cpu") for name in ("whole.pt", "bare.pt"))
+    assert replace(whole.identity, name="bare") == bare.identity
+
+
+def test_info_of_a_clip_that_is_not_read_says_why(refused, tmp_path):
+    names = ("text_model.embeddings.token_embedding.weight", "vision_model.head.probe")
+    content = {name: torch.zeros(2, 2) for name in (*names, "logit_scale", "logit_bias")}
+    torch.save(content, tmp_path / "siglip.bin")
+    assert "is a SigLIP of Hugging Face's transformers; SigLIP is read as open_clip" in refused(
+        "info", tmp_path / "siglip.bin"
+    )
 
 
 def test_info_of_a_mapper_and_of_latents_says_what_they_are(answer, draw_to, tmp_path):

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styleatlas.store.errors import AtlasFormatError, CheckpointError, FingerprintError
-from styleatlas.store.fingerprint import Fingerprint, ModelIdentity, todays_settings, weights_sha256
+from styleatlas.store.fingerprint import (
+    UNRECORDED,
+    Fingerprint,
+    ModelIdentity,
+    digest,
+    todays_settings,
+    weights_sha256,
+)
 
 AVATARS = ModelIdentity("avatars", "a1" * 32, {"z": 32, "channels": 512})
 FFHQ = ModelIdentity("ffhq", "f0" * 32, {"z": 512})
@@ -112,6 +119,48 @@ def test_mismatched_clip_names_both_sides_and_the_mend():
         'this CLIP is "avatars" (a1a1a1a1a1a1); load the atlas\'s CLIP or draw an atlas with '
         "this one by `styleatlas precompute --clip`"
     )
+
+
+TOLD = {"width": 12, "quick_gelu": 1, "network": 5, "preprocessing": 6, "tokenizer": 7}
+
+
+def clip_with(**changes: int) -> ModelIdentity:
+    return ModelIdentity("clip", "c" * 64, TOLD | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quick_gelu": 0}, "its activation"),
+        ({"network": 0}, "its layers"),
+        ({"preprocessing": 0, "tokenizer": 0}, "its preparation of images and its tokenizer"),
+        ({"width": 13}, "its width"),
+    ],
+)
+def test_clip_of_the_same_weights_and_another_configuration_is_refused_by_what_differs(
+    changes, words
+):
+    with pytest.raises(FingerprintError) as caught:
+        Fingerprint(AVATARS, clip_with(), {}).require_clip(clip_with(**changes))
+    assert str(caught.value) == (
+        'atlas and CLIP do not belong together: the atlas was drawn with "clip" (cccccccccccc), '
+        f'this CLIP is "clip" (cccccccccccc), of the same weights, but not the same in {words}; '
+        "load the atlas's CLIP or draw an atlas with this one by `styleatlas precompute --clip`"
+    )
+
+
+def test_clip_that_tells_no_configuration_is_told_by_its_weights():
+    before = ModelIdentity("clip", "c" * 64, {"width": 12})
+    for one, other in ((before, clip_with()), (clip_with(), before), (before, before)):
+        Fingerprint(AVATARS, one, {}).require_clip(other)
+    assert before.key == "c" * 64 and clip_with().key not in (before.key, clip_with(network=4).key)
+    assert before.clip_record()["configuration"] == UNRECORDED
+    assert ModelIdentity.from_json(clip_with().to_json()) == clip_with()
+
+
+def test_digest_is_the_same_for_the_same_object_and_fits_any_reader_of_json():
+    assert digest({"a": 1, "b": [2.0]}) == digest({"b": [2.0], "a": 1}) < 2**52
+    assert digest({"a": 1}) == 0xF9D86028C6E0D != digest({"a": 2})
 
 
 def test_settings_are_what_a_file_would_give_back():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ def test_differences_are_told_by_name_and_none_is_a_value():
     ]
     (told,) = differences({}, value_parts({"long": "x" * 1000}, "settings."))
     assert told.startswith("settings.long is unset there and") and len(told) < 150
+
+
+def test_clip_of_another_configuration_differs_and_one_of_before_does_not():
+    quick, plain, before = (
+        {"CLIP": model_part(ModelIdentity("a", "1" * 64, told))}
+        for told in ({"quick_gelu": 1}, {"quick_gelu": 0}, {})
+    )
+    (told,) = differences(quick, plain)
+    assert told.startswith('CLIP is "a" (111111111111) of configuration ')
+    assert len(set(re.findall("configuration ([0-9a-f]{13})", told))) == 2
+    assert differences(before, quick) == differences(plain, before) == []
 
 
 def test_state_is_saved_when_it_is_due_and_read_again(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from styleatlas.store.errors import (
     OutputError,
     PromptError,
 )
-from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.fingerprint import UNRECORDED, ModelIdentity
 from styleatlas.store.layout import StyleLayout
 from styleatlas.store.registry import EMBEDDED
 
@@ -393,7 +393,7 @@ def test_library_is_listed_without_reading_tensors(library, stylegan2, monkeypat
         "space": "w+",
         "groups": ["coarse"],
         "generator": {"name": "tiny", "sha256": stylegan2.identity.sha256[:12]},
-        "clip": {"name": "clip", "sha256": "c" * 12},
+        "clip": {"name": "clip", "sha256": "c" * 12, "configuration": UNRECORDED},
     }
     assert [entry.keys() for entry in listed[3:]] == [{"name", "problem"}] * 2
     assert "holds tensors of another program, no latent mapper" in listed[3]["problem"]

@@ -40,7 +40,9 @@ def made(tmp_path) -> Made:
         config = {"model_cfg": model, "preprocess_cfg": preprocess or {}}
         (folder / "open_clip_config.json").write_text(json.dumps(config))
         save_file(weights, folder / "open_clip_model.safetensors")
-        return load_encoder(folder, "cpu")
+        encoder = load_encoder(folder, "cpu")
+        assert isinstance(encoder, OpenClipEncoder)
+        return encoder
 
     return make
 

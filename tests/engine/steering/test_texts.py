@@ -98,6 +98,54 @@ def test_other_templates_and_other_clips_remember_apart(
         assert fresh.calls == 1
 
 
+def with_clip(atlas, **changes):
+    """The same atlas, drawn by a CLIP of which the identity differs in these sizes, or lacks those
+    that are None."""
+    origin = atlas.fingerprint
+    sizes = {**origin.clip.sizes, **changes}
+    sizes = {name: size for name, size in sizes.items() if size is not None}
+    clip = dataclasses.replace(origin.clip, sizes=sizes)
+    return dataclasses.replace(atlas, fingerprint=dataclasses.replace(origin, clip=clip))
+
+
+def moved(encoder):
+    """As by another activation, every text lies elsewhere."""
+    texts = encoder.texts
+    encoder.texts = lambda found: texts(found).flip(1)
+    return encoder
+
+
+def test_clip_of_the_same_weights_and_another_activation_remembers_apart(
+    countable_atlas, loader, make_encoder
+):
+    """Once its embedding was handed to the other: the cache knew the weights alone."""
+    TextEmbedder(countable_atlas, loader).embed("a new one")
+    atlas = with_clip(countable_atlas, quick_gelu=1)
+    quick = moved(make_encoder())
+    quick.identity = atlas.fingerprint.clip
+    found = TextEmbedder(atlas, lambda: quick).embed("a new one")
+    assert found == pytest.approx(embeddings_by(quick, "a new one"), abs=1e-6)
+    assert np.abs(found - embeddings_by(loader.encoder, "a new one")).max() > 0.1
+
+
+def test_atlas_of_before_remembers_what_the_clip_at_hand_is(countable_atlas, make_encoder):
+    """It was drawn by one of several: nothing that another of them left may be handed on."""
+    before = with_clip(countable_atlas, quick_gelu=None, network=None, tokenizer=None)
+    assert not before.fingerprint.clip.configuration
+    found = {}
+    for quick in (0, 1):
+        encoder = moved(make_encoder()) if quick else make_encoder()
+        sizes = encoder.identity.sizes | {"quick_gelu": quick}
+        encoder.identity = dataclasses.replace(encoder.identity, sizes=sizes)
+        for _ in range(2):
+            loader = Loader(encoder)
+            found[quick] = TextEmbedder(before, loader).embed("a new one")
+            assert found[quick] == pytest.approx(embeddings_by(encoder, "a new one"), abs=1e-6)
+            assert loader.calls == 1
+    assert np.abs(found[0] - found[1]).max() > 0.1
+    assert len(remembered()) == 2
+
+
 @pytest.mark.parametrize(
     "damage",
     [
