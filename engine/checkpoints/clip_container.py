@@ -20,6 +20,7 @@ from .checkpoint import excerpt
 MEND = "name a CLIP's own file"
 SCALE = "logit_scale"
 IMAGE_TOWERS = ("visual.", "vision_model.")
+LONGEST_NAME = 500
 # Of several CLIPs in a file, a student and its teacher say, the one that people mean: in order.
 PLACES = ("", "state_dict", "model_state_dict", "model")
 PREFIXES = ("", "module.", "model.", "module.model.", "model.module.", "clip.", "model.clip.")
@@ -55,13 +56,14 @@ class _Held:
 
     def prefixes(self) -> list[str]:
         """What stands before the names of each CLIP here."""
-        ends = [name.removesuffix(SCALE) for name in self.values if name.endswith(SCALE)]
-        return [
-            prefix
-            for prefix in ends
-            if (not prefix or prefix.endswith("."))
-            and any(name.startswith(_towers(prefix)) for name in self.values)
-        ]
+        towers = {
+            name.partition(tower)[0]
+            for name in self.values
+            for tower in IMAGE_TOWERS
+            if tower in name
+        }
+        ends = (name.removesuffix(SCALE) for name in self.values if name.endswith(SCALE))
+        return [end for end in ends if end in towers and (not end or end.endswith("."))]
 
     def below(self, path: Path, prefix: str) -> FoundClip:
         """The part under a prefix."""
@@ -79,7 +81,8 @@ class _Held:
             for name, module in self.modules.items()
             if f"{name}.".startswith(prefix)
         }
-        return FoundClip(", ".join(filter(None, (self.place, prefix))), state, modules)
+        place = ", ".join(excerpt(part) for part in (self.place, prefix) if part)
+        return FoundClip(place, state, modules)
 
 
 def find_state(path: Path, content: object) -> FoundClip:
@@ -90,7 +93,7 @@ def find_state(path: Path, content: object) -> FoundClip:
             that people mean.
     """
     if isinstance(content, InertObject) and content.kind.startswith("__torch__."):
-        state = dict(_scripted_tensors(content))
+        state = dict(_scripted_tensors(path, content))
         return FoundClip("", state, scripted=True, known=SCALE in state)
     places = list(_places(path, content))
     found = [(held, prefix) for held in places for prefix in held.prefixes()]
@@ -98,10 +101,10 @@ def find_state(path: Path, content: object) -> FoundClip:
         return _unknown(path, content)
     usual = [x for x in found if x[0].place in PLACES and x[1] in PREFIXES]
     if len(found) > 1 and not usual:
-        names = " and ".join(excerpt(f"{held.place}.{prefix}".strip(".")) for held, prefix in found)
+        names = [excerpt(f"{held.place}.{prefix}".strip(".")) for held, prefix in found[:2]]
         raise CheckpointError(
-            f"{path}: holds {len(found)} CLIPs, {names}; save the one that is meant by itself, as "
-            "a state dict"
+            f"{path}: holds {len(found)} CLIPs, such as {' and '.join(names)}; save the one "
+            "that is meant by itself, as a state dict"
         )
     ranked = sorted(usual, key=lambda x: (PLACES.index(x[0].place), PREFIXES.index(x[1])))
     held, prefix = (ranked or found)[0]
@@ -135,17 +138,26 @@ def _unknown(path: Path, content: object) -> FoundClip:
     return replace(found, place="", known=False)
 
 
-def _towers(prefix: str) -> tuple[str, ...]:
-    return tuple(prefix + tower for tower in IMAGE_TOWERS)
-
-
-def _scripted_tensors(module: InertObject, prefix: str = "") -> Iterator[tuple[str, InertTensor]]:
+def _scripted_tensors(
+    path: Path, module: InertObject, prefix: str = ""
+) -> Iterator[tuple[str, InertTensor]]:
     """The tensors of a TorchScript module and of those inside it, by their dotted names."""
-    for name, value in (module.state or {}).items():
+    for key, value in (module.state or {}).items():
         if isinstance(value, InertTensor):
-            yield prefix + name, value
+            yield _joined(path, prefix, key), value
         elif isinstance(value, InertObject):
-            yield from _scripted_tensors(value, f"{prefix}{name}.")
+            yield from _scripted_tensors(path, value, _joined(path, prefix, key))
+
+
+def _joined(path: Path, module: str, key: str) -> str:
+    """The dotted name of what a module calls `key`. Modules may share parts and names: without an
+    end to its length, a small file would make names of gigabytes."""
+    name = f"{module}.{key}" if module else key
+    if len(name) > LONGEST_NAME:
+        raise CheckpointError(
+            f"{path}: names a part of a module by over {LONGEST_NAME} letters; {MEND}"
+        )
+    return name
 
 
 # Whole modules
@@ -160,11 +172,12 @@ def _held_by_module(path: Path, place: str, root: InertObject) -> _Held:
     modules = dict(_inside(path, "", root))
     values: dict[str, object] = {}
     for name, module in modules.items():
-        passing = (module.state or {}).get("_non_persistent_buffers_set", ())
+        passing = (module.state or {}).get("_non_persistent_buffers_set")
+        passing = passing if isinstance(passing, set) else set()
         for kind in ("_parameters", "_buffers"):
             for key, value in _named(path, module, kind).items():
                 if value is not None and not (kind == "_buffers" and key in passing):
-                    values[f"{name}.{key}".removeprefix(".")] = value
+                    values[_joined(path, name, key)] = value
     return _Held(place, values, modules)
 
 
@@ -172,7 +185,7 @@ def _inside(path: Path, name: str, module: InertObject) -> Iterator[tuple[str, I
     yield name, module
     for key, inner in _named(path, module, "_modules").items():
         if isinstance(inner, InertObject):
-            yield from _inside(path, f"{name}.{key}".removeprefix("."), inner)
+            yield from _inside(path, _joined(path, name, key), inner)
 
 
 def _named(path: Path, module: InertObject, kind: str) -> Mapping[str, object]:

@@ -11,7 +11,7 @@ from ...store.errors import CheckpointError
 from ..inert.objects import InertObject
 from .checkpoint import excerpt, is_whole
 
-QUICK = {"clip.model.QuickGELU", "open_clip.transformer.QuickGELU"}
+QUICK = ("clip.model.QuickGELU", "open_clip.transformer.QuickGELU")
 PLAIN = "torch.nn.modules.activation.GELU"
 ATTENTION = ("MultiheadAttention", "AttentionPool2d")
 NORMS = ("LayerNorm", "LayerNormFp32", "BatchNorm2d")
@@ -49,36 +49,33 @@ def read_traits(path: Path, modules: Mapping[str, InertObject]) -> Traits:
         ("visual.global_average_pool", visual.get("global_average_pool", False), False),
         ("visual.final_ln_after_pool", visual.get("final_ln_after_pool", False), False),
     ):
-        if value != usual:
+        if type(value) is not type(usual) or value != usual:
             raise _another(path, f"{what} is {excerpt(value)}, not {excerpt(usual)}")
     buffers = root.get("_buffers") or {}
     if "attn_mask" in buffers and buffers["attn_mask"] is None:
         raise _another(path, "its text tower is not causal")
     for name, module in modules.items():
-        if _class(module) in NORMS and states[name].get("eps", EPSILON) != EPSILON:
-            raise _another(path, f"{excerpt(name)} has eps {excerpt(states[name]['eps'])}")
+        epsilon = states[name].get("eps", EPSILON)
+        if _class(module) in NORMS and not (type(epsilon) is float and epsilon == EPSILON):
+            raise _another(path, f"{excerpt(name)} has eps {excerpt(epsilon)}")
     return Traits(
         quick_gelu=_activation(path, modules),
         heads=_heads(path, modules),
-        preprocess=_preprocess(visual),
+        preprocess=_preprocess(path, visual),
     )
 
 
 def _activation(path: Path, modules: Mapping[str, InertObject]) -> bool | None:
-    kinds = {
-        f"{module.kind} ({(module.state or {}).get('approximate', 'none')})"
-        for module in modules.values()
-        if module.kind in QUICK or module.kind == PLAIN
-    }
+    """Whether all activations are QuickGELU; False if all are GELU."""
+    found = {name: module for name, module in modules.items() if module.kind in (*QUICK, PLAIN)}
+    for name, module in found.items():
+        form = (module.state or {}).get("approximate", "none")
+        if type(form) is not str or form != "none":
+            raise _another(path, f"{excerpt(name)} approximates by {excerpt(form)}")
+    kinds = {module.kind in QUICK for module in found.values()}
     if len(kinds) > 1:
-        raise _another(path, f"it has several activations, {_listed(kinds)}")
-    if not kinds:
-        return None
-    (kind,) = kinds
-    quick = kind.partition(" ")[0] in QUICK
-    if not quick and kind != f"{PLAIN} (none)":
-        raise _another(path, f"its activation is {excerpt(kind)}")
-    return quick
+        raise _another(path, "it has both GELU and QuickGELU")
+    return kinds.pop() if kinds else None
 
 
 def _heads(path: Path, modules: Mapping[str, InertObject]) -> tuple[int, int] | None:
@@ -97,13 +94,17 @@ def _heads(path: Path, modules: Mapping[str, InertObject]) -> tuple[int, int] | 
     return found[True].pop(), found[False].pop()
 
 
-def _preprocess(visual: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocess(path: Path, visual: Mapping[str, Any]) -> dict[str, Any]:
     """What open_clip leaves with the image tower of a CLIP that it made; once only two values."""
     told = visual.get("preprocess_cfg")
-    if isinstance(told, dict) and told:
-        return told
-    old = {"mean": visual.get("image_mean"), "std": visual.get("image_std")}
-    return {key: value for key, value in old.items() if value is not None}
+    if told is None:
+        told = {"mean": visual.get("image_mean"), "std": visual.get("image_std")}
+    if not isinstance(told, dict):
+        raise _another(path, f"visual.preprocess_cfg is {excerpt(told)}")
+    for name, value in told.items():
+        if value is not None and type(value) not in (str, int, float, list, tuple):
+            raise _another(path, f"visual.preprocess_cfg has {excerpt(value)} as {excerpt(name)}")
+    return told
 
 
 def _class(module: InertObject) -> str:

@@ -213,12 +213,12 @@ def _throwaway_modules():
     }
     modules["torch_utils.persistence"]._reconstruct_persistent_obj = _reconstruct_persistent_obj
     modules["dnnlib.util"].EasyDict = EasyDict
-    with _modules(modules):
+    with modules_of(modules):
         yield EasyDict
 
 
 @contextmanager
-def _modules(modules: dict[str, types.ModuleType]):
+def modules_of(modules: dict[str, types.ModuleType]):
     sys.modules.update(modules)
     try:
         yield
@@ -268,7 +268,7 @@ def tensorflow_snapshot(protocol: int = 4) -> bytes:
             "build_func_name": "G_main",
             "variables": [("dlatent_avg", np.arange(4, dtype=np.float32))],
         }
-    with _modules({"dnnlib": dnnlib, "dnnlib.tflib": tflib, "dnnlib.tflib.network": network}):
+    with modules_of({"dnnlib": dnnlib, "dnnlib.tflib": tflib, "dnnlib.tflib.network": network}):
         return pickle.dumps(tuple(made), protocol)
 
 

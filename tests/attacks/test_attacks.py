@@ -30,6 +30,7 @@ from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files
 from . import hostile
+from .clip_attacks import CLIPS
 from .conftest import clean, traces
 from .generator_attacks import GENERATORS
 from .latent_attacks import LATENTS
@@ -40,7 +41,7 @@ from .torch_attacks import STREAMS, ZIPS
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
 "".encode("cp437")  # the standard library imports a codec for names in zip files
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS | LATENTS
+ATTACKS |= GENERATORS | LATENTS | CLIPS
 
 
 def refused(read, path: Path, message: str) -> None:

@@ -17,7 +17,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +26,11 @@ import torch
 from safetensors.torch import save
 
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
+from styleatlas.engine.checkpoints.clip_file import ClipWeights, read_clip_weights
+from styleatlas.engine.checkpoints.clip_shapes import openai_config
+from styleatlas.engine.checkpoints.clip_source import of_weights
+from styleatlas.engine.checkpoints.clip_transformers import model_config
+from styleatlas.engine.checkpoints.clip_transformers import read_config as read_description
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
@@ -33,11 +39,13 @@ from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mappe
 from styleatlas.engine.fallbacks.mapper_fit import fitted
 from styleatlas.engine.inert.objects import InertObject, InertTensor
 from styleatlas.engine.inert.torchfile import read_torch
+from styleatlas.engine.models.clip_network import build_network
 from styleatlas.engine.models.latents import read_latents
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files as files
+from .. import transformers_clip as transformers_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from . import hostile
@@ -141,6 +149,58 @@ def own_mapper() -> bytes:
     return content(write)
 
 
+NARROW = {"image_size": 4, "patch_size": 2, "width": 64, "layers": 1, "head_width": 64}
+WORDS = {"context_length": 30, "vocab_size": 9, "width": 64, "heads": 1, "layers": 1}
+SMALL_CLIP: dict[str, Any] = {"embed_dim": 3, "vision_cfg": NARROW, "text_cfg": WORDS}
+NEVER_LOADED = ModuleType("clip.model")  # OpenAI's, by whose names its modules are saved
+
+
+def small_clip(**vision: int) -> Any:
+    from open_clip.model import CLIP
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = SMALL_CLIP | {"vision_cfg": NARROW | vision}
+        return CLIP(**config, quick_gelu=True).eval()
+
+
+def whole_clip() -> bytes:
+    """A module of OpenAI's classes in a training, inside DataParallel."""
+    model = small_clip(head_width=32)
+    for module in model.modules():
+        kind = type(module)
+        if kind.__module__.startswith("open_clip"):
+            made = type(kind.__name__, (kind,), {"__module__": "clip.model"})
+            module.__class__ = NEVER_LOADED.__dict__.setdefault(kind.__name__, made)
+    with hostile.modules_of({"clip": ModuleType("clip"), "clip.model": NEVER_LOADED}):
+        return hostile.saved({"epoch": 3, "model": torch.nn.DataParallel(model)})
+
+
+def long_clip() -> bytes:
+    """A stream of Long-CLIP's two positions and a geometric parametrisation, beside a teacher."""
+    state = small_clip().state_dict()
+    state["positional_embedding_res"] = state["positional_embedding"] * 2
+    for name in [name for name in state if name.endswith("c_fc.weight")]:
+        weight = state.pop(name)
+        state[name.replace("weight", "theta")] = weight
+        state[name.replace("weight", "r")] = weight.norm(dim=1, keepdim=True)
+    others = {"teacher.logit_scale": torch.zeros(()), "teacher.visual.proj": torch.zeros(2)}
+    content = {"state_dict": {f"model.{name}": x for name, x in state.items()} | others}
+    return hostile.saved(content, legacy=True)
+
+
+def transformers_clip() -> bytes:
+    shapes = transformers_files.shapes()
+    shapes["text_model.embeddings.token_embedding.weight"] = (9, 16)
+    return hostile.saved({name: torch.ones(shape) for name, shape in shapes.items()})
+
+
+def transformers_config() -> bytes:
+    config = transformers_files.CONFIGS["quick"]
+    text = config["text_config"] | {"vocab_size": 9, "eos_token_id": 8}
+    return json.dumps(config | {"text_config": text}).encode()
+
+
 def drawings() -> bytes:
     part = {"name": "hat", "attributes": ["hat"], "looks": [0, 1], "corners": [[0, 0], [1, 2]]}
     about = {
@@ -160,6 +220,29 @@ def read_generator(path: Path) -> object:
 
 def read_mapper(path: Path) -> object:
     return fitted(path, read_mapper_file(path), CountableGenerator()).tensors
+
+
+def read_clip(path: Path) -> object:
+    return build_network(of_weights(read_clip_weights(path), "clip"))[1]
+
+
+def read_renamed(path: Path) -> object:
+    weights = read_clip_weights(path)
+    openai_config(weights)
+    return weights.tensors
+
+
+@functools.cache
+def renamed_weights() -> ClipWeights:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.bin"
+        path.write_bytes(transformers_clip())
+        return read_clip_weights(path)
+
+
+def read_config(path: Path) -> object:
+    weights = renamed_weights()
+    return [*weights.tensors.values(), model_config(path, read_description(path), weights)]
 
 
 def read_drawings(path: Path) -> object:
@@ -220,6 +303,10 @@ TARGETS = {
     "rosinality": Target(rosinality, ".pt", read_generator),
     "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
+    "whole CLIP": Target(whole_clip, ".pt", read_clip),
+    "Long-CLIP": Target(long_clip, ".ckpt", read_clip),
+    "transformers' CLIP": Target(transformers_clip, ".bin", read_renamed),
+    "transformers' config.json": Target(transformers_config, ".json", read_config),
     "drawings": Target(drawings, ".safetensors", read_drawings),
     "own mapper": Target(own_mapper, ".safetensors", read_mapper),
     "snapshot": Target(hostile.snapshot, ".pkl", read_nvidia),
