@@ -201,8 +201,9 @@ def precompute(
     rows to what that shows; 1550 is a good number.
 
     GENERATOR is a registered name or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what
-    `convert` wrote. CLIP is a registered name, OpenAI's .pt, a folder or file of open_clip's, or a
-    name such as ViT-B-32/openai.
+    `convert` wrote. CLIP is a registered name, OpenAI's .pt, a folder or file of open_clip's or of
+    Hugging Face's transformers, a name such as ViT-B-32/openai, or ViT-B-32/openai=FILE for a
+    fine-tune of that one.
     """
     from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
