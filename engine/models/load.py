@@ -51,8 +51,8 @@ def load_encoder(
     """The CLIP of a registered bundle by its name, a file, a folder, or one by open_clip's name.
 
     A file is OpenAI's archive or state dict, a whole module, or one beside the
-    `open_clip_config.json` or transformers' `config.json` of its folder; a name is `MODEL/TAG`, `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in
-    a file is run. In `bfloat16` and `float16` the towers run under autocast; what that costs in
+    `open_clip_config.json` or transformers' `config.json` of its folder; a name is `MODEL/TAG`,
+    `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in a file is run. In `bfloat16` and `float16` the towers run under autocast; what that costs in
     accuracy stands with `OpenClipEncoder`.
 
     Raises:
