@@ -52,7 +52,8 @@ def load_encoder(
 
     A file is OpenAI's archive or state dict, a whole module, or one beside the
     `open_clip_config.json` or transformers' `config.json` of its folder; a name is `MODEL/TAG`,
-    `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in a file is run. In `bfloat16` and `float16` the towers run under autocast; what that costs in
+    `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in a file is run. In `bfloat16` and `float16` the
+    towers run under autocast; what that costs in
     accuracy stands with `OpenClipEncoder`.
 
     Raises:
