@@ -147,6 +147,23 @@ def test_state_of_an_earlier_library_is_taken_up(optimize, interrupted, tmp_path
     assert result.exit_code == 0 and "resuming: 6 of 8 steps are done" in result.stderr
 
 
+def test_state_of_before_that_knows_clip_by_its_weights_alone_is_taken_up(
+    optimize, interrupted, tmp_path, monkeypatch
+):
+    plan = optimise_job._plan
+
+    def before(*arguments):
+        values = plan(*arguments)
+        assert values.pop("clip_configuration")["quick_gelu"] == 0
+        return values
+
+    with monkeypatch.context() as once:
+        once.setattr(optimise_job, "_plan", before)
+        interrupted(tmp_path / "o.png")
+    result = optimize("-o", tmp_path / "o.png")
+    assert result.exit_code == 0 and "resuming: 6 of 8 steps are done" in result.stderr
+
+
 def test_second_optimisation_to_one_output_is_refused_at_once(optimize, tmp_path):
     path = tmp_path / "o.png"
     place = OptimisationFile(path)
