@@ -33,7 +33,7 @@ def stylegan2(network, styles: Sequence[Tensor], noise: str = "const") -> Tensor
             weight = block.skip.weight / math.sqrt(before.shape[1])
             doubled = _doubled(F.conv2d(before, weight), block.skip.resample_filter)
             x = doubled * math.sqrt(0.5) + x
-        if config.architecture == "skip" or resolution == config.resolution:
+        if config.architecture == "skip" or resolution == config.last:
             weight, style = block.torgb.weight, next(queue) / math.sqrt(x.shape[1])
             rgb = modulated(x, weight, style, demodulate=False)
             rgb = _clamped(rgb + block.torgb.bias[:, None, None], config.conv_clamp)

@@ -93,6 +93,9 @@ class GeneratorCheckpoint:
             "w_dim": self.config.w_dim,
             "image_channels": self.config.image_channels,
         }
+        height, width = self.config.image_size
+        if height != width:
+            sizes |= {"height": height, "width": width}
         return ModelIdentity(name, self.sha256(), sizes)
 
 
@@ -164,13 +167,13 @@ def _stylegan2_shapes(config: StyleGAN2Config) -> dict[str, tuple[int, ...]]:
     taps, w, colours = config.filter_taps, config.w_dim, config.image_channels
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = 0
-    for resolution, width in sorted(config.channels.items()):
-        block = f"synthesis.b{resolution}"
+    for number, width in sorted(config.channels.items()):
+        block = f"synthesis.b{number}"
         convs = [("conv1", width)]
         if inputs:
             convs.insert(0, ("conv0", inputs))
         else:
-            shapes[f"{block}.const"] = (width, resolution, resolution)
+            shapes[f"{block}.const"] = (width, *config.size(number))
         for name, before in convs:
             layer = f"{block}.{name}"
             shapes[f"{layer}.weight"] = (width, before, 3, 3)
@@ -179,8 +182,8 @@ def _stylegan2_shapes(config: StyleGAN2Config) -> dict[str, tuple[int, ...]]:
             shapes |= _dense(f"{layer}.affine", before, w)
             if config.use_noise:
                 shapes[f"{layer}.noise_strength"] = ()
-                shapes[f"{layer}.noise_const"] = (resolution, resolution)
-        if config.architecture == "skip" or resolution == config.resolution:
+                shapes[f"{layer}.noise_const"] = config.size(number)
+        if config.architecture == "skip" or number == config.last:
             shapes[f"{block}.torgb.weight"] = (colours, width, 1, 1)
             shapes[f"{block}.torgb.bias"] = (colours,)
             shapes |= _dense(f"{block}.torgb.affine", width, w)
@@ -287,6 +290,7 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
     steps = [4 * 2**i for i in range(len(channels))]
     if not steps or steps[-1] > LARGEST_RESOLUTION or any(r not in channels for r in steps):
         yield f"channels must be given for 4 and its doubles, up to {LARGEST_RESOLUTION} at most"
+    yield from _constant_problems(config.constant, 2 ** max(0, len(channels) - 1))
     for resolution, width in channels.items():
         if not is_whole(width, 1, LARGEST_SIZE):
             yield f"channels[{resolution}] is {excerpt(width)}, must be 1 to {LARGEST_SIZE}"
@@ -297,6 +301,17 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
     yield from _not_bool(config, "use_noise")
     if config.conv_clamp is not None:
         yield from _not_positive(config, "conv_clamp")
+
+
+def _constant_problems(constant: object, times: int) -> Iterator[str]:
+    """Of the height and width of the constant, of which the image has so many times."""
+    sides = constant if isinstance(constant, tuple) else ()
+    if len(sides) != 2 or not all(is_whole(side, 1, LARGEST_RESOLUTION) for side in sides):
+        told = " x ".join(excerpt(side) for side in sides[:4]) or excerpt(constant)
+        yield f"constant is {told}, must be a height and a width of 1 to {LARGEST_RESOLUTION}"
+    elif max(sides) * times > LARGEST_RESOLUTION:
+        height, width = (side * times for side in sides)
+        yield f"its pictures are {height} x {width}, must be {LARGEST_RESOLUTION} a side at most"
 
 
 def _stylegan3_problems(config: StyleGAN3Config) -> Iterator[str]:

@@ -59,13 +59,15 @@ def noise_names(sides: Sequence[int]) -> Iterator[str]:
         yield f"synthesis.b{side}.conv1.noise_const"
 
 
-def seeded_noise(sides: Sequence[int]) -> dict[str, Tensor]:
-    """Noise maps for a file without any. Zeros would smooth the pictures."""
+def seeded_noise(sides: Sequence[int], constant: tuple[int, int]) -> dict[str, Tensor]:
+    """Noise maps for a file without any, whose pictures start from a constant of this height and
+    width. Zeros would smooth the pictures."""
     random = np.random.RandomState(0)  # its stream is promised never to change
     maps = {}
     for name in noise_names(sides):
-        side = int(name.split(".")[1].removeprefix("b"))
-        maps[name] = torch.from_numpy(random.standard_normal((side, side))).float()
+        times = int(name.split(".")[1].removeprefix("b")) // 4
+        size = constant[0] * times, constant[1] * times
+        maps[name] = torch.from_numpy(random.standard_normal(size)).float()
     return maps
 
 

@@ -21,7 +21,7 @@ from ...store.errors import CheckpointError
 from ...store.output import replacing
 from ...store.registry import NAMES
 from ..inert.unpickle import map_file
-from ..networks.stylegan2 import StyleGAN2Config
+from ..networks.stylegan2 import SQUARE, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
 from .checkpoint import GeneratorCheckpoint, GeneratorConfig, excerpt
 
@@ -87,9 +87,14 @@ def is_safetensors(path: Path) -> bool:
 
 
 def config_to_json(config: GeneratorConfig) -> str:
-    """The numbers of a network as one JSON object with every field, sorted by name."""
-    family = "stylegan2" if isinstance(config, StyleGAN2Config) else "stylegan3"
-    return json.dumps({"family": family, **asdict(config)}, sort_keys=True, allow_nan=False)
+    """The numbers of a network as one JSON object with every field, sorted by name; without the
+    constant's size where it is 4 x 4, which older versions do not know as a field."""
+    described = {"family": "stylegan2", **asdict(config)}
+    if isinstance(config, StyleGAN3Config):
+        described["family"] = "stylegan3"
+    elif config.constant == SQUARE:
+        del described["constant"]
+    return json.dumps(described, sort_keys=True, allow_nan=False)
 
 
 def config_from_json(path: Path, text: str) -> GeneratorConfig:
@@ -108,7 +113,8 @@ def config_from_json(path: Path, text: str) -> GeneratorConfig:
             widths = {int(resolution): width for resolution, width in channels.items()}
             if [str(resolution) for resolution in widths] != list(channels):
                 raise ValueError("the keys of channels are no plain numbers")
-            return _built(StyleGAN2Config, described | {"channels": widths})
+            constant = tuple(described.get("constant", SQUARE))
+            return _built(StyleGAN2Config, described | {"channels": widths, "constant": constant})
         if family == "stylegan3":
             layers = [_layer(layer) for layer in described["layers"]]
             first = _built(FourierInput, described["input"])

@@ -265,13 +265,7 @@ def _mapping(mapping: Module) -> dict[str, Any]:
 
 
 def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
-    resolution = synthesis.whole("img_resolution")
-    if resolution not in [4 * 2**i for i in range(11)]:
-        raise synthesis.refusal(
-            f"is {resolution}, must be a power of two, 4 to {LARGEST_RESOLUTION}", "img_resolution"
-        )
-    sides = [4 * 2**i for i in range(resolution.bit_length() - 2)]
-    blocks = {side: synthesis.child(f"b{side}") for side in sides}
+    blocks = {side: synthesis.child(f"b{side}") for side in _block_names(synthesis)}
     first, *others = blocks.values()
     ups = [block.child("conv0") for block in others]
     convs = [block.child("conv1") for block in blocks.values()]
@@ -293,6 +287,7 @@ def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
         channels={
             side: block.child("conv1").shape("weight", 4)[0] for side, block in blocks.items()
         },
+        constant=_constant(first),
         image_channels=synthesis.whole("img_channels"),
         architecture=_uniform(blocks.values(), "architecture", Module.architecture),
         use_noise=_uniform(ups + convs, "use_noise", lambda m: m.flag("use_noise")),
@@ -302,7 +297,40 @@ def _stylegan2(mapping: Module, synthesis: Module) -> StyleGAN2Config:
     )
     for side, block in blocks.items():
         block.expect("use_fp16", config.reduced(side))
+    _require_size(synthesis, config)
     return config
+
+
+def _block_names(synthesis: Module) -> list[int]:
+    """The numbers that blocks are called by: 4 and its doubles, as far as there are any."""
+    names = [4]
+    while f"b{2 * names[-1]}" in synthesis.modules:
+        if names[-1] == LARGEST_RESOLUTION:
+            raise synthesis.refusal(f"has blocks beyond b{LARGEST_RESOLUTION}")
+        names.append(2 * names[-1])
+    return names
+
+
+def _constant(first: Module) -> tuple[int, int]:
+    """The height and width that the first block starts from."""
+    _, height, width = first.shape("const", 3)
+    return height, width
+
+
+def _require_size(synthesis: Module, config: StyleGAN2Config) -> None:
+    """Refuse a network that says of its pictures another size than its tensors lead to. Forks for
+    pictures that are not square give both sides, either one first, or one of them, or the number
+    of the last block."""
+    height, width = config.image_size
+    one = is_whole(synthesis.value("img_resolution"), 0, 2**31)
+    sizes = [synthesis.whole("img_resolution")] if one else synthesis.wholes("img_resolution")
+    known = [[height], [width], [config.last], [height, width], [width, height], [config.last] * 2]
+    if sizes not in known:
+        raise synthesis.refusal(
+            f"is {' x '.join(map(str, sizes))}, but its blocks and their constant make pictures of "
+            f"{height} x {width}",
+            "img_resolution",
+        )
 
 
 def _filter_taps(module: Module) -> int:

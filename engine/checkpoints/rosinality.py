@@ -52,6 +52,7 @@ def read_rosinality(
         mapping_layers=sum(name.startswith("mapping.fc") for name in tensors) // 2,
         mapping_lr=MAPPING_LR,
         channels={4 * 2**i: _length(path, tensors, name, 0) for i, name in enumerate(blocks)},
+        constant=_constant(path, tensors["synthesis.b4.const"], len(blocks)),
         image_channels=_length(path, tensors, "synthesis.b4.torgb.bias", 0),
         filter_taps=_length(path, tensors, "synthesis.b4.resample_filter", 0),
     )
@@ -88,7 +89,8 @@ def _renamed(path: Path, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kernels = {ours: left.pop(theirs) for ours, theirs in _kernel_names(blocks) if theirs in left}
     sides = [4 * 2**i for i in range(blocks)]
     noise = {f"noises.noise_{i}": name for i, name in enumerate(noise_names(sides))}
-    maps = {} if _has_noise(left) else seeded_noise(sides)
+    constant = _constant(path, tensors["synthesis.b4.const"], blocks)
+    maps = {} if _has_noise(left) else seeded_noise(sides, constant)
     for theirs, ours in noise.items():
         if theirs in left:
             maps[ours] = _squeezed(left.pop(theirs), 2)
@@ -151,6 +153,19 @@ def _filters(blocks: int, kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = f"{block}.{name}resample_filter"
             filters[key] = scaled.get(key, usual)
     return filters
+
+
+def _constant(path: Path, const: Tensor, blocks: int) -> tuple[int, int]:
+    """Height and width of the constant (channels, height, width), from which so many blocks make
+    pictures of a size that may be: noise maps are made of it."""
+    largest = LARGEST_RESOLUTION // 2 ** (blocks - 1)
+    if const.ndim != 3 or not all(1 <= side <= largest for side in const.shape[1:]):
+        raise _refusal(
+            path,
+            f"has a constant of shape {tuple(const.shape)} for {blocks} resolutions, not (channels, "
+            f"height, width) of which pictures of {LARGEST_RESOLUTION} pixels a side can be made",
+        )
+    return int(const.shape[1]), int(const.shape[2])
 
 
 def _squeezed(tensor: Tensor, axes: int) -> Tensor:

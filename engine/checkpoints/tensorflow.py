@@ -8,6 +8,7 @@ many.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ..inert.objects import InertObject
-from ..networks.stylegan2 import Architecture, StyleGAN2Config
+from ..networks.stylegan2 import SQUARE, Architecture, StyleGAN2Config
 from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, excerpt, is_real
 from .tensors import load_tensors
 
@@ -84,6 +85,7 @@ def read_tensorflow(path: Path, network: InertObject) -> GeneratorCheckpoint:
     variables.require_all_taken()
     z_dim, w_dim = tensors["mapping.fc0.weight"].shape[1], len(tensors["mapping.w_avg"])
     hidden = len(tensors["mapping.fc0.bias"])
+    constant = tensors["synthesis.b4.const"].shape[1:]
     config = StyleGAN2Config(
         z_dim=z_dim,
         w_dim=w_dim,
@@ -91,13 +93,16 @@ def read_tensorflow(path: Path, network: InertObject) -> GeneratorCheckpoint:
         mapping_lr=_number(path, arguments, "mapping_lrmul", 0.01),
         layer_features=None if hidden == w_dim else hidden,
         channels=channels,
+        constant=(constant[0], constant[1]),
         image_channels=len(tensors[f"synthesis.b{max(channels)}.torgb.bias"]),
         architecture=architecture,
         use_noise="synthesis.b4.conv1.noise_strength" in tensors,
         conv_clamp=_number(path, arguments, "conv_clamp", None),
         filter_taps=len(tensors["synthesis.b4.resample_filter"]),
     )
-    return GeneratorCheckpoint.of(path, config, tensors, "tensorflow")
+    checkpoint = GeneratorCheckpoint.of(path, config, tensors, "tensorflow")
+    _require_size(path, arguments, config)
+    return checkpoint
 
 
 class Variables:
@@ -159,21 +164,18 @@ def _synthesis(
     variables: Variables, tensors: dict[str, Tensor], low_pass: Tensor
 ) -> tuple[dict[int, int], Architecture]:
     """Add the synthesis network to `tensors`; its widths and its architecture."""
-    sides = [4]
-    while f"synthesis/{2 * sides[-1]}x{2 * sides[-1]}/Conv1/weight" in variables.left:
-        sides.append(2 * sides[-1])
-    if sides[-1] > LARGEST_RESOLUTION:
-        raise _refusal(variables.path, f"makes pictures of more than {LARGEST_RESOLUTION} pixels")
+    scopes = {4 * 2**i: scope for i, scope in enumerate(_scopes(variables))}
+    last = max(scopes)
     architecture: Architecture = "orig"
-    if "synthesis/8x8/Skip/weight" in variables.left:
+    if last > 4 and f"{scopes[8]}/Skip/weight" in variables.left:
         architecture = "resnet"
-    elif "synthesis/4x4/ToRGB/weight" in variables.left:
+    elif f"{scopes[4]}/ToRGB/weight" in variables.left:
         architecture = "skip"
     # A fork may build it without: then no variable is of noise, whatever its arguments say.
     use_noise = any("noise" in name for name in variables.left)
     channels = {}
-    for side in sides:
-        scope, block = f"synthesis/{side}x{side}", f"synthesis.b{side}"
+    for side, scope in scopes.items():
+        block = f"synthesis.b{side}"
         found = {"resample_filter": low_pass}
         if side == 4:
             found["const"] = variables.take(f"{scope}/Const/const", 4)[0]
@@ -191,7 +193,7 @@ def _synthesis(
             if ours == "conv0":
                 layer["weight"] = layer["weight"].flip(2, 3)
             found |= {f"{ours}.{part}": tensor for part, tensor in layer.items()}
-        if architecture == "skip" or side == sides[-1]:
+        if architecture == "skip" or side == last:
             rgb = variables.styled(f"{scope}/ToRGB")
             found |= {f"torgb.{part}": tensor for part, tensor in rgb.items()}
         if architecture == "resnet" and side > 4:
@@ -200,6 +202,40 @@ def _synthesis(
         tensors |= {f"{block}.{part}": tensor for part, tensor in found.items()}
         channels[side] = len(found["conv1.bias"])
     return channels, architecture
+
+
+def _scopes(variables: Variables) -> list[str]:
+    """Where the variables of each block stand: under 4x4 and its doubles, or under those of the
+    size that a fork's pictures start from, such as 5x3."""
+    starts = (name.removesuffix("/Const/const") for name in variables.left)
+    found = (re.fullmatch(r"synthesis/([1-9]\d{0,3})x([1-9]\d{0,3})", name) for name in starts)
+    one, other = next(((int(match[1]), int(match[2])) for match in found if match), SQUARE)
+    scopes = []
+    while not scopes or f"synthesis/{one}x{other}/Conv1/weight" in variables.left:
+        scopes.append(f"synthesis/{one}x{other}")
+        one, other = 2 * one, 2 * other
+    if 4 * 2 ** (len(scopes) - 1) > LARGEST_RESOLUTION:
+        raise _refusal(variables.path, f"makes pictures of more than {LARGEST_RESOLUTION} pixels")
+    return scopes
+
+
+def _require_size(path: Path, arguments: Mapping[str, Any], config: StyleGAN2Config) -> None:
+    """Refuse a network that says of its pictures another size than its tensors lead to, by the
+    arguments of forks for pictures that are not square."""
+    height, width = config.image_size
+    first_height, first_width = config.constant
+    doublings = len(config.channels) - 1
+    wanted = {"resolution_h": (height,), "resolution_w": (width,)}
+    wanted |= {"min_h": (first_height,), "min_w": (first_width,)}
+    wanted["res_log2"] = (doublings, doublings + 2)  # of the image over the constant, or over 1
+    for name, values in wanted.items():
+        said = _number(path, arguments, name, values[0])
+        if said not in values:
+            raise _refusal(
+                path,
+                f"has {name} {said:g}, but its variables make pictures of {height} x {width} from a "
+                f"constant of {first_height} x {first_width}",
+            )
 
 
 def _variables(path: Path, network: InertObject) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

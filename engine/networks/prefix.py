@@ -93,8 +93,8 @@ class ToRGBPrefix(Prefix):
         self._x = before.x
         self._image = synthesis.run(before, layer, styles[layer:]).images[-1]
         self._layer = block.torgb
-        above = synthesis.resolutions.index(block.torgb.resolution) + 1
-        self._above = [synthesis.block(size) for size in synthesis.resolutions[above:]]
+        above = synthesis.blocks.index(block.torgb.block) + 1
+        self._above = [synthesis.block(number) for number in synthesis.blocks[above:]]
         linear = self._layer.linear(self._x, styles[layer])
         self._rgb = clamped(linear.clone(), self._layer.clamp)
         super().__init__(styles, layer, linear)

@@ -20,7 +20,7 @@ NoiseMode = Literal["const", "random", "none"]
 class StyledLayer(NamedTuple):
     """A layer with an affine map from a row of w (n, num_ws, w_dim) to `size` style channels.
 
-    `resolution` is the side in pixels of the layer's output, without margins.
+    `resolution` is the longer side in pixels of the layer's output, without margins.
     """
 
     name: str

@@ -24,18 +24,22 @@ from .mapping import FullyConnected, Mapping, MappingConfig
 from .style import NoiseMode, StyledLayer, clamped, energy, renders_one_by_one, scaled
 
 Architecture = Literal["skip", "resnet", "orig"]
+SQUARE = (4, 4)  # the constant of all generators but those of forks
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN2Config(MappingConfig):
     """The numbers a StyleGAN2 generator is built from.
 
-    `channels` maps each resolution, 4 and its doubles, to its width; `conv_clamp` bounds the
-    activations of every layer; `filter_taps` is the side of the low-pass filter of up-sampling;
-    the `num_fp16_res` highest resolutions were trained in reduced precision.
+    `channels` maps each block, which is called by 4 and its doubles, to its width; `constant` is
+    the height and width that the first block starts from, doubled by every later one. Where that is
+    4 x 4, a block is called by the side of its features. `conv_clamp` bounds the activations of
+    every layer; `filter_taps` is the side of the low-pass filter of up-sampling; the
+    `num_fp16_res` highest resolutions were trained in reduced precision.
     """
 
     channels: dict[int, int]
+    constant: tuple[int, int] = SQUARE
     image_channels: int = 3
     architecture: Architecture = "skip"
     use_noise: bool = True
@@ -43,10 +47,25 @@ class StyleGAN2Config(MappingConfig):
     filter_taps: int = 4
     num_fp16_res: int = 0
 
+    def size(self, block: int) -> tuple[int, int]:
+        """Height and width of the features of a block, in pixels."""
+        height, width = self.constant
+        return height * block // 4, width * block // 4
+
+    @property
+    def last(self) -> int:
+        """The block that the image comes from."""
+        return max(self.channels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.size(self.last)
+
     @property
     def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return max(self.channels)
+        """The longer side of the image in pixels."""
+        return max(self.image_size)
 
     @property
     def num_ws(self) -> int:
@@ -58,21 +77,21 @@ class StyleGAN2Config(MappingConfig):
         its conv1, and the next block's conv0 takes that same row."""
         layers: list[StyledLayer] = []
         row, inputs = 0, 0
-        for resolution, width in sorted(self.channels.items()):
-            block = f"b{resolution}"
+        for number, width in sorted(self.channels.items()):
+            block, resolution = f"b{number}", max(self.size(number))
             if inputs:
                 layers.append(StyledLayer(f"{block}.conv0", "conv", resolution, inputs, row))
                 row += 1
             layers.append(StyledLayer(f"{block}.conv1", "conv", resolution, width, row))
             row += 1
-            if self.architecture == "skip" or resolution == self.resolution:
+            if self.architecture == "skip" or number == self.last:
                 layers.append(StyledLayer(f"{block}.torgb", "rgb", resolution, width, row))
             inputs = width
         return tuple(layers)
 
-    def reduced(self, resolution: int) -> bool:
-        """Whether the block of this resolution is one of those of reduced precision."""
-        return resolution >= 8 and resolution * 2**self.num_fp16_res > self.resolution
+    def reduced(self, block: int) -> bool:
+        """Whether this block is one of those of reduced precision."""
+        return block >= 8 and block * 2**self.num_fp16_res > self.last
 
 
 class SynthesisLayer(nn.Module):
@@ -83,10 +102,10 @@ class SynthesisLayer(nn.Module):
     weight_energy: Tensor | None
 
     def __init__(
-        self, config: StyleGAN2Config, inputs: int, outputs: int, resolution: int, *, up: bool
+        self, config: StyleGAN2Config, inputs: int, outputs: int, block: int, *, up: bool
     ) -> None:
         super().__init__()
-        self.resolution, self.up, self.clamp = resolution, up, config.conv_clamp
+        self.up, self.clamp = up, config.conv_clamp
         self.use_noise = config.use_noise
         self.affine = FullyConnected(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
@@ -95,7 +114,7 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("weight_energy", None, persistent=False)
         if config.use_noise:
             self.noise_strength = nn.Parameter(torch.zeros([]))
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.register_buffer("noise_const", torch.randn(config.size(block)))
 
     def forward(self, x: Tensor, style: Tensor, noise: NoiseMode, gain: float = 1.0) -> Tensor:
         weight, style = self._within_range(x.dtype, style, style)
@@ -175,8 +194,8 @@ class SynthesisLayer(nn.Module):
         """The stored map (h, w), or a new one for each of n samples (n, 1, h, w)."""
         if noise == "const":
             return self.noise_const * self.noise_strength
-        side, device = self.resolution, self.noise_const.device
-        return torch.randn((n, 1, side, side), device=device) * self.noise_strength
+        shape, device = self.noise_const.shape, self.noise_const.device
+        return torch.randn((n, 1, *shape), device=device) * self.noise_strength
 
 
 class Features(NamedTuple):
@@ -205,9 +224,9 @@ class Features(NamedTuple):
 class ToRGB(nn.Module):
     """Affine and a modulated 1x1 convolution to the image's channels, without demodulation."""
 
-    def __init__(self, config: StyleGAN2Config, inputs: int, resolution: int) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int, block: int) -> None:
         super().__init__()
-        self.resolution, self.clamp = resolution, config.conv_clamp
+        self.block, self.clamp = block, config.conv_clamp
         self.affine = FullyConnected(config.w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(config.image_channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(config.image_channels))
@@ -252,26 +271,26 @@ class Skip(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: [conv0 (x2)], conv1, [torgb]. The 4x4 block starts from a learned constant.
+    """One resolution: [conv0 (x2)], conv1, [torgb]. The first block starts from a learned constant.
 
     A resnet block adds its up-sampled input to its output; both sides have gain sqrt(1/2).
     """
 
     resample_filter: Tensor
 
-    def __init__(self, config: StyleGAN2Config, inputs: int, resolution: int) -> None:
+    def __init__(self, config: StyleGAN2Config, inputs: int, block: int) -> None:
         super().__init__()
-        outputs = config.channels[resolution]
-        self.features = outputs * resolution**2
+        outputs = config.channels[block]
+        self.features = outputs * math.prod(config.size(block))
         self.is_resnet = config.architecture == "resnet" and inputs > 0
-        self.reduced = config.reduced(resolution)
+        self.reduced = config.reduced(block)
         if inputs == 0:
-            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
+            self.const = nn.Parameter(torch.randn(outputs, *config.size(block)))
         else:
-            self.conv0 = SynthesisLayer(config, inputs, outputs, resolution, up=True)
-        self.conv1 = SynthesisLayer(config, outputs, outputs, resolution, up=False)
-        if config.architecture == "skip" or resolution == config.resolution:
-            self.torgb = ToRGB(config, outputs, resolution)
+            self.conv0 = SynthesisLayer(config, inputs, outputs, block, up=True)
+        self.conv1 = SynthesisLayer(config, outputs, outputs, block, up=False)
+        if config.architecture == "skip" or block == config.last:
+            self.torgb = ToRGB(config, outputs, block)
         if self.is_resnet:
             self.skip = Skip(config, inputs, outputs)
         self.register_buffer("resample_filter", low_pass_filter(config.filter_taps))
@@ -316,7 +335,7 @@ def low_pass_filter(taps: int) -> Tensor:
 
 
 class Synthesis(nn.Module):
-    """styles (one tensor a layer, in execution order) -> images (n, image_channels, H, H).
+    """styles (one tensor a layer, in execution order) -> images (n, image_channels, H, W).
 
     `reduced_dtype` is the type the blocks of reduced precision compute in; None: as all others.
     For a generator trained without, they are the four highest, the default of those trained with.
@@ -325,16 +344,16 @@ class Synthesis(nn.Module):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         config = config if config.num_fp16_res else replace(config, num_fp16_res=4)
-        self.resolutions = tuple(sorted(config.channels))
+        self.blocks = tuple(sorted(config.channels))
         self.layers = tuple(layer.name for layer in config.styled_layers())
         self.reduced_dtype: torch.dtype | None = None
         inputs = 0
-        for resolution in self.resolutions:
-            setattr(self, f"b{resolution}", SynthesisBlock(config, inputs, resolution))
-            inputs = config.channels[resolution]
+        for number in self.blocks:
+            setattr(self, f"b{number}", SynthesisBlock(config, inputs, number))
+            inputs = config.channels[number]
 
-    def block(self, resolution: int) -> SynthesisBlock:
-        block: SynthesisBlock = getattr(self, f"b{resolution}")
+    def block(self, number: int) -> SynthesisBlock:
+        block: SynthesisBlock = getattr(self, f"b{number}")
         return block
 
     def freeze(self) -> None:
@@ -348,10 +367,10 @@ class Synthesis(nn.Module):
     def forward(self, styles: Sequence[Tensor], noise: NoiseMode = "const") -> Tensor:
         return self.run(self.start(len(styles[0])), 0, styles, noise).images[-1]
 
-    def pyramid(self, styles: Sequence[Tensor], noise: NoiseMode, resolution: int) -> list[Tensor]:
-        """The partial images of the skip connection, from 4x4 up to `resolution`; the image alone
-        where the architecture has none."""
-        used = sum(int(name.split(".")[0][1:]) <= resolution for name in self.layers)
+    def pyramid(self, styles: Sequence[Tensor], noise: NoiseMode, block: int) -> list[Tensor]:
+        """The partial images of the skip connection, from the first block up to `block`; the image
+        alone where the architecture has none."""
+        used = sum(int(name.split(".")[0][1:]) <= block for name in self.layers)
         return list(self.run(self.start(len(styles[0])), 0, styles[:used], noise).images)
 
     def before(self, layer: int, styles: Sequence[Tensor]) -> Features:
@@ -360,7 +379,7 @@ class Synthesis(nn.Module):
 
     def start(self, n: int) -> Features:
         """Before the first layer: the learned constant, n times."""
-        const: Tensor = self.block(self.resolutions[0]).const
+        const: Tensor = self.block(self.blocks[0]).const
         x = const.expand(n, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         return Features(x, None, ())
 

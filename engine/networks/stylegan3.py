@@ -74,6 +74,11 @@ class StyleGAN3Config(MappingConfig):
     output_scale: float = 0.25
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.resolution, self.resolution
+
+    @property
     def num_ws(self) -> int:
         """Rows of w: one for the input and one for each layer."""
         return len(self.layers) + 1
