@@ -100,7 +100,9 @@ def convert(checkpoint: str, output: Path) -> None:
         note(f"note: {path}: {text}")
     write_generator(output, read)
     config = read.config
-    say(f"{output}: {read.family}, {config.resolution} px, {len(read.tensors)} tensors")
+    height, width = config.image_size
+    size = f"{width} px" if height == width else f"{height} px high, {width} px wide"
+    say(f"{output}: {read.family}, {size}, {len(read.tensors)} tensors")
 
 
 @click.command(

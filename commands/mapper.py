@@ -254,8 +254,7 @@ def mapper_apply(
     model = load_named_generator(named, device)
     trained = read_mapper(path, model)
     images = starting_images(model, seeds, latent, truncation, label, latent_space)
-    side = model.layout.resolution
-    require_sheet_size(len(images.names), len(strengths) + before, side, side)
+    require_sheet_size(len(images.names), len(strengths) + before, *model.image_size)
     columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]
     save_png(applied_sheet(model, images.styles, images.names, columns, before), output)
     if styles is not None:

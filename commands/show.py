@@ -111,9 +111,9 @@ def sheet(
         found = opened.query_channels(text, top=top)
         flats = [opened.layout.parse(record["channel"]) for record in found]
         scores = [record["score"] for record in found]
-    require_sheet(opened, len(flats) * len(seeds), steps)
     model = open_generator(opened, generator, device)
     opened.fingerprint.require_generator(model.identity)
+    require_sheet(model.image_size, len(flats) * len(seeds), steps)
     styles = styles_from_seeds(model, seeds, truncation, label)
     records = sheet_records(opened, flats, scores)
     save_png(draw_sheet(model, opened, styles, seeds, records, steps), output)

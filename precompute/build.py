@@ -20,7 +20,7 @@ from ..prompts.sets import PromptSet
 from ..store.atlas import Atlas
 from ..store.bank import PromptBank
 from ..store.errors import OptionError
-from ..store.fingerprint import Fingerprint
+from ..store.fingerprint import Fingerprint, view_of
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
 from .blocks import Models, Setup
@@ -190,4 +190,6 @@ def fingerprint_of(
     if settings.takes_slopes:
         details["probes"] = settings.products(encoder.width)
     details |= {"precision": generator.precision, "clip_precision": encoder.precision}
+    if view := view_of(generator.identity):
+        details["view"] = view
     return Fingerprint(generator.identity, encoder.identity, details)

@@ -141,12 +141,24 @@ class ModelIdentity:
         return cls(**fields)
 
 
+def view_of(generator: ModelIdentity) -> str | None:
+    """How CLIP is shown the pictures of a generator: `whole` on a square where they are not square,
+    `over white` where they have a transparency, or both. None: as they are."""
+    sizes = generator.sizes
+    ways = {
+        "whole": sizes.get("height") != sizes.get("width"),
+        "over white": sizes.get("image_channels") == 4,
+    }
+    return ", ".join(way for way, is_so in ways.items() if is_so) or None
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """The generator and CLIP an atlas was drawn with, and the settings it was drawn by.
 
     Args:
-        settings: method, strength, images, truncation, seed, ...: JSON values only.
+        settings: method, strength, images, truncation, seed, ...: JSON values only; `view` is
+            what `view_of` says, where it says anything.
 
     Raises:
         AtlasFormatError: settings that JSON cannot hold.
@@ -162,12 +174,19 @@ class Fingerprint:
         object.__setattr__(self, "settings", settings)
 
     def require_generator(self, identity: ModelIdentity) -> None:
-        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with."""
+        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with, and
+        CLIP is shown its pictures as it was then."""
         if identity.sha256 != self.generator.sha256:
             raise FingerprintError(
                 f"atlas and generator do not belong together: the atlas was drawn with "
                 f"{self.generator}, this generator is {identity}; load the atlas's generator or "
                 f"draw an atlas for this one with `styleatlas precompute`"
+            )
+        if (drawn := self.settings.get("view")) != (view := view_of(identity)):
+            raise FingerprintError(
+                f"atlas {self.generator}: when it was drawn, CLIP was shown the pictures "
+                f"{_told(drawn)}, and is now shown them {_told(view)}; draw it again with "
+                "`styleatlas precompute`"
             )
 
     def require_clip(self, identity: ModelIdentity) -> None:
@@ -186,6 +205,10 @@ def told(different: list[str]) -> str:
     if different == ["its weights"]:
         return ""
     return f", of the same weights, but not the same in {' and '.join(different)}"
+
+
+def _told(view: object) -> str:
+    return "as they are" if view is None else ascii(str(view)[:40])
 
 
 def todays_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

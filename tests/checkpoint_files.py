@@ -164,10 +164,12 @@ def modules_of(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _stylegan2_modules(config: StyleGAN2Config) -> dict[str, dict[str, Any]]:
-    size = config.resolution
+    size = config.last
     modules = {
         "synthesis": _module(
-            "SynthesisNetwork", img_resolution=size, img_channels=config.image_channels
+            "SynthesisNetwork",
+            img_resolution=config.resolution,
+            img_channels=config.image_channels,
         )
     }
     first_fp16 = max(2 ** (size.bit_length() - config.num_fp16_res), 8)
@@ -352,17 +354,19 @@ def tensorflow_pickle(
     *,
     flat: bool = False,
     protocol: int = 4,
+    start: tuple[int, int] = (4, 4),
     content: Callable[[Any, Any, Any], Any] = lambda g, d, average: (g, d, average),
     **arguments: Any,
 ) -> Path:
     """The tuple (G, D, Gs) of the first StyleGAN2; G has twice the variables of Gs.
 
     Args:
+        start: what the first scope is called by, for forks that call it by another size.
         flat: all variables in the top network under their full names, not in components.
         content: from G, D and Gs to what the file shall hold.
         arguments: more of the keyword arguments that the network was made with.
     """
-    variables = tensorflow_variables(config, tensors)
+    variables = tensorflow_variables(config, tensors, start)
     with _throwaway_modules() as (modules, easy_dict):
         make = modules["dnnlib.tflib.network"].Network
         arguments = {
@@ -410,7 +414,7 @@ def tensorflow_pickle(
 
 
 def tensorflow_variables(
-    config: StyleGAN2Config, tensors: Mapping[str, Tensor]
+    config: StyleGAN2Config, tensors: Mapping[str, Tensor], start: tuple[int, int] = (4, 4)
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The variables of a StyleGAN2 under the names of TensorFlow's graph."""
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -418,15 +422,17 @@ def tensorflow_variables(
     for i in range(config.mapping_layers):
         found[f"G_mapping/Dense{i}/weight"] = arrays[f"mapping.fc{i}.weight"].T
         found[f"G_mapping/Dense{i}/bias"] = arrays[f"mapping.fc{i}.bias"]
-    found["G_synthesis/4x4/Const/const"] = arrays["synthesis.b4.const"][None]
+    one, other = start
+    found[f"G_synthesis/{one}x{other}/Const/const"] = arrays["synthesis.b4.const"][None]
     noise = 0
     names = {"conv0": "Conv0_up", "conv1": "Conv1", "torgb": "ToRGB", "skip": "Skip"}
     for side in config.channels:
         for ours, theirs in names.items():
             here = f"synthesis.b{side}.{ours}"
-            there = f"G_synthesis/{side}x{side}/{theirs}"
+            scope = f"G_synthesis/{one * side // 4}x{other * side // 4}"
+            there = f"{scope}/{theirs}"
             if side == 4 and ours == "conv1":
-                there = "G_synthesis/4x4/Conv"
+                there = f"{scope}/Conv"
             if f"{here}.weight" not in arrays:
                 continue
             weight = arrays[f"{here}.weight"]
@@ -496,6 +502,7 @@ def rosinality_state(config: StyleGAN2Config, tensors: Mapping[str, Tensor]) -> 
         state[f"{theirs}.conv.modulation.weight"] = tensors[f"{ours}.affine.weight"]
         state[f"{theirs}.conv.modulation.bias"] = tensors[f"{ours}.affine.bias"]
         if theirs != "to_rgb1":
-            kernel = tensors[f"synthesis.b{layer.resolution}.resample_filter"] * 4
+            block = layer.name.partition(".")[0]
+            kernel = tensors[f"synthesis.{block}.resample_filter"] * 4
             state[f"{theirs}.upsample.kernel"] = kernel
     return state

@@ -156,6 +156,7 @@ class CountableGenerator:
         random = np.random.default_rng(seed)
         self.layout = StyleLayout.of(LAYERS)
         self.rows = (0,) * len(LAYERS)
+        self.image_size = (self.SIDE, self.SIDE)
         self.identity = ModelIdentity(f"countable {seed}", sha256_of(f"generator {seed}"), {"z": 5})
         self.device, self.precision = torch.device("cpu"), "float32"
         self.z_dim, self.c_dim, self.notes = 5, 0, ()

@@ -15,6 +15,14 @@ BUFFERS = {
     *("freqs", "phases", "transform", "magnitude_ema", "up_filter", "down_filter"),
 }
 
+# By the number of an image's channels; what else there is makes no pictures.
+PICTURES = {
+    1: "grey",
+    3: "RGB",
+    4: "RGBA, which CLIP and films see over white",
+}
+UNDRAWN = "none: neither grey (1 channel), RGB (3) nor RGBA (4), so it can only be converted"
+
 NVIDIA_LICENCE = (
     "The weights keep the licence of whoever published them: NVIDIA's own pickles are for "
     "non-commercial use. Converting the file does not change that."

@@ -162,8 +162,8 @@ def _constant(path: Path, const: Tensor, blocks: int) -> tuple[int, int]:
     if const.ndim != 3 or not all(1 <= side <= largest for side in const.shape[1:]):
         raise _refusal(
             path,
-            f"has a constant of shape {tuple(const.shape)} for {blocks} resolutions, not (channels, "
-            f"height, width) of which pictures of {LARGEST_RESOLUTION} pixels a side can be made",
+            f"has a constant of shape {tuple(const.shape)}, which is no (channels, height, width) "
+            f"that {blocks} resolutions make pictures of, of {LARGEST_RESOLUTION} pixels a side",
         )
     return int(const.shape[1]), int(const.shape[2])
 

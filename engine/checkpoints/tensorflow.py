@@ -210,7 +210,7 @@ def _scopes(variables: Variables) -> list[str]:
     starts = (name.removesuffix("/Const/const") for name in variables.left)
     found = (re.fullmatch(r"synthesis/([1-9]\d{0,3})x([1-9]\d{0,3})", name) for name in starts)
     one, other = next(((int(match[1]), int(match[2])) for match in found if match), SQUARE)
-    scopes = []
+    scopes: list[str] = []
     while not scopes or f"synthesis/{one}x{other}/Conv1/weight" in variables.left:
         scopes.append(f"synthesis/{one}x{other}")
         one, other = 2 * one, 2 * other
@@ -225,16 +225,16 @@ def _require_size(path: Path, arguments: Mapping[str, Any], config: StyleGAN2Con
     height, width = config.image_size
     first_height, first_width = config.constant
     doublings = len(config.channels) - 1
-    wanted = {"resolution_h": (height,), "resolution_w": (width,)}
-    wanted |= {"min_h": (first_height,), "min_w": (first_width,)}
-    wanted["res_log2"] = (doublings, doublings + 2)  # of the image over the constant, or over 1
+    wanted = {"resolution_h": {height}, "resolution_w": {width}}
+    wanted |= {"min_h": {first_height}, "min_w": {first_width}}
+    wanted["res_log2"] = {doublings, doublings + 2}  # of the image over the constant, or over 1
     for name, values in wanted.items():
-        said = _number(path, arguments, name, values[0])
+        said = _number(path, arguments, name, min(values))
         if said not in values:
             raise _refusal(
                 path,
-                f"has {name} {said:g}, but its variables make pictures of {height} x {width} from a "
-                f"constant of {first_height} x {first_width}",
+                f"has {name} {said:g}, but its variables make pictures of {height} x {width} "
+                f"from a constant of {first_height} x {first_width}",
             )
 
 

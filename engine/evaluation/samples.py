@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..models.preprocess import as_rgb
 from ..pictures.sheet import sheet
 from .run import Evaluation
 
@@ -68,7 +69,8 @@ def sample_strips(evaluation: Evaluation) -> list[Strip]:
 
 
 def _small(image: Tensor) -> Tensor:
-    """An image (1, channels, H, W) of at most 96 pixels a side, (channels, h, w)."""
+    """An image (1, channels, H, W) of at most 96 pixels a side, (3, h, w)."""
+    image = as_rgb(image)
     shrunk = max(1, -(-max(image.shape[2:]) // _SIDE))
     return torch.nn.functional.avg_pool2d(image.float(), shrunk)[0] if shrunk > 1 else image[0]
 

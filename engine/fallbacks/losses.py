@@ -42,9 +42,9 @@ def identity_loss(embeddings: Tensor, before: Tensor) -> Tensor:
 
 def random_crops(images: Tensor, count: int, random: torch.Generator) -> Tensor:
     """Crops of every image, (n, channels, H, W) -> (count * n, channels, H, W), first one of each:
-    a square of .8 to 1 of the side anywhere inside, brought back to the size. All images get the
-    same ones, so that none depends on the others. Differentiable; drawn on the CPU, so that they do
-    not depend on the device."""
+    .8 to 1 of both sides anywhere inside, brought back to the size. All images get the same ones,
+    so that none depends on the others. Differentiable; drawn on the CPU, so that they do not depend
+    on the device."""
     n = len(images)
     scale = torch.rand(count, generator=random) * (1 - _SMALLEST_CROP) + _SMALLEST_CROP
     offset = (2 * torch.rand(count, 2, generator=random) - 1) * (1 - scale)[:, None]

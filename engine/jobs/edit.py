@@ -56,7 +56,7 @@ class Output:
             OutputError: another extension, or a place that cannot be written.
             OptionError: too many images, or a film of more than one column.
         """
-        side, count = editor.generator.layout.resolution, len(images.names)
+        size, count = editor.generator.image_size, len(images.names)
         if self.kind == "film":
             if request.columns + request.before > 1:
                 raise OptionError(
@@ -64,13 +64,13 @@ class Output:
                     "more"
                 )
             frames = len(trip(1, self.seconds, self.fps))
-            require_film(self.path, count, side, frames, self.fps)
+            require_film(self.path, count, size, frames, self.fps)
         elif self.kind == "sheet":
             require_png(self.path)
-            require_sheet_size(count, request.columns + request.before, side, side)
+            require_sheet_size(count, request.columns + request.before, *size)
         else:
             _require_folder(self.path, images.names)
-            require_sheet_size(1, request.columns + request.before, side, side)
+            require_sheet_size(1, request.columns + request.before, *size)
 
 
 def produce(

@@ -78,7 +78,7 @@ class OptimiseJob:
             OutputError: another extension, or a place that cannot be written.
             OptionError: no target, too many rows, or a film of more than one target.
         """
-        side, count = generator.layout.resolution, len(images.names)
+        size, count = generator.image_size, len(images.names)
         if not self.targets:
             raise OptionError("target: there is none; name at least one")
         if count * len(self.targets) > MOST_ROWS:
@@ -86,10 +86,10 @@ class OptimiseJob:
         if self.film:
             if len(self.targets) > 1:
                 raise OptionError("film: shows one target; name one, or write a .png")
-            require_film(self.output, count, side, self.frames + 1, self.fps)
+            require_film(self.output, count, size, self.frames + 1, self.fps)
         else:
             require_png(self.output)
-            require_sheet_size(count, 1 + len(self.targets), side, side)
+            require_sheet_size(count, 1 + len(self.targets), *size)
 
 
 def optimise(

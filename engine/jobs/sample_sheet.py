@@ -29,8 +29,7 @@ def draw_samples(
     atlas.fingerprint.require_generator(generator.identity)
     require_png(path)
     rows = [(f"{target}: {name}", numbers) for name, numbers in asked.rows if len(numbers)]
-    side = generator.layout.resolution
-    require_sheet_size(len(rows), SHOWN, side, side)
+    require_sheet_size(len(rows), SHOWN, *generator.image_size)
     pictures = []
     for _, numbers in rows:
         styles = torch.from_numpy(asked.samples.styles_of(numbers)).to(generator.device)

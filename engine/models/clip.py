@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...store.errors import OptionError, PromptError
 from ...store.fingerprint import ModelIdentity
 from .precision import Precision, reduced_dtype
-from .preprocess import Preprocessing, preprocess
+from .preprocess import Preprocessing, as_rgb, padded, preprocess
 
 
 class OpenClipEncoder:
@@ -46,8 +46,9 @@ class OpenClipEncoder:
         self.logit_scale = float(model.logit_scale.exp())
 
     def images(self, images: Tensor) -> Tensor:
-        """Images (n, 1 or 3, H, W) in [-1, 1] -> unit (n, width); see `JointEncoder.images`."""
-        x = preprocess(images, self.preprocessing).float()
+        """Images (n, 1, 3 or 4, H, W) in [-1, 1] -> unit (n, width); see `JointEncoder.images`."""
+        whole = padded(as_rgb(images), self.preprocessing)
+        x = preprocess(whole, self.preprocessing).float()
         with self._autocast():
             features = self.model.encode_image(x)
         return F.normalize(features.float(), dim=1)

@@ -46,6 +46,7 @@ class StyleGANGenerator:
             (layer.name, layer.kind, layer.resolution, layer.size) for layer in self._layers
         )
         self.rows = tuple(layer.row for layer in self._layers)
+        self.image_size = network.config.image_size
 
     @classmethod
     def of(
@@ -64,9 +65,11 @@ class StyleGANGenerator:
         return cls(network, checkpoint.identity(name), precision, checkpoint.notes)
 
     def __repr__(self) -> str:
-        sizes = self.identity.sizes
-        what = type(self.network).__name__
-        return f"<{what} {self.identity.name}: {sizes['resolution']} px, on {self.device}>"
+        height, width = self.image_size
+        what, size = type(self.network).__name__, f"{width} px"
+        if height != width:
+            size = f"{height} px high, {width} px wide"
+        return f"<{what} {self.identity.name}: {size}, on {self.device}>"
 
     def map(
         self,
@@ -110,7 +113,7 @@ class StyleGANGenerator:
         return torch.cat([self._affine(layer.name)(w[:, layer.row]) for layer in self._layers], 1)
 
     def render(self, styles: Tensor, noise: NoiseMode = "const") -> Tensor:
-        """styles (n, C) -> (n, image channels, H, H); see `Generator.render`.
+        """styles (n, C) -> (n, image channels, H, W); see `Generator.render`.
 
         Raises:
             OptionError: styles of another width.
@@ -175,7 +178,7 @@ class ResumedRender:
 
     @torch.inference_mode()
     def render(self, styles: Tensor) -> Tensor:
-        """styles (k * n, C) -> (k * n, image channels, H, H); see `Resumed.render`."""
+        """styles (k * n, C) -> (k * n, image channels, H, W); see `Resumed.render`."""
         later = self._generator.by_layer(styles)[self._number :]
         times, rest = divmod(len(styles), len(self._before))
         if rest:

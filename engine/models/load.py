@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from ...store.atlas import Atlas
-from ...store.errors import FingerprintError, OptionError, require_path
+from ...store.errors import CheckpointError, FingerprintError, OptionError, require_path
 from ...store.registry import find_bundle
 from ..checkpoints.filled import NO_AVERAGE
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
 from .generator import StyleGANGenerator
 from .precision import Precision
+from .preprocess import CHANNELS
 from .protocols import Generator, JointEncoder
 
 _DEVICES = ("cpu", "cuda", "mps")
@@ -34,7 +35,8 @@ def load_generator(
     `float16` the layers of the highest resolutions compute in that type, the rest in float32.
 
     Raises:
-        CheckpointError: the file cannot be read as a generator.
+        CheckpointError: the file cannot be read as a generator, or it makes no pictures: they have
+            another number of channels than grey, RGB and RGBA.
         OptionError: the device does not exist here, or an unknown precision.
     """
     require_path("generator", source)
@@ -42,7 +44,14 @@ def load_generator(
     path = Path(source) if bundle is None else bundle.generator
     name = _stem(path) if bundle is None else bundle.name
     chosen = pick_device(device)
-    return StyleGANGenerator.of(read_checkpoint(path), name, chosen, precision)
+    checkpoint = read_checkpoint(path)
+    channels = checkpoint.config.image_channels
+    if channels not in CHANNELS:
+        raise CheckpointError(
+            f"{path}: makes images of {channels} channels, of which there are no pictures; "
+            "generators are taken that make grey (1), RGB (3) or RGBA (4)"
+        )
+    return StyleGANGenerator.of(checkpoint, name, chosen, precision)
 
 
 def load_encoder(

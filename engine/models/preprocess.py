@@ -1,4 +1,5 @@
-"""CLIP's image preprocessing as tensor operations: on the device, differentiable, no 8-bit step."""
+"""CLIP's image preprocessing as tensor operations: on the device, differentiable, no 8-bit step;
+and what stands before it for pictures that are not square, grey or have a transparency."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from ...store.errors import OptionError
 
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
+CHANNELS = (1, 3, 4)
+"""That a picture has: grey, RGB, RGBA."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Preprocessing:
 def preprocess(images: Tensor, settings: Preprocessing) -> Tensor:
     """What a CLIP's PIL pipeline does: resize with antialiasing, crop, take off mean and std.
 
-    images (n, 1 or 3, H, W) in [-1, 1], clipped to that range as an 8-bit picture would be.
-    Returns (n, 3, size, size), float32, or float64 for float64 images.
+    images (n, 1, 3 or 4, H, W) in [-1, 1], clipped to that range as an 8-bit picture would be; see
+    `as_rgb` for other channels than RGB. Returns (n, 3, size, size), float32, or float64 for
+    float64 images.
 
     Before mean and std the result is within 1.25/255 of Pillow 13's, whatever the aspect: Pillow
     rounds to 8 bits after each of its two passes. Pillow 12 and older resize pictures more than
@@ -46,14 +50,7 @@ def preprocess(images: Tensor, settings: Preprocessing) -> Tensor:
     Raises:
         OptionError: images of another shape or type, or without pixels.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
-        raise OptionError(
-            f"images: have shape {tuple(images.shape)}; CLIP takes (n, 1 or 3, height, width)"
-        )
-    if not images.is_floating_point():
-        raise OptionError(f"images: have type {images.dtype}; CLIP takes floats in [-1, 1]")
-    if images.shape[1] == 1:
-        images = images.expand(-1, 3, -1, -1)
+    images = as_rgb(images)
     if images.dtype != torch.float64:
         images = images.float()
     x = (images.clamp(-1, 1) + 1) / 2
@@ -67,6 +64,43 @@ def preprocess(images: Tensor, settings: Preprocessing) -> Tensor:
     x = x[:, :, top : top + size, left : left + size]
     mean, std = (x.new_tensor(values)[:, None, None] for values in (settings.mean, settings.std))
     return (x - mean) / std
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """Images (n, 1, 3 or 4, H, W) in [-1, 1] as RGB, (n, 3, H, W): grey three times, RGBA laid over
+    white as a page shows it; its alpha, -1 for nothing to 1, is not multiplied in. Differentiable.
+
+    Raises:
+        OptionError: images of another shape or type, or without pixels.
+    """
+    if images.ndim != 4 or images.shape[1] not in CHANNELS or 0 in images.shape[2:]:
+        raise OptionError(
+            f"images: have shape {tuple(images.shape)}; CLIP takes (n, 1, 3 or 4, height, width)"
+        )
+    if not images.is_floating_point():
+        raise OptionError(f"images: have type {images.dtype}; CLIP takes floats in [-1, 1]")
+    if images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1)
+    if images.shape[1] == 3:
+        return images
+    colours, alpha = images.clamp(-1, 1).split([3, 1], 1)
+    laid_over: Tensor = 1 + (colours - 1) * (alpha + 1) / 2
+    return laid_over
+
+
+def padded(images: Tensor, settings: Preprocessing) -> Tensor:
+    """Images (n, 3, H, W) in [-1, 1] in the middle of a square of the colour that CLIP's mean takes
+    to 0, so that it sees a picture whole that its own crop would cut, at either end of the longer
+    side; square ones as they are. Differentiable."""
+    height, width = images.shape[2:]
+    if height == width:
+        return images
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    mean = 2 * images.new_tensor(settings.mean)[:, None, None] - 1
+    square: Tensor = mean.expand(len(images), 3, side, side).clone()
+    square[:, :, top : top + height, left : left + width] = images
+    return square
 
 
 def _resize(x: Tensor, height: int, width: int, interpolation: Interpolation) -> Tensor:

@@ -17,12 +17,13 @@ class Generator(Protocol):
     """A StyleGAN generator opened at its style space.
 
     All tensors live on `device`; every method is differentiable and takes any batch size n.
-    `rows` names the row of w that each layer of `layout` takes, `notes` what its file lacks and
-    what stands for it, as sentences for people.
+    `rows` names the row of w that each layer of `layout` takes, `image_size` height and width in
+    pixels, `notes` what its file lacks and what stands for it, as sentences for people.
     """
 
     layout: StyleLayout
     rows: tuple[int, ...]
+    image_size: tuple[int, int]
     identity: ModelIdentity
     device: torch.device
     precision: Precision
@@ -100,7 +101,8 @@ class JointEncoder(Protocol):
     logit_scale: float
 
     def images(self, images: Tensor) -> Tensor:
-        """Images (n, 1 or 3, H, W) in [-1, 1], any size -> (n, width); differentiable."""
+        """Images (n, 1, 3 or 4, H, W) in [-1, 1], any size -> (n, width); differentiable. Grey is
+        repeated, RGBA laid over white, and what is not square is seen whole, on a square."""
         ...
 
     def texts(self, texts: list[str]) -> Tensor:

@@ -100,8 +100,8 @@ def require_truncation(truncation: float) -> None:
 
 def batch_size(generator: Generator) -> int:
     """How many images to render at once: 64 up to 128 px, fewer above, at least 1."""
-    resolution = generator.layout.resolution
-    return max(1, min(64, _BATCH_PIXELS // resolution**2))
+    height, width = generator.image_size
+    return max(1, min(64, _BATCH_PIXELS // (height * width)))
 
 
 def render_batches(

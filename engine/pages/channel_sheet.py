@@ -7,6 +7,7 @@ the image as it was.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -20,6 +21,7 @@ from ...store.atlas import Atlas
 from ...store.errors import OptionError
 from ...store.layout import Layer
 from ...store.records import Record
+from ..models.preprocess import as_rgb
 from ..models.protocols import Generator
 from ..models.sampling import batch_size, render_batches, styles_from_seeds
 from ..pictures.sheet import sheet
@@ -52,10 +54,10 @@ def channel_images(
     Args:
         styles: the images' styles (n, C).
         steps: k steps, in the atlas's standard deviations of the channel.
-        side: images with more pixels a side are scaled down to so many.
+        side: images with more pixels on their longer side are scaled down to so many there.
 
     Returns:
-        For each channel, images (n, k, image channels, side, side), nominally in [-1, 1].
+        For each channel, images (n, k, 3, h, w), nominally in [-1, 1].
     """
     styles = styles.to(generator.device)
     moved: dict[int, Tensor] = {}
@@ -91,8 +93,7 @@ def draw_sheet(
     Raises:
         OptionError: so many images that none of them could be seen.
     """
-    resolution = atlas.layout.resolution
-    side, scale = _cell(resolution, len(records) * len(seeds), len(steps))
+    side, scale = _cell(generator.image_size, len(records) * len(seeds), len(steps))
     flats = [atlas.layout.parse(record["channel"]) for record in records]
     images = channel_images(generator, atlas, styles, flats, steps, side)
     labels = [f"seed {seed}" for seed in seeds] if len(seeds) > 1 else []
@@ -104,7 +105,7 @@ def draw_sheet(
     for number, (flat, panel) in enumerate(zip(flats, panels, strict=True)):
         rows = [list(row) for row in images[flat]]
         block = sheet(rows, labels, [] if number else columns, scale)
-        top = block.height - len(rows) * side * scale
+        top = block.height - len(rows) * rows[0][0].shape[1] * scale
         canvas = Image.new(
             "RGB", (width + block.width, max(block.height, top + panel.height)), "white"
         )
@@ -114,13 +115,13 @@ def draw_sheet(
     return _stacked(blocks)
 
 
-def require_sheet(atlas: Atlas, rows: int, steps: Sequence[float]) -> None:
-    """Raise OptionError unless `rows` rows of images at these steps can be seen on one sheet;
-    called before they are rendered."""
+def require_sheet(size: tuple[int, int], rows: int, steps: Sequence[float]) -> None:
+    """Raise OptionError unless `rows` rows of images of a size (height, width) at these steps can
+    be seen on one sheet; called before they are rendered."""
     for step in steps:
         if not abs(step) <= MAX_STEP:
             raise OptionError(f"step {step:g}: must lie between -{MAX_STEP:g} and {MAX_STEP:g}")
-    _cell(atlas.layout.resolution, rows, len(steps))
+    _cell(size, rows, len(steps))
 
 
 def sheet_records(
@@ -153,7 +154,8 @@ def report_figures(
     """
     atlas.fingerprint.require_generator(generator.identity)
     channels = leading_channels(atlas, _FIGURES)
-    tried = min(_MOST_TRIED, max(_LEAST_TRIED, _TRIED_PIXELS // atlas.layout.resolution**2))
+    pixels = math.prod(generator.image_size)
+    tried = min(_MOST_TRIED, max(_LEAST_TRIED, _TRIED_PIXELS // pixels))
     styles = styles_from_seeds(generator, range(1, tried + 1), _FIGURE_TRUNCATION, label)
     ends = (STEPS[0], STEPS[-1])
     extremes = channel_images(generator, atlas, styles, channels, ends, _FIGURE_SIDE)
@@ -178,8 +180,7 @@ def _moved_images(
     steps: Sequence[float],
     side: int,
 ) -> dict[int, Tensor]:
-    """One image (1, C) with each of some channels of a layer moved: (k, image channels, side,
-    side) each."""
+    """One image (1, C) with each of some channels of a layer moved: (k, 3, h, w) each."""
     # StyleGAN3's input is not linear in its style: what it changes is rendered as a whole.
     prefix = None if layer.kind == "input" else generator.prefix(styles, layer)
     moved = {}
@@ -197,17 +198,27 @@ def _moved_images(
 
 
 def _scaled_down(images: Tensor, side: int) -> Tensor:
-    images = images.float()
-    if images.shape[-1] <= side:
+    images = as_rgb(images.float())
+    size = _within(images.shape[2], images.shape[3], side)
+    if size == images.shape[2:]:
         return images
-    return F.interpolate(images.clamp(-1, 1), (side, side), mode="bilinear", antialias=True)
+    return F.interpolate(images.clamp(-1, 1), size, mode="bilinear", antialias=True)
 
 
-def _cell(resolution: int, rows: int, columns: int) -> tuple[int, int]:
-    """How large the images of a sheet are rendered, in pixels a side, and how large each of these
-    pixels is drawn."""
-    side, scale = resolution, max(1, _USUAL_SIDE // resolution)
-    while rows * columns * (side * scale) ** 2 > _MAX_PIXELS:
+def _within(height: int, width: int, side: int) -> tuple[int, int]:
+    """A size with no more than `side` pixels on its longer side, of the same aspect."""
+    longer = max(height, width)
+    if longer <= side:
+        return height, width
+    return max(1, height * side // longer), max(1, width * side // longer)
+
+
+def _cell(size: tuple[int, int], rows: int, columns: int) -> tuple[int, int]:
+    """How large the images of a sheet are drawn at most, in pixels on their longer side, and how
+    large each of these pixels is."""
+    side = max(size)
+    scale = max(1, _USUAL_SIDE // side)
+    while rows * columns * math.prod(_within(*size, side)) * scale**2 > _MAX_PIXELS:
         if scale > 1:
             scale -= 1
         else:

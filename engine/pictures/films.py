@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...store.errors import OptionError, OutputError
 from ...store.output import replacing, require_writable
+from ..models.preprocess import as_rgb
 from .sheet import sheet
 
 MAX_FPS = {".gif": 50, ".webp": 60, ".mp4": 60}
@@ -51,21 +52,21 @@ def trip(alpha: float, seconds: float, fps: float) -> list[float]:
 
 
 def tiled(images: Tensor) -> Image.Image:
-    """A frame of n images (n, 1 or 3, H, W) in [-1, 1], in rows about as many as columns; places
-    that are left over are white."""
+    """A frame of n images (n, 1, 3 or 4, H, W) in [-1, 1], in rows about as many as columns; places
+    that are left over are white, and so is what lies below RGBA."""
     columns = _columns(len(images))
     left_over = -len(images) % columns
-    images = images.cpu()
+    images = as_rgb(images).cpu()
     blank = images.new_ones(left_over, *images.shape[1:])
     cells = [*images, *blank]
     return sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])
 
 
 def require_film(
-    path: str | os.PathLike[str], images: int, side: int, frames: int, fps: float
+    path: str | os.PathLike[str], images: int, size: tuple[int, int], frames: int, fps: float
 ) -> None:
-    """Raise unless a film of `images` a frame, each `side` x `side`, with `frames` on the way
-    there, can be written; called before they are rendered.
+    """Raise unless a film of `images` a frame, each of a `size` (height, width), with `frames` on
+    the way there, can be written; called before they are rendered.
 
     Raises:
         OutputError: another file name extension than .gif, .webp and .mp4, a place that cannot be
@@ -80,14 +81,15 @@ def require_film(
         raise OptionError(
             f"frames a second {fps:g}: {kind} films have at most {MAX_FPS[kind]}; ask for fewer"
         )
-    pixels = _columns(images) * math.ceil(images / _columns(images)) * side**2
+    height, width = size
+    pixels = _columns(images) * math.ceil(images / _columns(images)) * height * width
     if pixels > MAX_FRAME_PIXELS:
         raise OptionError(
-            f"film of {images} images of {side} x {side}: is too large; ask for fewer seeds"
+            f"film of {images} images of {width} x {height}: is too large; ask for fewer seeds"
         )
     if pixels * frames > MAX_FILM_PIXELS:
         raise OptionError(
-            f"film of {frames} frames with {images} images of {side} x {side}: is too long; "
+            f"film of {frames} frames with {images} images of {width} x {height}: is too long; "
             "ask for fewer seconds, frames a second or seeds"
         )
 

@@ -34,8 +34,9 @@ def sheet(
     column_labels: Sequence[str] = (),
     scale: int | None = None,
 ) -> Image.Image:
-    """A picture of `rows` of images, each (1 or 3, H, W) in [-1, 1] with the same H and W, every
-    pixel drawn `scale` x `scale`, with labels to the left and above where given.
+    """A picture of `rows` of images, each (1, 3 or 4, H, W) in [-1, 1] with the same H and W, every
+    pixel drawn `scale` x `scale`, with labels to the left and above where given. It is grey, RGB or
+    RGBA as they are.
 
     If no scale is given, it is 1 without labels; with labels it brings an image to at least 96
     pixels, where the sheet does not become too large. A label is wrapped to the width of an image,
@@ -44,16 +45,16 @@ def sheet(
     Raises:
         OptionError: the sheet would have more than 100 million pixels.
     """
-    cells = np.stack([_rgb(row) for row in rows])  # (rows, n, H, W, 3)
-    count, columns, height, width = cells.shape[:4]
+    cells = np.stack([_pixels(row) for row in rows])  # (rows, n, H, W, channels)
+    count, columns, height, width, channels = cells.shape
     labelled = bool(row_labels or column_labels)
     if scale is None:
         scale = _readable_scale(count * columns, height, width) if labelled else 1
     height, width = height * scale, width * scale
     require_sheet_size(count, columns, height, width)
     cells = cells.repeat(scale, 2).repeat(scale, 3) if scale > 1 else cells
-    grid = cells.transpose(0, 2, 1, 3, 4).reshape(count * height, columns * width, 3)
-    picture = Image.fromarray(np.ascontiguousarray(grid))
+    grid = cells.transpose(0, 2, 1, 3, 4).reshape(count * height, columns * width, channels)
+    picture = Image.fromarray(np.ascontiguousarray(grid[..., 0] if channels == 1 else grid))
     return _label(picture, row_labels, column_labels, height, width) if labelled else picture
 
 
@@ -86,11 +87,8 @@ def require_png(path: str | os.PathLike[str]) -> None:
     PICTURE.require(path)
 
 
-def _rgb(row: Sequence[Tensor]) -> NDArray[np.uint8]:
-    images = torch.stack(list(row))
-    if images.shape[1] == 1:
-        images = images.expand(-1, 3, -1, -1)
-    pixels: NDArray[np.uint8] = to_bytes(images).cpu().numpy()
+def _pixels(row: Sequence[Tensor]) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = to_bytes(torch.stack(list(row))).cpu().numpy()
     return pixels
 
 
@@ -116,7 +114,7 @@ def _label(
     column_labels = [_wrapped(text, font, width - _MARGIN, lines) for text in column_labels]
     left = max((_size(text, font)[0] + 2 * _MARGIN for text in row_labels), default=0)
     top = max((_size(text, font)[1] + 2 * _MARGIN for text in column_labels), default=0)
-    canvas = Image.new("RGB", (left + picture.width, top + picture.height), "white")
+    canvas = Image.new(picture.mode, (left + picture.width, top + picture.height), "white")
     canvas.paste(picture, (left, top))
     draw = ImageDraw.Draw(canvas)
     for i, text in enumerate(column_labels):

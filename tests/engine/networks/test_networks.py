@@ -38,6 +38,10 @@ CONFIGS = {
     ),
     "2 taps": small_stylegan2(filter_taps=2),
     "5 taps, resnet": small_stylegan2(architecture="resnet", filter_taps=5),
+    "twice as high as wide": small_stylegan2(constant=(4, 2)),
+    "3 x 5, resnet, 3 taps": small_stylegan2(
+        constant=(3, 5), architecture="resnet", filter_taps=3, conv_clamp=0.4
+    ),
     "conditional": small_stylegan2(c_dim=3, embed_features=4, layer_features=9),
     "wide": StyleGAN2Config(
         z_dim=4, w_dim=4, mapping_layers=1, channels={4: 3, 8: 2, 16: 2, 32: 2, 64: 1, 128: 64}
@@ -84,7 +88,7 @@ def test_image_is_that_of_per_sample_weights_and_inserted_zeros(network, batch, 
     if frozen:
         network.synthesis.freeze()
     image = network.synthesis(styles)
-    assert image.shape == (batch, network.config.image_channels, *[network.config.resolution] * 2)
+    assert image.shape == (batch, network.config.image_channels, *network.config.image_size)
     assert float((image - wanted).abs().max()) <= 1e-6 * float(wanted.std())
 
 

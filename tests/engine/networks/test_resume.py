@@ -16,6 +16,7 @@ CONFIGS = {
     "skip": small_stylegan2(),
     "resnet": small_stylegan2(architecture="resnet", conv_clamp=0.4),
     "orig": small_stylegan2(architecture="orig"),
+    "not square": small_stylegan2(constant=(3, 5)),
     "grey, 3 taps, no noise": small_stylegan2(image_channels=1, filter_taps=3, use_noise=False),
     "StyleGAN3-T": small_stylegan3(),
     "StyleGAN3-R": small_stylegan3(conv_kernel=1, use_radial_filters=True),

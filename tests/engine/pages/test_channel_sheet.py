@@ -148,13 +148,13 @@ def test_record_of_a_channel_holds_its_phrases_and_relevance(countable_atlas):
 
 
 def test_images_of_a_crowded_sheet_become_smaller_and_then_too_many(real):
-    atlas = real[1]
-    layers = [(x.name, x.kind, 1024, x.size) for x in atlas.layout]
-    large = replace(atlas, layout=type(atlas.layout).of(layers))
-    for sized in (large, atlas):
-        require_sheet(sized, 781, STEPS)
+    for side in (1024, *real[0].image_size):
+        require_sheet((side, side), 781, STEPS)
         with pytest.raises(OptionError, match="sheet of 782 x 5 images: is too large for one"):
-            require_sheet(sized, 782, STEPS)
+            require_sheet((side, side), 782, STEPS)
+    require_sheet((1024, 512), 1562, STEPS)
+    with pytest.raises(OptionError, match="sheet of 1563 x 5 images: is too large for one"):
+        require_sheet((1024, 512), 1563, STEPS)
 
 
 def test_crowded_sheet_keeps_to_its_pixels(generator, countable_atlas, monkeypatch):
@@ -167,9 +167,9 @@ def test_crowded_sheet_keeps_to_its_pixels(generator, countable_atlas, monkeypat
 
 
 @pytest.mark.parametrize("step", [MAX_STEP + 1, -MAX_STEP - 1, float("nan"), float("inf")])
-def test_step_that_is_no_step_is_refused(countable_atlas, step):
+def test_step_that_is_no_step_is_refused(step):
     with pytest.raises(OptionError, match="must lie between -100 and 100"):
-        require_sheet(countable_atlas, 1, [0.0, step])
+        require_sheet((8, 8), 1, [0.0, step])
 
 
 @pytest.mark.parametrize("tried", [24, 4])

@@ -152,9 +152,9 @@ def test_images_are_tiled_row_by_row_and_left_over_places_are_white():
 def test_film_that_cannot_be_is_refused_before_the_work(
     name, images, side, count, fps, error, message, tmp_path
 ):
-    require_film(tmp_path / "a.mp4", 4, 1024, 31, 30)
+    require_film(tmp_path / "a.mp4", 4, (1024, 1024), 31, 30)
     with pytest.raises(error, match=message):
-        require_film(tmp_path / name, images, side, count, fps)
+        require_film(tmp_path / name, images, (side, side), count, fps)
 
 
 @pytest.mark.parametrize(("seconds", "fps"), [(0, 24), (61, 24), (float("nan"), 24), (2, 0)])
@@ -168,9 +168,9 @@ def test_missing_pyav_is_told_with_what_installs_it(tmp_path):
 import sys
 sys.modules["av"] = None
 from styleatlas.engine.pictures.films import require_film, write_film
-require_film("{tmp_path}/a.gif", 1, 64, 9, 24)
+require_film("{tmp_path}/a.gif", 1, (64, 64), 9, 24)
 try:
-    require_film("{tmp_path}/a.mp4", 1, 64, 9, 24)
+    require_film("{tmp_path}/a.mp4", 1, (64, 64), 9, 24)
 except Exception as error:
     print(error)
 """
