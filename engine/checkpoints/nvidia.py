@@ -322,8 +322,8 @@ def _require_size(synthesis: Module, config: StyleGAN2Config) -> None:
     pictures that are not square give both sides, either one first, or one of them, or the number
     of the last block."""
     height, width = config.image_size
-    one = is_whole(synthesis.value("img_resolution"), 0, 2**31)
-    sizes = [synthesis.whole("img_resolution")] if one else synthesis.wholes("img_resolution")
+    several = isinstance(synthesis.value("img_resolution"), list | tuple | np.ndarray)
+    sizes = synthesis.wholes("img_resolution") if several else [synthesis.whole("img_resolution")]
     known = [[height], [width], [config.last], [height, width], [width, height], [config.last] * 2]
     if sizes not in known:
         raise synthesis.refusal(

@@ -268,7 +268,7 @@ MISSING = object()
         ("skip", "synthesis.b8.architecture", np.zeros(2), "is a ndarray, must be skip or"),
         ("skip", "synthesis.b8.use_fp16", True, "is True, must be False"),
         ("skip", "synthesis.b8.use_fp16", MISSING, "is missing"),
-        ("skip", "synthesis.img_resolution", 12, "is 12, must be a power of two, 4 to 4096"),
+        ("skip", "synthesis.img_resolution", 12, "is 12, but its blocks and their constant"),
         ("skip", "synthesis.img_resolution", 2**40, "is 1099511627776, must be a whole number"),
         ("skip", "synthesis.img_channels", "3", "is 3, must be a whole number"),
         ("skip", "mapping.num_layers", 0, "is 0, must be 1 to 32"),

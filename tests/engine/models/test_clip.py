@@ -48,14 +48,19 @@ def test_texts_and_images_become_unit_vectors(letters):
     assert torch.allclose(grey, letters.images(images[:, :1].repeat(1, 3, 1, 1)), atol=1e-6)
 
 
-def test_embeddings_are_those_of_open_clips_own_pipeline(letters):
+@pytest.mark.parametrize("size", [(24, 24), (24, 37), (37, 12)])
+def test_embeddings_are_those_of_open_clips_own_pipeline(letters, size):
+    """Of the whole picture: one that is not square lies on a square of the mean's colour."""
     from open_clip.transform import image_transform
     from PIL import Image
 
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 37, 3), dtype=np.uint8)
+    (height, width), side = size, max(size)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    square = Image.new("RGB", (side, side), (128, 128, 128))
+    square.paste(Image.fromarray(pixels), ((side - width) // 2, (side - height) // 2))
     pipeline = image_transform(16, is_train=False, mean=(0.5,) * 3, std=(0.25,) * 3)
     with torch.inference_mode():
-        known = letters.model.encode_image(pipeline(Image.fromarray(pixels))[None], normalize=True)
+        known = letters.model.encode_image(pipeline(square)[None], normalize=True)
         known_text = letters.model.encode_text(letters.tokenizer(["a face"]), normalize=True)
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
     assert float((letters.images(images) - known).abs().max()) < 0.01

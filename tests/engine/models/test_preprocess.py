@@ -11,7 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas.engine.models.preprocess import Preprocessing, preprocess, to_bytes
+from styleatlas.engine.models.preprocess import (
+    Preprocessing,
+    as_rgb,
+    padded,
+    preprocess,
+    to_bytes,
+)
 from styleatlas.store.errors import OptionError
 
 SIZE = 32
@@ -28,7 +34,7 @@ def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
     """Noise on top of hard edges, full range: the worst case for a resize."""
     random = np.random.default_rng(height * 1000 + width)
     pixels = random.integers(0, 256, (height, width, channels))
-    pixels[height // 3 :, : width // 2] = [[[255, 0, 128][:channels]]]
+    pixels[height // 3 :, : width // 2] = [[[255, 0, 128, 255][:channels]]]
     return pixels.astype(np.uint8)
 
 
@@ -178,7 +184,41 @@ def test_8_bit_pictures_survive_the_way_to_tensors_and_back():
     assert np.array_equal(to_bytes(as_images(pixels))[0].numpy(), pixels)
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 2, 8, 8), (1, 4, 8, 8), (1, 3, 0, 8)])
+def test_transparent_pictures_are_laid_over_white_as_pillow_does():
+    pixels = picture(20, 31, 4)
+    pixels[..., 3] = np.random.default_rng(0).integers(0, 256, (20, 31))
+    pixels[:5, :, 3], pixels[5:9, :, 3] = 0, 255
+    seen = Image.fromarray(pixels)
+    white = Image.new("RGBA", seen.size, "white")
+    wanted = np.asarray(Image.alpha_composite(white, seen).convert("RGB")).astype(int)
+    found = to_bytes(as_rgb(as_images(pixels)))[0].numpy().astype(int)
+    assert np.abs(found - wanted).max() <= 1
+    assert (found[:5] == 255).all() and np.array_equal(found[5:9], pixels[5:9, :, :3])
+    flat = torch.tensor([3.0, -1.0, 0.0, 9.0]).reshape(1, 4, 1, 1)  # beyond what a picture holds
+    assert as_rgb(flat).flatten().tolist() == [1, -1, 0]
+
+
+def test_padded_pictures_are_whole_and_what_is_around_them_says_nothing():
+    for shape, rows, columns in (((2, 3, 7, 4), (0, 7), (1, 5)), ((2, 3, 3, 8), (2, 5), (0, 8))):
+        images = torch.rand(shape) * 2 - 1
+        square = padded(images, WHITENED)
+        assert square.shape == (2, 3, max(shape), max(shape))
+        inside = torch.zeros(square.shape, dtype=torch.bool)
+        inside[:, :, slice(*rows), slice(*columns)] = True
+        assert torch.equal(square[inside], images.flatten())
+        outside = preprocess(square, replace(WHITENED, size=max(shape)))[~inside]
+        assert float(outside.abs().max()) < 1e-6
+    square = torch.rand(2, 3, 5, 5)
+    assert padded(square, WHITENED) is square
+
+
+def test_padding_and_white_pass_gradients_on():
+    images = torch.rand(1, 4, 3, 6, dtype=torch.float64) - 0.5
+    images.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: padded(as_rgb(x), WHITENED), images)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 2, 8, 8), (1, 5, 8, 8), (1, 3, 0, 8)])
 def test_images_of_another_shape_are_refused_by_it(shape):
     with pytest.raises(OptionError, match=re.escape(f"images: have shape {shape}; CLIP takes")):
         preprocess(torch.zeros(shape), PLAIN)

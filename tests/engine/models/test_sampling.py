@@ -12,7 +12,6 @@ from styleatlas.engine.models.sampling import (
     w_from_seeds,
 )
 from styleatlas.store.errors import OptionError
-from styleatlas.store.layout import StyleLayout
 
 from ...near import assert_near
 
@@ -61,8 +60,14 @@ def test_truncation_out_of_range_is_refused(generator, truncation):
     ("resolution", "images"), [(8, 64), (128, 64), (256, 16), (1024, 1), (2048, 1)]
 )
 def test_batches_shrink_as_images_grow(generator, resolution, images):
-    generator.layout = StyleLayout.of([("b4.conv1", "conv", 4, 1), ("x", "rgb", resolution, 1)])
+    generator.image_size = (resolution, resolution)
     assert batch_size(generator) == images
+
+
+def test_batches_go_by_the_pixels_of_images_that_are_not_square(generator):
+    for size, images in (((1024, 512), 2), ((512, 1024), 2), ((256, 128), 32), ((4096, 1), 64)):
+        generator.image_size = size
+        assert batch_size(generator) == images
 
 
 def test_batches_are_rendered_in_order_and_in_full(generator):

@@ -34,9 +34,18 @@ def test_every_image_lies_at_its_row_and_column_pixel_by_pixel(scale):
             assert np.array_equal(part, as_bytes(image).repeat(scale, 0).repeat(scale, 1))
 
 
-def test_grey_images_are_shown_in_grey():
-    picture = np.asarray(sheet([[cell(0, channels=1)]]))
-    assert np.array_equal(picture, as_bytes(cell(0, channels=1)).repeat(3, 2))
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_pictures_have_the_channels_of_their_images(channels, mode):
+    image = cell(0, channels=channels)
+    picture = sheet([[image]])
+    assert picture.mode == mode
+    assert np.array_equal(np.atleast_3d(picture), as_bytes(image))
+    labelled = sheet([[image]], ["row"], ["column"], scale=20)
+    assert labelled.mode == mode
+    pixels = np.atleast_3d(labelled)
+    whole = as_bytes(image).repeat(20, 0).repeat(20, 1)
+    assert np.array_equal(pixels[-HEIGHT * 20 :, -WIDTH * 20 :], whole)
+    assert (pixels[0, 0] == 255).all() and (pixels[:, 0] == 255).all(), "opaque white"
 
 
 def test_labels_add_a_margin_and_leave_the_images_as_they_are():
