@@ -70,6 +70,7 @@ class Target(NamedTuple):
 TWO = files.small_stylegan2(channels={4: 3, 8: 2}, c_dim=2)
 THREE = files.small_stylegan3(num_layers=2, channel_max=3)
 GREY = files.small_stylegan2(channels={4: 3, 8: 2}, z_dim=6)
+HIGH = files.small_stylegan2(channels={4: 3, 8: 2}, z_dim=6, constant=(4, 2))
 
 
 def content(write: Callable[[Path], object]) -> bytes:
@@ -108,13 +109,14 @@ def converted(config: files.Config) -> bytes:
     return content(lambda path: write_generator(path, checkpoint))
 
 
-def rosinality() -> bytes:
-    state = files.rosinality_state(GREY, files.random_tensors(GREY))
+def rosinality(config: files.Config = GREY) -> bytes:
+    state = files.rosinality_state(config, files.random_tensors(config))
     return content(lambda path: files.rosinality_file(path, state, torch.zeros(6)))
 
 
-def tensorflow() -> bytes:
-    return content(lambda path: files.tensorflow_pickle(path, GREY, files.random_tensors(GREY)))
+def tensorflow(config: files.Config = GREY) -> bytes:
+    tensors = files.random_tensors(config)
+    return content(lambda path: files.tensorflow_pickle(path, config, tensors))
 
 
 def tensorflow_alone() -> bytes:
@@ -292,6 +294,7 @@ def read_styles(path: Path) -> object:
 
 TARGETS = {
     "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
+    "StyleGAN2, not square": Target(lambda: snapshot_of(HIGH), ".pkl", read_generator),
     "StyleGAN3": Target(lambda: snapshot_of(THREE), ".pkl", read_generator),
     "StyleGAN2 by torch.save": Target(lambda: module_of(TWO), ".pt", read_generator),
     "StyleGAN3 by torch.save": Target(lambda: module_of(THREE, legacy=True), ".pt", read_generator),
@@ -302,6 +305,9 @@ TARGETS = {
     "TensorFlow's Gs": Target(tensorflow_alone, ".pkl", read_generator),
     "rosinality": Target(rosinality, ".pt", read_generator),
     "safetensors": Target(lambda: converted(THREE), ".safetensors", read_generator),
+    "safetensors, not square": Target(lambda: converted(HIGH), ".safetensors", read_generator),
+    "TensorFlow, not square": Target(lambda: tensorflow(HIGH), ".pkl", read_generator),
+    "rosinality, not square": Target(lambda: rosinality(HIGH), ".pt", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
     "whole CLIP": Target(whole_clip, ".pt", read_clip),
     "Long-CLIP": Target(long_clip, ".ckpt", read_clip),
