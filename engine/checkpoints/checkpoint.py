@@ -122,6 +122,19 @@ def require_same_shapes(
     _refuse(path, problems + (_type_problems(numbers) or _finite_problems(numbers)))
 
 
+def constant_problems(constant: object, blocks: int) -> Iterator[str]:
+    """What is wrong with the height and width of a constant that so many blocks make pictures of,
+    each but the first by doubling them; asked before noise maps are made of it."""
+    sides = constant if isinstance(constant, tuple) else ()
+    times = 2 ** (blocks - 1)
+    if len(sides) != 2 or not all(is_whole(side, 1, LARGEST_RESOLUTION) for side in sides):
+        told = " x ".join(excerpt(side) for side in sides[:4]) or excerpt(constant)
+        yield f"constant is {told}, must be a height and a width of 1 to {LARGEST_RESOLUTION}"
+    elif max(sides) * times > LARGEST_RESOLUTION:
+        height, width = (side * times for side in sides)
+        yield f"its pictures are {height} x {width}, must be {LARGEST_RESOLUTION} a side at most"
+
+
 def excerpt(value: object) -> str:
     """A value from a file in a message: printable, on one line, short."""
     if isinstance(value, str):
@@ -290,7 +303,7 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
     steps = [4 * 2**i for i in range(len(channels))]
     if not steps or steps[-1] > LARGEST_RESOLUTION or any(r not in channels for r in steps):
         yield f"channels must be given for 4 and its doubles, up to {LARGEST_RESOLUTION} at most"
-    yield from _constant_problems(config.constant, 2 ** max(0, len(channels) - 1))
+    yield from constant_problems(config.constant, max(1, len(channels)))
     for resolution, width in channels.items():
         if not is_whole(width, 1, LARGEST_SIZE):
             yield f"channels[{resolution}] is {excerpt(width)}, must be 1 to {LARGEST_SIZE}"
@@ -301,17 +314,6 @@ def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
     yield from _not_bool(config, "use_noise")
     if config.conv_clamp is not None:
         yield from _not_positive(config, "conv_clamp")
-
-
-def _constant_problems(constant: object, times: int) -> Iterator[str]:
-    """Of the height and width of the constant, of which the image has so many times."""
-    sides = constant if isinstance(constant, tuple) else ()
-    if len(sides) != 2 or not all(is_whole(side, 1, LARGEST_RESOLUTION) for side in sides):
-        told = " x ".join(excerpt(side) for side in sides[:4]) or excerpt(constant)
-        yield f"constant is {told}, must be a height and a width of 1 to {LARGEST_RESOLUTION}"
-    elif max(sides) * times > LARGEST_RESOLUTION:
-        height, width = (side * times for side in sides)
-        yield f"its pictures are {height} x {width}, must be {LARGEST_RESOLUTION} a side at most"
 
 
 def _stylegan3_problems(config: StyleGAN3Config) -> Iterator[str]:

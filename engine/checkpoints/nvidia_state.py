@@ -26,6 +26,7 @@ from .checkpoint import (
     LARGEST_RESOLUTION,
     GeneratorCheckpoint,
     GeneratorConfig,
+    constant_problems,
     excerpt,
     expected_shapes,
 )
@@ -155,9 +156,13 @@ def _stylegan2(shapes: Shapes) -> StyleGAN2Config:
     elif "synthesis.b4.torgb.weight" in shapes:
         architecture = "skip"
     taps = up_sampling_filter(sides or [4])
+    _, height, width = shapes.of("synthesis.b4.const", 3)
+    for problem in constant_problems((height, width), max(1, len(sides))):
+        raise shapes.refusal(f"has a synthesis.b4.const that does not fit: {problem}")
     return StyleGAN2Config(
         **_mapping(shapes),
         channels={side: shapes.of(f"synthesis.b{side}.conv1.weight", 4)[0] for side in sides},
+        constant=(height, width),
         image_channels=shapes.of(f"{last}.torgb.bias", 1)[0],
         architecture=architecture,
         use_noise="synthesis.b4.conv1.noise_strength" in shapes,
@@ -174,7 +179,7 @@ def _fill_stylegan2(config: StyleGAN2Config, tensors: dict[str, Tensor]) -> list
         tensors |= dict.fromkeys(wanted, low_pass_filter(4))
     if not config.use_noise or any(name in tensors for name in noise_names(sides)):
         return []
-    tensors |= seeded_noise(sides)
+    tensors |= seeded_noise(sides, config.constant)
     return [NO_NOISE]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ..networks.stylegan2 import StyleGAN2Config, low_pass_filter
-from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, excerpt
+from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint, constant_problems, excerpt
 from .filled import NO_AVERAGE, NO_NOISE, average_w, noise_names, seeded_noise
 from .tensors import load_tensors
 
@@ -156,16 +156,11 @@ def _filters(blocks: int, kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _constant(path: Path, const: Tensor, blocks: int) -> tuple[int, int]:
-    """Height and width of the constant (channels, height, width), from which so many blocks make
-    pictures of a size that may be: noise maps are made of it."""
-    largest = LARGEST_RESOLUTION // 2 ** (blocks - 1)
-    if const.ndim != 3 or not all(1 <= side <= largest for side in const.shape[1:]):
-        raise _refusal(
-            path,
-            f"has a constant of shape {tuple(const.shape)}, which is no (channels, height, width) "
-            f"that {blocks} resolutions make pictures of, of {LARGEST_RESOLUTION} pixels a side",
-        )
-    return int(const.shape[1]), int(const.shape[2])
+    """Height and width of the constant (channels, height, width)."""
+    for problem in constant_problems(tuple(const.shape[1:]), blocks):
+        raise _refusal(path, f"has an input.input that does not fit: {problem}")
+    _, height, width = const.shape
+    return height, width
 
 
 def _squeezed(tensor: Tensor, axes: int) -> Tensor:

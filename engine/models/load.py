@@ -134,6 +134,7 @@ def generator_as_drawn(atlas: Atlas, generator: Generator) -> Generator:
     """
     origin, samples = atlas.fingerprint.generator, atlas.samples
     if generator.identity.sha256 == origin.sha256:
+        atlas.fingerprint.require_generator(generator.identity)  # which also asks how CLIP saw it
         return generator
     if samples is None and NO_AVERAGE in generator.notes:
         raise FingerprintError(

@@ -63,6 +63,17 @@ def rosinality(const: torch.Tensor, resolutions: int) -> Callable[[], bytes]:
     return make
 
 
+def state(const: torch.Tensor) -> Callable[[], bytes]:
+    """A state dict in NVIDIA's names without noise maps."""
+
+    def make() -> bytes:
+        tensors = files.random_tensors(CONFIG) | {CONST: const}
+        bare = {name: t for name, t in tensors.items() if not name.endswith("noise_const")}
+        return content(lambda path: torch.save(bare, path))
+
+    return make
+
+
 def safetensors(constant: Any) -> Callable[[], bytes]:
     def make() -> bytes:
         header = json.loads(config_to_json(CONFIG)) | {"constant": constant}
@@ -133,12 +144,22 @@ SIZES = {
         (
             "noise maps to be made of a long constant",
             rosinality(torch.zeros(1, 1, 1, 4096), 11),
-            r"has a constant of shape \(1, 1, 4096\), which is no \(channels, height, width\)",
+            "its pictures are 1024 x 4194304, must be 4096 a side at most",
         ),
         (
             "noise maps to be made of no constant",
             rosinality(torch.zeros(1, 1, 0, 4), 2),
-            r"has a constant of shape \(1, 0, 4\), which is no",
+            rf"constant is 0 x 4, must be a height and a width {LARGEST}",
+        ),
+        (
+            "noise maps to be made of a state dict's constant",
+            state(torch.zeros(2, 1, 4096)),
+            "its pictures are 2 x 8192, must be 4096 a side at most",
+        ),
+        (
+            "state dict with a constant of 0 x 4",
+            state(torch.zeros(2, 0, 4)),
+            r"has synthesis\.b4\.const of shape \(2, 0, 4\), where 3 axes are needed",
         ),
         (
             "header of 1 x 100000",

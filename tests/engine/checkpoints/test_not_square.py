@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,19 @@ def refused(path, message: str) -> None:
         read_checkpoint(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()
+
+
+@BOTH
+@pytest.mark.parametrize("has_noise", [True, False])
+def test_state_dict_in_nvidias_names_tells_the_constant(tmp_path, config, has_noise):
+    config, tensors = replace(config, conv_clamp=256.0), tensors_of(config)
+    kept = {k: t for k, t in tensors.items() if has_noise or not k.endswith("noise_const")}
+    torch.save({"g_ema": kept}, tmp_path / "x.pt")
+    found = read_checkpoint(tmp_path / "x.pt")
+    assert found.config == config
+    for name, tensor in found.tensors.items():
+        assert name not in kept or torch.equal(tensor, kept[name]), name
+    assert found.tensors["synthesis.b8.conv1.noise_const"].shape == config.size(8)
 
 
 @BOTH

@@ -133,7 +133,7 @@ def test_kernels_of_another_length_are_read(tmp_path):
         ({"style.1.weight": torch.zeros(6)}, r"a tensor for mapping\.fc0\.weight with only 1 axes"),
         ({"conv1.noise.weight": torch.zeros(2)}, r"b4\.conv1\.noise_strength has shape \(2,\)"),
         ({"conv1.activate.bias": torch.zeros(3)}, r"b4\.conv1\.bias has shape \(3,\)"),
-        ({"input.input": torch.zeros(2, 7, 4, 4)}, r"a constant of shape \(2, 7, 4, 4\)"),
+        ({"input.input": torch.zeros(2, 7, 4, 4)}, r"constant is 7 x 4 x 4, must be"),
         ({"style.2.bias": torch.full((6,), torch.nan)}, r"fc1\.bias holds NaN"),
         ({"style.2.bias": torch.zeros(6).long()}, r"style\.2\.bias has type torch\.int64"),
         ({"style.2.bias": "x"}, r"style\.2\.bias is x where a tensor is needed"),
