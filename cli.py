@@ -21,6 +21,10 @@ COMMANDS = {
         "evaluate",
         "Measure how well edits by an atlas work, and what they leave as it was.",
     ),
+    "import-table": (
+        "files",
+        "Make an atlas of a table of StyleCLIP's or stylegan3-editing's.",
+    ),
     "info": ("files", "What a file is, and what it holds."),
     "mapper": (
         "mapper",
@@ -51,7 +55,7 @@ class LazyGroup(Program):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f".commands.{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

@@ -1,4 +1,4 @@
-"""info, convert and verify: the files themselves."""
+"""info, convert, import-table and verify: the files themselves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from pathlib import Path
 
 import click
 
-from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError
-from ..store.output import CONVERTED
+from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError, PromptError
+from ..store.output import ATLAS, CONVERTED
 from ..store.records import Record
-from ..store.registry import find_bundle
-from .base import Command
-from .inputs import AnyFile, AtlasFile, Checkpoint, OutputFile
-from .options import json_option
+from ..store.registry import NAMES, find_bundle
+from .base import IMAGES, MODELS, PROMPTS, Command
+from .inputs import AnyFile, AtlasFile, Checkpoint, InputFile, OutputFile, Phrases
+from .options import (
+    clip_option,
+    device_option,
+    json_option,
+    option,
+    output_option,
+    threads_option,
+)
+from .progress import progress_shown
 from .sink import answer, note, say
-from .sources import open_atlas
+from .sources import load_named_generator, open_atlas
 
 
 @click.command(
@@ -103,6 +111,96 @@ def convert(checkpoint: str, output: Path) -> None:
     height, width = config.image_size
     size = f"{width} px" if height == width else f"{height} px high, {width} px wide"
     say(f"{output}: {read.family}, {size}, {len(read.tensors)} tensors")
+
+
+@click.command(
+    "import-table",
+    cls=Command,
+    epilog="""
+    styleatlas import-table fs3.npy --stats S_mean_std --generator g.pkl --clip clip.pt -o table.h5
+    styleatlas import-table delta_i_c.npy --stats s_stats --generator t.pkl --clip clip.pt -o t.h5
+    """,
+)
+@click.argument("table", type=InputFile())
+@option(
+    "--stats",
+    "statistics",
+    type=InputFile(),
+    multiple=True,
+    metavar="F",
+    group=IMAGES,
+    help="S_mean_std or s_stats; or twice, the means, then the deviations. The generator's own at "
+    "psi 0.7 if not given.",
+)
+@option(
+    "--generator",
+    required=True,
+    type=Checkpoint(),
+    metavar="G",
+    group=MODELS,
+    help=f"That the table was drawn with: a file, or {NAMES}.",
+)
+@clip_option("That the table was drawn with.", required=True)
+@option(
+    "--templates",
+    type=Phrases(),
+    metavar="FILE",
+    group=PROMPTS,
+    help="The sentences that prompts are put into, one a line with {} in it, such as "
+    "imagenet_templates.txt; StyleAtlas's own if not given.",
+)
+@output_option("ATLAS", "The atlas file to write.", OutputFile(ATLAS))
+@device_option
+@threads_option
+@json_option
+def import_table(
+    table: Path,
+    statistics: tuple[Path, ...],
+    generator: str,
+    clip: str,
+    templates: str | None,
+    output: Path,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Make an atlas of a table of StyleCLIP's or stylegan3-editing's.
+
+    TABLE is fs3.npy, of the convolutions or of the first of them, or delta_i_c.npy, of all
+    channels. Edits by the atlas with --rule paper and a --beta are those of StyleCLIP's formula.
+
+    Nothing in the files is run. They do not say what they were drawn with: the statistics must fit
+    the generator, and a few channels are measured anew, so that the answer tells how near the
+    table's rows come to them. What nobody knows, such as the images and how consistent a channel
+    is, `info` calls unknown. The bank is empty: `prompts add` fills it, and `precompute --samples`
+    adds samples.
+    """
+    from ..engine.models.load import load_encoder
+    from ..engine.steering.texts import MAX_TEMPLATES, is_template
+    from ..precompute.imported import Table, imported_atlas
+    from ..precompute.reports import check_progress, imported_doubt, imported_text
+    from ..prompts.sets import prompt_set, read_phrases
+
+    sentences = read_phrases(templates) if templates else ()
+    for sentence in sentences:
+        if not is_template(sentence):
+            raise PromptError(f"{templates}: {sentence[:60]!r}: is no sentence with one {{}} in it")
+    if len(sentences) > MAX_TEMPLATES or (templates and not sentences):
+        raise PromptError(f"{templates}: must hold 1 to {MAX_TEMPLATES:,} sentences")
+    files = Table(table, statistics)
+    files.read()  # refuses before anything is loaded
+    model = load_named_generator(generator, device)
+    encoder = load_encoder(clip, device)
+    known = sentences or prompt_set(encoder.identity.name).templates
+    with progress_shown() as shown:
+        atlas = imported_atlas(
+            files, model, encoder, known, lambda done: shown(check_progress(done))
+        )
+    atlas.write(output)
+    record = atlas.fingerprint.settings
+    told = {"output": str(output), "channels": len(atlas.channels), "settings": record}
+    answer(told, imported_text(str(output), atlas), as_json)
+    if doubt := imported_doubt(atlas):
+        note(doubt)
 
 
 @click.command(

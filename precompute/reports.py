@@ -9,6 +9,7 @@ from ..store.layout import StyleLayout
 from ..store.progress import Progress
 from ..store.records import Record, duration
 from .blocks import ChannelsBlock, WorkBlock
+from .imported import BELONGS, CHANNELS
 from .samples import PULLED_PSI
 from .scheduler import RunProgress
 
@@ -95,6 +96,8 @@ def summary(atlas: Atlas) -> Record:
         )
     if not len(atlas.channels):
         return {"channels": 0, **sampled}
+    if atlas.rows_alone:  # whose images and figures nobody knows
+        return {"channels": len(atlas.channels), "images": None, **sampled}
     images = int(atlas.images[0])
     chance = 1.5 / np.sqrt(images)  # the mean of so many random unit vectors has 1 / sqrt(images)
     live = atlas.consistency > 0
@@ -130,6 +133,9 @@ def atlas_text(name: str, record: Record) -> str:
     if not record["channels"]:
         told = f"{name}: {samples}, {record['prompts']} prompts, no channels"
         return f"{told}\nnext: styleatlas info {name}"
+    if record["images"] is None:
+        told = f"{name}: {record['channels']} channels of another program's table, "
+        return f"{told}{samples}, {record['prompts']} prompts\nnext: styleatlas info {name}"
     alike = record["more_consistent_than_chance"]
     consistency = (
         "; how alike they do in all images takes 3 images to tell"
@@ -155,3 +161,50 @@ def atlas_text(name: str, record: Record) -> str:
         lines.append(f"  rows were refitted from {record['refit']:,} composite directions")
     lines.append(f"next: styleatlas query prompts {name} {record['strongest_channel']}")
     return "\n".join(lines)
+
+
+def check_progress(done: int) -> Progress:
+    """Of rows that are measured anew, to compare an imported table with."""
+    return Progress(done, CHANNELS, part="channels", label="check", spare=True)
+
+
+def imported_text(name: str, atlas: Atlas) -> str:
+    """What came of a table that was imported, for people."""
+    settings = atlas.fingerprint.settings
+    check, found = settings["measured_anew"], settings.get("statistics_of")
+    dead = int((atlas.consistency == 0).sum())
+    lines = [
+        f"{name}: {len(atlas.channels):,} channels ({' and '.join(np.unique(atlas.kinds))}) of "
+        f"{atlas.layout.size:,}, {dead:,} of them without a direction",
+    ]
+    if found is None:
+        lines.append(f"  statistics: the generator's own at psi {settings['truncation']:g}")
+    else:
+        low, high = found["psi"]
+        psi = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        lines.append(
+            f"  statistics: means {found['sigma_off']:g} sigma from the generator's, deviations as "
+            f"at psi {psi}; toRGB stored {found['toRGB']}"
+        )
+    if settings["input_left_out"]:
+        lines.append(f"  left out: {settings['input_left_out']} rows of the input")
+    lines += [
+        f"  {check['channels']} channels measured anew on {check['images']} images: cosine with "
+        f"the table's rows {check['cosine']:.2f}, with those of other channels "
+        f"{check['cosine_of_others']:.2f}",
+        f"  unknown: {'; '.join(settings['unknown'])}",
+        f"next: styleatlas info {name}",
+    ]
+    return "\n".join(lines)
+
+
+def imported_doubt(atlas: Atlas) -> str | None:
+    """What speaks against an imported table: nothing, or that it looks like another generator's or
+    CLIP's."""
+    check = atlas.fingerprint.settings["measured_anew"]
+    if check["cosine"] - check["cosine_of_others"] >= BELONGS:
+        return None
+    return (
+        "the table's rows are hardly nearer to those measured anew than rows of other channels "
+        "are, so it may be of another generator or CLIP"
+    )

@@ -18,7 +18,7 @@ from .errors import (
     PromptError,
     require_prompt,
 )
-from .fingerprint import Fingerprint
+from .fingerprint import IMPORTED, Fingerprint
 from .index import PromptIndex
 from .layout import StyleLayout
 from .sample_set import SampleSet
@@ -87,6 +87,12 @@ class AtlasData:
     def kinds(self) -> NDArray[np.str_]:
         """The kind of the layer of every row, (R,): conv, rgb or input."""
         return self.layout.kinds[self.channels]
+
+    @property
+    def rows_alone(self) -> bool:
+        """Whether the table is one of another program's, of which nothing but rows is known:
+        consistency, strength and images then are only assumed."""
+        return self.fingerprint.settings.get("table") == IMPORTED
 
     @property
     def strength_in_sigma(self) -> float:

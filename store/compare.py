@@ -31,7 +31,7 @@ def comparison_records(a: AtlasData, b: AtlasData) -> list[Record]:
     - `scores`: the median over channels of the correlation of a channel's scores with the phrases
       that both banks hold, as directions from their mean: across CLIPs, too;
     - `strengths`: Spearman's correlation of them over the channels;
-    - `consistency_a`, `consistency_b`: medians;
+    - `consistency_a`, `consistency_b`: medians; these and the last None of an atlas of rows alone;
     - `top_30`: of the 30 channels that answer most to such a phrase, the share that both atlases
       name, the median over phrases; of all layers together only.
 
@@ -46,6 +46,7 @@ def comparison_records(a: AtlasData, b: AtlasData) -> list[Record]:
     same_clip = not a.fingerprint.clip.differences(b.fingerprint.clip)
     live = (a.consistency[in_a] > 0) & (b.consistency[in_b] > 0)  # (shared,)
     strengths = a.strength[in_a], b.strength[in_b]
+    alone = a.rows_alone or b.rows_alone
     rows = a.rows[in_a], b.rows[in_b]
     cosines = np.einsum("rd,rd->r", *rows) if same_clip else None
     correlations = None if phrases is None else _score_correlations(*rows, *phrases)
@@ -63,9 +64,9 @@ def comparison_records(a: AtlasData, b: AtlasData) -> list[Record]:
             "cosine": None if cosines is None else _median(cosines[alive]),
             "weighted": None if cosines is None else _median(cosines[alive], weights),
             "scores": None if correlations is None else _median(correlations[alive]),
-            "strengths": _spearman(strengths[0][here], strengths[1][here]),
-            "consistency_a": _median(a.consistency[in_a][here]),
-            "consistency_b": _median(b.consistency[in_b][here]),
+            "strengths": None if alone else _spearman(strengths[0][here], strengths[1][here]),
+            "consistency_a": None if a.rows_alone else _median(a.consistency[in_a][here]),
+            "consistency_b": None if b.rows_alone else _median(b.consistency[in_b][here]),
             "top_30": top,
         }
 

@@ -15,7 +15,7 @@ def atlas_record(atlas: AtlasData) -> Record:
     layers = []
     for layer in layout:
         inside = (atlas.channels >= layer.start) & (atlas.channels < layer.slice.stop)
-        known = bool(inside.any())
+        known = bool(inside.any()) and not atlas.rows_alone
         layers.append(
             {
                 "layer": layer.name,

@@ -25,6 +25,8 @@ CONFIGURATION = {
 UNRECORDED = (
     "not recorded: that activation, preparation of images and tokenizer are the same is not proven"
 )
+IMPORTED = "imported"
+"""The setting `table` of an atlas whose rows another program drew."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

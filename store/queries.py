@@ -72,7 +72,8 @@ def channel_records(atlas: AtlasData, text: Vector, top: int) -> list[Record]:
     """The channels that answer most to a text direction, of either sign.
 
     `score` is the cosine of the channel's row with the direction, `expected` how far the embedding
-    is expected to move along it as the channel moves by one sigma.
+    is expected to move along it as the channel moves by one sigma. In an atlas of rows alone that,
+    consistency and strength are None; so it is with all such figures of it below.
 
     Raises:
         OptionError: top below 1.
@@ -91,9 +92,9 @@ def channel_records(atlas: AtlasData, text: Vector, top: int) -> list[Record]:
                 "layer": layer.name,
                 "resolution": layer.resolution,
                 "score": rounded(scores[row]),
-                "consistency": rounded(atlas.consistency[row]),
-                "strength": rounded(atlas.strength[row]),
-                "expected": rounded(expected[row]),
+                "consistency": _measured(atlas, atlas.consistency[row]),
+                "strength": _measured(atlas, atlas.strength[row]),
+                "expected": _measured(atlas, expected[row]),
             }
         )
     return records
@@ -284,12 +285,12 @@ def _meaning_of_channel(atlas: AtlasData, row: int, top: int) -> list[Record]:
         {
             "channel": atlas.layout.label(flat),
             "kind": layer.kind,
-            "consistency": rounded(atlas.consistency[row]),
-            "strength": rounded(atlas.strength[row]),
+            "consistency": _measured(atlas, atlas.consistency[row]),
+            "strength": _measured(atlas, atlas.strength[row]),
             "side": side,
             "prompt": prompt,
             "score": rounded(score),
-            "confidence": rounded(next(trust)),
+            "confidence": _measured(atlas, next(trust)),
         }
         for side, prompts in zip(("towards", "away"), sides, strict=True)
         for prompt, score in prompts
@@ -319,13 +320,18 @@ def _meaning_of_layer(atlas: AtlasData, name: str, top: int) -> list[Record]:
         {
             "prompt": atlas.prompts.texts[i],
             "share": rounded(min(share[i], 1)),  # the two sums round differently
-            "movement": rounded(math.sqrt(energy[i])),
+            "movement": _measured(atlas, math.sqrt(energy[i])),
             "towards": _label(atlas, first + towards[k], up[k]),
             "away": _label(atlas, first + away[k], down[k]),
-            "confidence": rounded(trust[k]),
+            "confidence": _measured(atlas, trust[k]),
         }
         for k, i in enumerate(order)
     ]
+
+
+def _measured(atlas: AtlasData, value: float) -> float | None:
+    """A figure of a channel; None in an atlas of rows alone, which has none."""
+    return None if atlas.rows_alone else rounded(value)
 
 
 def _label(atlas: AtlasData, row: int, size: float) -> str | None:

@@ -256,6 +256,13 @@ NVIDIA_GLOBALS: Allowed = {
 }
 """For `*.pkl` of stylegan2-ada-pytorch and stylegan3."""
 
+ARRAY_GLOBALS: Allowed = {
+    **_PLAIN,
+    **_TENSORS,
+    ("torch.storage", "_load_from_bytes"): Global(call=_storage),
+}
+"""For pickles of plain containers with arrays or tensors in them, such as StyleCLIP's."""
+
 TENSORFLOW_GLOBALS: Allowed = {
     **_PLAIN,
     ("dnnlib.tflib.network", "Network"): Global(new=_record),

@@ -90,14 +90,15 @@ def report_html(
         )
     record, book, texts = atlas_record(atlas), Phrasebook(atlas), atlas.prompts.texts
     measured = bool(measured_layers(atlas))
+    figured = measured and not atlas.rows_alone
     phrases, phrases_shown = _phrases(atlas) if measured and texts else (None, 0)
     audit = atlas.fingerprint.settings.get("audit")
     audit = audit if isinstance(audit, dict) else {}
     sections = [
         ("origin", "Where it comes from", True),
         ("layers", "Layers", True),
-        ("spread", "Consistency and strength", measured),
-        ("channels", "Strongest channels", True),
+        ("spread", "Consistency and strength", figured),
+        ("channels", "Strongest channels", not atlas.rows_alone),
         ("pictures", "What channels do", figures),
         ("pairs", "Prompts over layers", measured and pairs),
         ("phrases", "Phrases over layers", phrases),
@@ -114,14 +115,14 @@ def report_html(
             "in the table": record["swept_channels"],
             "that move nothing": record["still_channels"],
             "layers": len(atlas.layout),
-            "images": int(atlas.images.max(initial=0)),
+            "images": "unknown" if atlas.rows_alone else int(atlas.images.max(initial=0)),
             "phrases": record["prompts"],
         },
         record=record,
         models={"Generator": _model(record["generator"]), "CLIP": _model(record["clip"])},
         settings={k: _value(v) for k, v in record["settings"].items() if k != "audit"},
         kinds=KIND_NAMES,
-        spreads=_spreads(atlas) if measured else {},
+        spreads=_spreads(atlas) if figured else {},
         strongest=_strongest(atlas, book),
         pictures=_pictures(atlas, figures, book),
         pairs=[(pair, relevance_chart(atlas, pair)) for pair in pairs] if measured else [],

@@ -48,7 +48,7 @@ class TextEmbedder:
         """
         found = self._atlas.fingerprint.settings.get("templates", ["{}"])
         known = isinstance(found, list) and 0 < len(found) <= MAX_TEMPLATES
-        if not known or not all(isinstance(text, str) and _is_template(text) for text in found):
+        if not known or not all(isinstance(text, str) and is_template(text) for text in found):
             raise AtlasFormatError(
                 "attribute settings: templates must be texts with one {} each, for the prompt; "
                 "draw the atlas again"
@@ -126,7 +126,8 @@ def embed_prompts_of(encoder: JointEncoder, prompts: Sequence[str]) -> Tensor:
     return torch.from_numpy(embedded).to(encoder.device)
 
 
-def _is_template(text: str) -> bool:
+def is_template(text: str) -> bool:
+    """Whether a text has one {} for the prompt, and nothing else that filling it in would read."""
     rest = text.replace("{}", "", 1)
     return len(rest) == len(text) - 2 <= MAX_TEXT_BYTES and not {"{", "}"} & set(rest)
 
