@@ -105,14 +105,14 @@ def read_statistics(paths: Sequence[Path]) -> StyleStatistics:
                 f"{path}: holds {excerpt(found)}; statistics are a pair of lists, means and "
                 "standard deviations, with an array a layer, or two files, that of the means first"
             )
-        places = [f"{path}, means", f"{path}, deviations"]
+        places = [f"{path}: means", f"{path}: deviations"]
     elif len(paths) == 2:
         both, places = [_content(path) for path in paths], [str(path) for path in paths]
     else:
         raise InputError("statistics: are one file of means and deviations, or one of either")
     mean, std = (_layers(place, part) for place, part in zip(places, both, strict=True))
     if [values.shape for _, values in mean] != [values.shape for _, values in std]:
-        raise InputError(f"{places[1]}: has other layers than {places[0]}; take both of one run")
+        raise InputError(f"{places[1]}: has other layers than the means; take both of one run")
     for place, layers in zip(places, (mean, std), strict=True):
         for name, values in layers:
             if not np.isfinite(values).all():

@@ -34,6 +34,7 @@ from styleatlas.engine.checkpoints.clip_transformers import read_config as read_
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
+from styleatlas.engine.checkpoints.table_file import read_statistics, read_table
 from styleatlas.engine.evaluation.drawings import Drawings
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.mapper_fit import fitted
@@ -216,6 +217,24 @@ def drawings() -> bytes:
     return save(looks, {"drawings": json.dumps(about)})
 
 
+def table() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.eye(6, 4) + np.eye(6, 4, -4))
+    return file.getvalue()
+
+
+def statistics(by_name: bool) -> bytes:
+    layers = {"input": np.ones(4, "f4"), "L0": np.full(3, 0.5), "L1": np.ones((1, 2), "f2")}
+    if by_name:
+        return pickle.dumps([{"theta": np.float32(0.1)}, layers, layers], 4)
+    return pickle.dumps([list(layers.values())] * 2, 2)
+
+
+def read_layers(path: Path) -> object:
+    found = read_statistics([path])
+    return [found.mean, found.std]
+
+
 def read_generator(path: Path) -> object:
     return read_checkpoint(path).tensors
 
@@ -315,6 +334,9 @@ TARGETS = {
     "transformers' config.json": Target(transformers_config, ".json", read_config),
     "drawings": Target(drawings, ".safetensors", read_drawings),
     "own mapper": Target(own_mapper, ".safetensors", read_mapper),
+    "table": Target(table, ".npy", read_table),
+    "S_mean_std": Target(lambda: statistics(False), "", read_layers),
+    "s_stats": Target(lambda: statistics(True), "", read_layers),
     "snapshot": Target(hostile.snapshot, ".pkl", read_nvidia),
     "snapshot, protocol 2": Target(lambda: hostile.snapshot(2), ".pkl", read_nvidia),
     "TensorFlow snapshot": Target(hostile.tensorflow_snapshot, ".pkl", read_tensorflow),
