@@ -29,6 +29,7 @@ MAX_VALUES = 2**28
 _NUMPY = b"\x93NUMPY"
 _FARTHEST = 0.02
 """How far the length of a row may be from 1: CLIP's half floats leave a thousandth."""
+_LARGEST = 1e30  # of a style, in what a float32 holds
 
 Values = NDArray[np.float64]
 Layers = tuple[tuple[str | None, Values], ...]
@@ -70,7 +71,8 @@ def read_table(path: Path) -> Values:
     if unknown.any(1).sum() > dead.sum() or np.isinf(rows).any():
         raise InputError(f"{path}: holds NaN or infinity within a row; get it again")
     rows[dead] = 0
-    lengths = np.linalg.norm(rows, axis=1)
+    with np.errstate(over="ignore"):  # infinity, which is no length of 1
+        lengths = np.linalg.norm(rows, axis=1)
     off = (lengths > 0) & (np.abs(lengths - 1) > _FARTHEST)
     if off.any():
         row = int(np.flatnonzero(off)[0])
@@ -115,8 +117,10 @@ def read_statistics(paths: Sequence[Path]) -> StyleStatistics:
         raise InputError(f"{places[1]}: has other layers than the means; take both of one run")
     for place, layers in zip(places, (mean, std), strict=True):
         for name, values in layers:
-            if not np.isfinite(values).all():
-                raise InputError(f"{place}: holds NaN or infinity{_of(name)}; compute it again")
+            if not (np.abs(values) < _LARGEST).all():
+                raise InputError(
+                    f"{place}: holds NaN, infinity or what no style is{_of(name)}; compute it again"
+                )
     for name, values in std:
         if (values < 0).any():
             raise InputError(

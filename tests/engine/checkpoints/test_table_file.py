@@ -127,7 +127,7 @@ def test_two_files_are_means_then_deviations(tmp_path):
             [MEAN, [STD[0], -STD[1]]],
             "deviations: holds a deviation below 0; give the file of means",
         ),
-        ([MEAN, [STD[0], STD[1] * np.nan]], "deviations: holds NaN or infinity;"),
+        ([MEAN, [STD[0], STD[1] * np.nan]], "deviations: holds NaN, infinity or what no"),
         ([[], []], "means: holds no layers"),
         ([[np.ones((2, 2), "f4")], [np.ones((2, 2), "f4")]], "means: holds a ndarray where"),
         ([[1.0], [1.0]], r"means: holds 1\.0 where the numbers of a layer's"),
