@@ -62,6 +62,7 @@ def usage(ctx: click.Context) -> None:
     epilog="""
     styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1-8 -o one.png
     styleatlas edit avatars --neutral "a face" --target "a sad face" --alpha 0,3,6 -o strip.png
+    styleatlas edit avatars --edit "a face -> a sad face" --alpha 2,4 --beta 0.1,0.2 -o grid.png
     styleatlas edit avatars --edit "a face -> a bald face" --keep "a face with a beard" -o bald.png
     styleatlas edit avatars --edit "a face -> a sad face : 2" --edit "a face -> a hat" -o two.png
     styleatlas edit avatars --edit "a face -> a smiling face" --seed 1-4 -o smile.gif
@@ -127,10 +128,12 @@ def usage(ctx: click.Context) -> None:
 )
 @option(
     "--beta",
-    type=float,
+    "betas",
+    type=Numbers(),
     metavar="B",
     group=HOW,
-    help="Least score that moves a channel of the table; the knee of the scores if not given.",
+    help="Least score that moves a channel of the table, or some, a row each: 0.1,0.15,0.2; the "
+    "knee of the scores if not given.",
 )
 @option(
     "--channels",
@@ -257,8 +260,9 @@ def edit(
     or several --edit, auto is the direction alone.
 
     A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
-    image as it was, a negative alpha goes the other way. A film goes there and back. A PNG keeps
-    all that it was made from inside, for --from-picture.
+    image as it was, a negative alpha goes the other way. Of several betas
+    an image has a row each. A film goes there and back. A PNG keeps all that it was made from
+    inside, for --from-picture.
     """
     from ..engine.pictures.recipe import read_recipe
     from ..engine.steering.edits import Conflict, Edit
@@ -273,6 +277,9 @@ def edit(
     if not asked and (recipe is None or not recipe.edits):
         raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
     given = {name: value for name, value in in_request.items() if is_given(ctx, name)}
+    if "betas" in given:
+        several = given["betas"] if len(given["betas"]) > 1 else None
+        given |= {"beta": None if several else given["betas"][0], "betas": several}
     # Whatever a picture's recipe says of the one, it has no meaning beside the other.
     if "alphas" in given:
         given["probability"] = None
@@ -317,10 +324,13 @@ def edit(
     with later:
         record, edited = produce(editor, images, request, place, later)
     if styles is not None:
-        known = images.origins if images.file is None and request.columns == 1 else None
+        known = (
+            images.origins if images.file is None and request.columns * request.rows == 1 else None
+        )
         write_styles(styles, edited, model, known)
     told = record if all_channels else strongest(record)
-    lines = [f"{output}: {sheet_counts(len(images.names), request.columns)}", *edit_summary(record)]
+    counts = sheet_counts(len(images.names) * request.rows, request.columns)
+    lines = [f"{output}: {counts}", *edit_summary(record)]
     answer({"output": str(output), **told}, "\n".join(lines), as_json)
     for conflict in record["conflicts"]:
         if not as_json:

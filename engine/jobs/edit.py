@@ -58,19 +58,19 @@ class Output:
         """
         size, count = editor.generator.image_size, len(images.names)
         if self.kind == "film":
-            if request.columns + request.before > 1:
+            if request.columns + request.before > 1 or request.rows > 1:
                 raise OptionError(
-                    "film: shows one edit, from before on; give one alpha or none, and no column "
-                    "more"
+                    "film: shows one edit, from before on; give one alpha or none, one beta or "
+                    "none, and no column more"
                 )
             frames = len(trip(1, self.seconds, self.fps))
             require_film(self.path, count, size, frames, self.fps)
         elif self.kind == "sheet":
             require_png(self.path)
-            require_sheet_size(count, request.columns + request.before, *size)
+            require_sheet_size(count * request.rows, request.columns + request.before, *size)
         else:
             _require_folder(self.path, images.names)
-            require_sheet_size(1, request.columns + request.before, *size)
+            require_sheet_size(request.rows, request.columns + request.before, *size)
 
 
 def produce(
@@ -84,7 +84,8 @@ def produce(
     is in memory, and `report` is told of every batch of several. Every PNG keeps its recipe.
 
     Returns:
-        The record of `edit_record`, and the edited styles (n * columns, C), column after column.
+        The record of `edit_record`, and the edited styles (rows * columns * n, C): all images of
+        the first column, then of the next, for the first beta, then for the next.
 
     Raises:
         OutputError: what cannot be written.
@@ -117,23 +118,31 @@ def _progress(done: int, total: int) -> Progress:
 
 
 def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:
-    """Makes the columns of a job; measures them with CLIP where its image tower is needed anyway,
-    or is loaded."""
+    """Makes the columns of a job, those of the first beta first; measures them with CLIP where its
+    image tower is needed anyway, or is loaded."""
     subject = Subject(editor.generator, images.styles, images.w, images.psi)
-    options = {part.name: getattr(request.choice, part.name) for part in fields(request.choice)}
+    groups = [(edit,) for edit in request.edits] if request.grid else [request.edits]
+    betas = request.betas or (None,)
+    if request.betas and request.alphas:
+        for beta in betas:  # all of them before any picture: one may let no channel pass
+            editor.directions(request.edits, request.choice_at(beta))
     columns = []
-    for group in [(edit,) for edit in request.edits] if request.grid else [request.edits]:
-        for alpha in request.alphas or (None,):
-            result = editor.edit(
-                subject,
-                edits=group,
-                method=request.method,
-                alpha=alpha,
-                probability=request.probability,
-                **options,
-            )
-            shifts = editor.measure(result) if editor.texts.has_encoder else None
-            columns.append(Column(_label(request, group, alpha), group, result, shifts))
+    for beta in betas:
+        choice = request.choice_at(beta)
+        options = {part.name: getattr(choice, part.name) for part in fields(choice)}
+        for group in groups:
+            for alpha in request.alphas or (None,):
+                result = editor.edit(
+                    subject,
+                    edits=group,
+                    method=request.method,
+                    alpha=alpha,
+                    probability=request.probability,
+                    **options,
+                )
+                shifts = editor.measure(result) if editor.texts.has_encoder else None
+                label = _label(request, group, alpha)
+                columns.append(Column(label, group, result, shifts, beta))
     return columns
 
 
@@ -145,12 +154,19 @@ def _write_sheet(
     columns: Sequence[Column],
     recipe: Recipe,
 ) -> None:
-    """All images in one PNG, a row an image and a column a way; with labels where there are
-    many."""
-    shown = _sheet_columns(editor, columns, request)
-    rows = [[cells[i] for _, cells in shown] for i in range(len(images.names))]
-    columns_named = [label for label, _ in shown] if len(shown) > 1 else ()
-    save_png(sheet(rows, images.names if len(rows) > 1 else (), columns_named), path, recipe)
+    """All images in one PNG, a row an image, or a beta of it, and a column a way; with labels where
+    there are many."""
+    rows, labels = _sheet_rows(editor, columns, request)
+    cells = [row[i] for i in range(len(images.names)) for row in rows]
+    several = len(images.names) > 1
+    betas = [f"beta {beta:g}" for beta in request.betas or ()]
+    names = [
+        ", ".join(part)
+        for name in images.names
+        for part in ([(name, beta) if several else (beta,) for beta in betas] or [(name,)])
+    ]
+    picture = sheet(cells, names if len(cells) > 1 else (), labels if len(labels) > 1 else ())
+    save_png(picture, path, recipe)
 
 
 def _write_each(
@@ -163,10 +179,11 @@ def _write_each(
 ) -> None:
     """A PNG an image, called by its name, with the recipe of that image alone."""
     _make(folder)
-    shown = _sheet_columns(editor, columns, request)
-    labels = [label for label, _ in shown] if len(shown) > 1 else ()
+    rows, labels = _sheet_rows(editor, columns, request)
+    betas = [f"beta {beta:g}" for beta in request.betas or ()]
     for i, name in enumerate(images.names):
-        picture = sheet([[cells[i] for _, cells in shown]], (), labels)
+        cells = [row[i] for row in rows]
+        picture = sheet(cells, betas if len(cells) > 1 else (), labels if len(labels) > 1 else ())
         own = replace(recipe, inputs=images.at([i]).inputs)
         save_png(picture, folder / f"{name}.png", own)
 
@@ -193,15 +210,17 @@ def _frames(editor: Editor, result: EditResult, shares: Sequence[float]) -> Iter
 
 
 @torch.inference_mode()
-def _sheet_columns(
+def _sheet_rows(
     editor: Editor, columns: Sequence[Column], request: EditRequest
-) -> list[tuple[str, Tensor]]:
-    """The label and the images of every column of a sheet."""
-    shown = [(column.label, column.result.images) for column in columns]
-    if not request.before:
-        return shown
-    before = torch.cat(list(render_batches(editor.generator, columns[0].result.before)))
-    return [("before", before), *shown]
+) -> tuple[list[list[tuple[Tensor, ...]]], list[str]]:
+    """The cells of a sheet, by row of an image, by image, by column; and the labels of columns."""
+    shown = [column.result.images for column in columns]
+    labels = [column.label for column in columns[: request.columns]]
+    rows = [shown[i : i + request.columns] for i in range(0, len(shown), request.columns)]
+    if request.before:
+        before = torch.cat(list(render_batches(editor.generator, columns[0].result.before)))
+        rows, labels = [[before, *row] for row in rows], ["before", *labels]
+    return [list(zip(*row, strict=True)) for row in rows], labels
 
 
 def _label(request: EditRequest, edits: Sequence[Edit], alpha: float | None) -> str:

@@ -26,12 +26,14 @@ _NAMED = 8
 @dataclass(frozen=True, eq=False)
 class Column:
     """One way of editing images: what it is called, the edits that were asked for, what it made,
-    and what CLIP saw of it, where that was measured."""
+    and what CLIP saw of it, where that was measured; the beta of its row, where there are
+    several."""
 
     label: str
     asked: tuple[Edit, ...]
     result: EditResult
     shifts: list[ClipShift] | None
+    beta: float | None = None
 
 
 def edit_record(
@@ -52,6 +54,7 @@ def edit_record(
     where no direction was used; where CLIP measured it, its `probability` (of the target against
     the neutral prompt) and the one `before`, its `clip_shift` (movement along the text direction),
     its `directional_similarity`, and in `kept` the movement along each prompt that it was to keep.
+    Where there are several betas it tells its own.
 
     Args:
         columns: of one job, for the images of these names.
@@ -79,6 +82,8 @@ def edit_record(
                     "status": column.result.status[i],
                     "tried": dict(column.result.tried[i]),
                 }
+                if column.beta is not None:
+                    image["beta"] = decimal(column.beta)
                 if column.shifts is not None:
                     image |= _seen(column.shifts[j], i)
                 images.append(image)
@@ -120,9 +125,10 @@ def edit_summary(record: Record) -> list[str]:
         told = " and ".join(f'"{neutral}" -> "{target}"' for neutral, target in read["as"])
         lines.append(f'"{read["neutral"]}" -> "{read["target"]}": read as {told}')
     for edit in record["edits"]:
-        images = [image for image in record["images"] if image["target"] == edit["target"]]
+        images = [image for image in record["images"] if _is_of(image, edit)]
         by_direction = [image["alpha"] for image in images if image["way"] == "direction"]
-        line = f'"{edit["target"]}"'
+        row = f", beta {images[0]['beta']:g}" if "beta" in images[0] else ""
+        line = f'"{edit["target"]}"{row}'
         if by_direction:
             low, high = min(by_direction), max(by_direction)
             span = f"{low:.3g} to {high:.3g}" if high > low else f"{low:.3g}"
@@ -135,7 +141,7 @@ def edit_summary(record: Record) -> list[str]:
         if by_direction:
             lines += _dragged(edit)
     lines += _fates(record["images"])
-    ways = {(image["image"], image["column"]): image["way"] for image in record["images"]}
+    ways = {(image["image"], _cell(image)): image["way"] for image in record["images"]}
     counts = Counter(ways.values())
     if set(counts) != {"direction"}:
         shares = ", ".join(f"{count} by {way}" for way, count in counts.items())
@@ -144,6 +150,19 @@ def edit_summary(record: Record) -> list[str]:
         moved = np.mean([abs(image["kept"][text]) for image in record["images"]])
         lines.append(f'"{text}": kept, but for {moved:.3f} of movement to CLIP (mean)')
     return lines
+
+
+def _is_of(image: Record, edit: Record) -> bool:
+    """Whether the record of an image is that of an edit: of its target, and of its beta where there
+    are several."""
+    beta = image.get("beta")
+    return image["target"] == edit["target"] and (beta is None or edit["beta"] in (None, beta))
+
+
+def _cell(image: Record) -> str:
+    """Which of an image's edited ones a record is of, in words."""
+    beta = f", beta {image['beta']:g}" if "beta" in image else ""
+    return f"{image['column']}{beta}"
 
 
 def evidence_record(evidence: Evidence | None) -> Record:
@@ -188,7 +207,7 @@ def _fates(images: Sequence[Record]) -> list[str]:
     did not reach the target; then what those statuses mean."""
     columns: dict[str, dict[str, Status | None]] = {}
     for image in images:
-        columns.setdefault(image["column"], {})[image["image"]] = image["status"]
+        columns.setdefault(_cell(image), {})[image["image"]] = image["status"]
     lines, told = [], set()
     for label, fates in columns.items():
         if not any(fates.values()):

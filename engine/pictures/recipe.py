@@ -313,6 +313,7 @@ _OPTIONS: Mapping[str, Callable[[str, JSON], Any]] = {
     "alphas": _numbers,
     "probability": _number,
     "beta": _number,
+    "betas": _numbers,
     "channels": _whole,
     "rule": _text,
     "source": _text,

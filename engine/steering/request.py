@@ -31,6 +31,7 @@ class EditRequest:
             is the table's direction.
         alphas: a column each; None for one column of automatic alphas.
         probability: that automatic alphas are to reach; by the atlas's samples if not given.
+        betas: a row of every image each, in place of the beta of the choice.
         grid: a column for each edit by itself.
         before: a column more, of the images as they were.
         truncation: psi of images that are drawn from seeds or z.
@@ -46,6 +47,7 @@ class EditRequest:
     method: EditMethod = "auto"
     alphas: tuple[float, ...] | None = None
     probability: float | None = None
+    betas: tuple[float, ...] | None = None
     grid: bool = False
     before: bool = False
     truncation: float = 0.7
@@ -60,6 +62,10 @@ class EditRequest:
             )
         for alpha in self.alphas or ():
             require_number("alpha", alpha)
+        if self.betas is not None and (not self.betas or self.choice.beta is not None):
+            raise OptionError("beta: is given once and as a list; give one of them")
+        for beta in self.betas or ():
+            self.choice_at(beta)  # refuses one that is not
         require_number("truncation", self.truncation)
         if self.probability is not None:
             require_number("probability", self.probability)
@@ -73,7 +79,7 @@ class EditRequest:
             return
         if self.alphas is not None:
             raise OptionError(f"method {self.method}: has no alpha; leave it out")
-        if self.choice != Choice():
+        if self.choice != Choice() or self.betas is not None:
             raise OptionError(
                 f"method {self.method}: chooses no channels and keeps no prompt; leave out rule, "
                 "beta, channels, layers, source, what to exclude and what to keep"
@@ -90,6 +96,10 @@ class EditRequest:
         others = {name: value for name, value in options.items() if name not in _CHOICE}
         return replace(self, choice=replace(self.choice, **chosen), **others)
 
+    def choice_at(self, beta: float | None) -> Choice:
+        """The choice of a row: with one of the betas, or as it is."""
+        return self.choice if beta is None else replace(self.choice, beta=beta)
+
     def by_table(self, edits: Sequence[Edit]) -> bool:
         """Whether edits made together are the table's without a question."""
         if self.method != "auto":
@@ -102,6 +112,11 @@ class EditRequest:
     def columns(self) -> int:
         """How many edited images stand beside each other."""
         return (len(self.edits) if self.grid else 1) * len(self.alphas or (None,))
+
+    @property
+    def rows(self) -> int:
+        """How many rows of edited images an image has."""
+        return len(self.betas or (None,))
 
 
 def edits_of(

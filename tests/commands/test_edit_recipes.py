@@ -136,6 +136,7 @@ HOSTILE = {
     "label": ["x", [], {}, True, 1.5, 10**300, 3],
     "probability": ["x", {}, 0, 1, "nan", -1e300],
     "beta": ["x", {}, 0, "inf"],
+    "betas": ["x", [], {}, True, [0], [[0.1]], LONG],
     "channels": ["x", {}, 0, 1.5, -(10**300)],
     "rule": ["evil", 5, {}, [], ["paper", "paper"], LONG],
     "layers": [5, ["x"], {"a": [1]}, "[", LONG],
