@@ -33,6 +33,7 @@ from .options import (
     target_option,
     threads_option,
     truncation_option,
+    tuned_option,
 )
 from .progress import ProgressLater
 from .sink import answer, note, noted_once, sheet_counts
@@ -198,6 +199,7 @@ def usage(ctx: click.Context) -> None:
     help="With --json: every channel of a direction, not the 20 strongest.",
 )
 @generator_option()
+@tuned_option
 @clip_option(OF_ATLAS)
 @option(
     "--mappers",
@@ -225,6 +227,7 @@ def edit(
     fps: float,
     from_picture: Path | None,
     generator: str | None,
+    tuned: bool,
     clip: str | None,
     mappers: Path | None,
     device: str | None,
@@ -305,7 +308,10 @@ def edit(
     opened = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(opened)
-    model = open_generator(opened, generator, device)
+    replayed = recipe is not None and recipe.is_tuned
+    model = open_generator(opened, generator, device, tuned or replayed)
+    if recipe and replayed and not tuned:
+        recipe.require_tuned(model.identity)
     later = ProgressLater("edit")
     fallbacks = Fallbacks(mappers, announce=noted_once(), report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
@@ -331,6 +337,8 @@ def edit(
     told = record if all_channels else strongest(record)
     counts = sheet_counts(len(images.names) * request.rows, request.columns)
     lines = [f"{output}: {counts}", *edit_summary(record)]
+    if editor.moved:
+        told["tuned"] = editor.moved.record()
     answer({"output": str(output), **told}, "\n".join(lines), as_json)
     for conflict in record["conflicts"]:
         if not as_json:

@@ -21,6 +21,7 @@ from .options import (
     seeds_option,
     threads_option,
     truncation_option,
+    tuned_option,
 )
 from .progress import progress_shown
 from .sink import answer
@@ -49,6 +50,7 @@ from .sources import encoder_loader, open_atlas, open_generator
     help="A table of `precompute --reference-compat`, to compare.",
 )
 @generator_option()
+@tuned_option
 @clip_option(OF_ATLAS)
 @seeds_option("1-200")
 @truncation_option()
@@ -62,6 +64,7 @@ def evaluate(
     judge: str | None,
     reference: str | None,
     generator: str | None,
+    tuned: bool,
     clip: str | None,
     seeds: tuple[int, ...],
     truncation: float,
@@ -99,7 +102,7 @@ def evaluate(
         raise OptionError(f"{missing}: none is known for this atlas; name one by --{missing}")
     suite = read_suite(tried)
     compared = open_atlas(reference) if reference else None
-    model = open_generator(opened, generator, device)
+    model = open_generator(opened, generator, device, tuned)
     editor = Editor(opened, model, encoder_loader(opened, clip, device)())
     seeing = judge_for(judge, opened, suite, device)
     require_folder(output)

@@ -10,7 +10,7 @@ import click
 from ..store.errors import InputError, OptionError
 from ..store.output import MAPPER, PICTURE
 from ..store.registry import NAMES, find_bundle
-from .base import HOW, IMAGES, Group
+from .base import HOW, IMAGES, MODELS, Group
 from .inputs import (
     Checkpoint,
     Folder,
@@ -193,6 +193,12 @@ def mapper_train(
 )
 @click.argument("mapper", metavar="MAPPER", type=MapperFile())
 @generator_option(f"The mapper's generator; known for {NAMES}.")
+@option(
+    "--tuned",
+    is_flag=True,
+    group=MODELS,
+    help="Take a generator that was tuned from the mapper's own, as to a photo.",
+)
 @seeds_option()
 @latent_option("w or z")
 @truncation_option()
@@ -215,6 +221,7 @@ def mapper_train(
 def mapper_apply(
     mapper: str,
     generator: str | None,
+    tuned: bool,
     seeds: tuple[int, ...],
     latent: Path | None,
     latent_space: Space | None,
@@ -242,6 +249,7 @@ def mapper_apply(
     )
     from ..engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
     from ..engine.models.latents import require_styles_file, write_styles
+    from ..engine.models.tuned import as_tuned
     from ..engine.pictures.sheet import require_png, require_sheet_size, save_png
     from ..store.library import locate_mapper
 
@@ -252,6 +260,9 @@ def mapper_apply(
     about = summarise_mapper(path)
     named = generator or _trained_with(about.record.generator)
     model = load_named_generator(named, device)
+    parent = about.record.generator
+    if tuned and parent is not None and parent.sizes == model.identity.sizes:
+        model = as_tuned(model, parent)
     trained = read_mapper(path, model)
     images = starting_images(model, seeds, latent, truncation, label, latent_space)
     require_sheet_size(len(images.names), len(strengths) + before, *model.image_size)

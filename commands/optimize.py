@@ -30,10 +30,11 @@ from .options import (
     target_option,
     threads_option,
     truncation_option,
+    tuned_option,
 )
 from .progress import progress_shown
 from .sink import answer
-from .sources import load_named_generator, open_atlas, starting_images
+from .sources import load_named_generator, open_atlas, starting_images, taken_as_tuned
 
 if TYPE_CHECKING:
     from ..engine.models.precision import Precision
@@ -48,6 +49,8 @@ def usage(ctx: click.Context) -> None:
             raise click.UsageError("--directional leads from a neutral prompt; give --neutral")
         if ctx.params["atlas"] is not None:
             raise click.UsageError("--atlas leads from a neutral prompt; give --neutral")
+    if ctx.params["tuned"] and ctx.params["atlas"] is None:
+        raise click.UsageError("--tuned is said of the atlas's generator; give --atlas")
 
 
 @click.command(
@@ -70,6 +73,7 @@ def usage(ctx: click.Context) -> None:
     group=MODELS,
     help="Begin at the result of its direction.",
 )
+@tuned_option
 @seeds_option()
 @latent_option("styles, w or z")
 @truncation_option()
@@ -156,6 +160,7 @@ def optimize(
     neutral: str | None,
     targets: tuple[str, ...],
     atlas: str | None,
+    tuned: bool,
     seeds: tuple[int, ...],
     latent: Path | None,
     latent_space: Space | None,
@@ -207,11 +212,14 @@ def optimize(
         require_styles_file(styles)
     precision = pick_precision(precision, pick_device(device))
     model = load_named_generator(generator, device, precision)
+    opened = open_atlas(atlas) if atlas else None
+    if opened and tuned:
+        model = taken_as_tuned(opened, model)
     images = starting_images(model, seeds, latent, truncation, label, latent_space)
     job.require(model, images)
     encoder = load_encoder(clip, device, precision)
     people = load_identity(identity or usual_identity(model), encoder, model.device)
-    editor = Editor(open_atlas(atlas), model, encoder) if atlas else None
+    editor = Editor(opened, model, encoder) if opened else None
 
     with progress_shown() as shown:
         record, edited = optimise(

@@ -96,6 +96,15 @@ def generator_option(text: str = f"The atlas's generator; known for {NAMES}.") -
     return option("--generator", type=Checkpoint(), metavar="G", group=MODELS, help=text)
 
 
+tuned_option = option(
+    "--tuned",
+    is_flag=True,
+    group=MODELS,
+    help="Take a generator that was tuned from the atlas's own, as to a photo; a note says how far "
+    "its styles moved.",
+)
+
+
 OF_ATLAS = f"The atlas's CLIP; known for {NAMES}."
 BEYOND_THE_BANK = "The atlas's CLIP, for prompts not in its bank."
 

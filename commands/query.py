@@ -22,6 +22,7 @@ from .options import (
     output_option,
     target_option,
     threads_option,
+    tuned_option,
 )
 from .sink import Form, answer_record, answer_records, note, say
 from .sources import open_atlas, open_generator, open_texts
@@ -172,6 +173,7 @@ def query_entangled(
     "PNG", "Also show samples that have it and that lack it.", OutputFile(PICTURE), False
 )
 @generator_option(f"The atlas's generator, for -o; known for {NAMES}.")
+@tuned_option
 @device_option
 @threads_option
 @form_options
@@ -182,6 +184,7 @@ def query_samples(
     clip: str | None,
     output: Path | None,
     generator: str | None,
+    tuned: bool,
     device: str | None,
     form: Form,
 ) -> None:
@@ -210,7 +213,9 @@ def query_samples(
     if output is not None:
         from ..engine.jobs.sample_sheet import draw_samples
 
-        draw_samples(open_generator(opened, generator, device), opened, target, asked, output)
+        draw_samples(
+            open_generator(opened, generator, device, tuned), opened, target, asked, output
+        )
     answer_record(asked.record, form)
     if asked.record["kind"] == "unknown":
         note(f'"{target}": no sample stands out from the others by it as against "{neutral}"')

@@ -24,6 +24,7 @@ from .options import (
     target_option,
     threads_option,
     truncation_option,
+    tuned_option,
 )
 from .sink import answer, say
 from .sources import encoder_loader, open_atlas, open_generator
@@ -57,6 +58,7 @@ def report_usage(ctx: click.Context) -> None:
 @target_option()
 @clip_option(BEYOND_THE_BANK)
 @generator_option()
+@tuned_option
 @seeds_option("1-4")
 @click.option(
     "--steps",
@@ -79,6 +81,7 @@ def sheet(
     target: str | None,
     clip: str | None,
     generator: str | None,
+    tuned: bool,
     seeds: tuple[int, ...],
     steps: tuple[float, ...],
     truncation: float,
@@ -111,8 +114,8 @@ def sheet(
         found = opened.query_channels(text, top=top)
         flats = [opened.layout.parse(record["channel"]) for record in found]
         scores = [record["score"] for record in found]
-    model = open_generator(opened, generator, device)
-    opened.fingerprint.require_generator(model.identity)
+    model = open_generator(opened, generator, device, tuned)
+    opened.require_generator(model.identity, model.layout)
     require_sheet(model.image_size, len(flats) * len(seeds), steps)
     styles = styles_from_seeds(model, seeds, truncation, label)
     records = sheet_records(opened, flats, scores)
@@ -136,6 +139,7 @@ def sheet(
 @target_option("targets", multiple=True)
 @clip_option(BEYOND_THE_BANK)
 @generator_option(f"The atlas's generator, for pictures; known for {NAMES}.")
+@tuned_option
 @class_option
 @device_option
 @threads_option
@@ -146,6 +150,7 @@ def report(
     targets: tuple[str, ...],
     clip: str | None,
     generator: str | None,
+    tuned: bool,
     label: int | None,
     device: str | None,
 ) -> None:
@@ -168,7 +173,7 @@ def report(
     if generator or bundle_of(opened.fingerprint.generator):
         from ..engine.pages.channel_sheet import report_figures
 
-        figures = report_figures(open_generator(opened, generator, device), opened, label)
+        figures = report_figures(open_generator(opened, generator, device, tuned), opened, label)
     page = report_html(opened, pairs, figures)
     write_report(page, output)
     say(f"{output}: {len(page.encode()) / 2**20:.1f} MiB, {len(figures)} channels in pictures")

@@ -45,13 +45,37 @@ def encoder_loader(
     return load
 
 
-def open_generator(atlas: Atlas, generator: str | None, device: str | None) -> Generator:
+def open_generator(
+    atlas: Atlas, generator: str | None, device: str | None, tuned: bool = False
+) -> Generator:
     """The generator named, or else the one whose name the atlas knows; see
-    `load_named_generator`."""
+    `load_named_generator`. One that was `tuned` from it is taken for it."""
     from ..engine.models.load import generator_of
 
     _take_threads()
-    return _noted(generator_of(atlas, generator, device))
+    found = _noted(generator_of(atlas, generator, device, tuned))
+    _tell_moved(atlas, found)
+    return found
+
+
+def taken_as_tuned(atlas: Atlas, generator: Generator) -> Generator:
+    """A generator as one that was tuned from the atlas's own; a note says how far it moved.
+
+    Raises:
+        FingerprintError: it has other layers, or another w.
+    """
+    from ..engine.models.load import generator_as_drawn
+
+    found = generator_as_drawn(atlas, generator, tuned=True)
+    _tell_moved(atlas, found)
+    return found
+
+
+def _tell_moved(atlas: Atlas, generator: Generator) -> None:
+    if generator.identity.tuned_from is not None:
+        from ..engine.models.tuned import moved
+
+        note(f"{generator.identity.name}: {moved(atlas, generator)}")
 
 
 def load_named_generator(

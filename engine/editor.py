@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.spaces import Space
 from .models.subject import Batch, Subject
+from .models.tuned import Moved, moved
 from .result import EditResult
 from .steering.alpha import MAX_ALPHA
 from .steering.direction import Direction
@@ -56,6 +58,8 @@ class Editor(TableEditor):
             and to measure results.
         device: of models that are loaded here; the best there is if not given.
         fallbacks: what there is beside the table, for methods other than `direction`.
+        tuned: whether a generator of other weights is one that was tuned from the atlas's own, as
+            to a photo, and is taken for it; `moved` says how far it moved.
 
     Raises:
         FingerprintError: the atlas belongs to another generator or CLIP.
@@ -70,16 +74,17 @@ class Editor(TableEditor):
         encoder: JointEncoder | Callable[[], JointEncoder] | Path | None = None,
         device: str | None = None,
         fallbacks: Fallbacks | None = None,
+        tuned: bool = False,
     ) -> None:
         if not isinstance(atlas, Atlas):
             if not isinstance(atlas, str | os.PathLike):
                 raise wrong_type("atlas", atlas, "an Atlas, its file, or a registered name")
             atlas = Atlas.open(atlas)
         if generator is None or isinstance(generator, str | os.PathLike):
-            generator = generator_of(atlas, generator, device)
+            generator = generator_of(atlas, generator, device, tuned)
         elif not hasattr(generator, "render"):
             raise wrong_type("generator", generator, "a generator, its file, or a registered name")
-        generator = generator_as_drawn(atlas, generator)
+        generator = generator_as_drawn(atlas, generator, tuned)
         if encoder is None or isinstance(encoder, str | os.PathLike):
             if encoder is not None:
                 require_clip(os.fspath(encoder))
@@ -95,6 +100,14 @@ class Editor(TableEditor):
             raise wrong_type("encoder", encoder, "a CLIP, its file, or a name")
         super().__init__(atlas, generator, texts)
         self.fallbacks = fallbacks or Fallbacks()
+
+    @cached_property
+    def moved(self) -> Moved | None:
+        """How far the styles of a generator that was tuned from the atlas's own moved; None of the
+        atlas's own."""
+        if self.generator.identity.tuned_from is None:
+            return None
+        return moved(self.atlas, self.generator)
 
     def __repr__(self) -> str:
         origin = self.atlas.fingerprint
@@ -407,12 +420,14 @@ def load(
     generator: Generator | Path | None = None,
     clip: JointEncoder | Path | None = None,
     device: str | None = None,
+    tuned: bool = False,
 ) -> Editor:
     """An `Editor` of a registered name, or of an atlas with its models:
 
         styleatlas.load(atlas="ffhq.h5", generator="ffhq.pkl", clip="ViT-B-32.pt", device="cuda")
 
-    A generator or CLIP that is not given is the one whose name the atlas knows.
+    A generator or CLIP that is not given is the one whose name the atlas knows. `tuned` takes a
+    generator that was tuned from the atlas's own.
 
     Raises:
         OptionError: neither a name nor an atlas, or both.
@@ -420,4 +435,5 @@ def load(
     """
     if (name is None) == (atlas is None):
         raise OptionError(f"load: give a name, such as {NAMES}, or an atlas")
-    return Editor(name if atlas is None else atlas, generator, clip, device)  # type: ignore[arg-type]
+    source = name if atlas is None else atlas
+    return Editor(source, generator, clip, device, tuned=tuned)  # type: ignore[arg-type]

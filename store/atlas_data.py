@@ -14,11 +14,12 @@ from .checks import TOLERANCE, as_array, require_range, require_unit, row_norms
 from .errors import (
     AtlasCorruptError,
     AtlasFormatError,
+    FingerprintError,
     LayoutError,
     PromptError,
     require_prompt,
 )
-from .fingerprint import IMPORTED, Fingerprint
+from .fingerprint import IMPORTED, Fingerprint, ModelIdentity
 from .index import PromptIndex
 from .layout import StyleLayout
 from .sample_set import SampleSet
@@ -144,6 +145,17 @@ class AtlasData:
         signal = np.where(alone, self.consistency > 0, signal)
         reliability: NDArray[np.float32] = np.sqrt(signal.clip(0, 1)).astype(np.float32)
         return reliability
+
+    def require_generator(self, identity: ModelIdentity, layout: StyleLayout) -> None:
+        """Raise FingerprintError unless a generator of this layout is the atlas's own, or known to
+        be tuned from it."""
+        self.fingerprint.require_generator(identity, layout == self.layout)
+        if layout != self.layout:
+            raise FingerprintError(
+                f"generator {identity}: is said to be tuned from {self.fingerprint.generator}, and "
+                f"has other layers: {layout.size:,} style channels, not {self.layout.size:,}; load "
+                "the atlas's generator"
+            )
 
     def row_of(self, flat: int) -> int:
         """The position in ``rows`` of the channel with flat index ``flat``.

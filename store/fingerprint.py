@@ -66,6 +66,9 @@ class ModelIdentity:
     """A model's name for people, the hash of its weights, and the numbers that matter: its sizes,
     and for a CLIP what is told of CONFIGURATION.
 
+    `tuned_from` is the hash of the weights that a generator's were tuned from, as to a photo, where
+    that is known: atlases and mappers of those are taken for this one, too.
+
     Raises:
         AtlasFormatError: an empty name, a hash that is not 64 lower-case hex digits, or sizes
             that are not integers.
@@ -74,15 +77,17 @@ class ModelIdentity:
     name: str
     sha256: str
     sizes: dict[str, int]
+    tuned_from: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise AtlasFormatError(f"model identity: name {self.name!r} must be a text, not empty")
-        if not isinstance(self.sha256, str) or not _SHA256.fullmatch(self.sha256):
-            raise AtlasFormatError(
-                f"model identity {self.name!r}: sha256 must be 64 lower-case hex digits; "
-                "compute it with weights_sha256"
-            )
+        for sha256 in (self.sha256, self.sha256 if self.tuned_from is None else self.tuned_from):
+            if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+                raise AtlasFormatError(
+                    f"model identity {self.name!r}: sha256 must be 64 lower-case hex digits; "
+                    "compute it with weights_sha256"
+                )
         if not isinstance(self.sizes, dict) or not all(
             isinstance(key, str) and type(size) is int for key, size in self.sizes.items()
         ):
@@ -116,9 +121,10 @@ class ModelIdentity:
         return f"{self.sha256} {to_json('configuration', told)}" if told else self.sha256
 
     def record(self) -> dict[str, Any]:
-        """Name, sha256 and sizes as JSON values."""
+        """Name, sha256, sizes and, where it is known, tuned_from as JSON values."""
         sizes = {name: size for name, size in self.sizes.items() if name not in CONFIGURATION}
-        return {"name": self.name, "sha256": self.sha256, **sizes}
+        tuned = {} if self.tuned_from is None else {"tuned_from": self.tuned_from}
+        return {"name": self.name, "sha256": self.sha256, **sizes, **tuned}
 
     def clip_record(self) -> dict[str, Any]:
         """The same of a CLIP, with its activation and one text for its whole configuration."""
@@ -128,17 +134,25 @@ class ModelIdentity:
         activation = "QuickGELU" if told.get("quick_gelu") else "GELU"
         return {**self.record(), "activation": activation, "configuration": f"{digest(told):013x}"}
 
+    def is_of(self, other: ModelIdentity) -> bool:
+        """Whether these weights are the other's, or known to be tuned from them."""
+        return other.sha256 in (self.sha256, self.tuned_from)
+
+    def fields(self) -> dict[str, Any]:
+        """As files hold it: `tuned_from` only where it is known, which earlier versions do not
+        know."""
+        fields = {"name": self.name, "sha256": self.sha256, "sizes": self.sizes}
+        return fields if self.tuned_from is None else {**fields, "tuned_from": self.tuned_from}
+
     def to_json(self) -> str:
-        """One JSON object: name, sha256, sizes."""
-        return to_json(
-            "model identity", {"name": self.name, "sha256": self.sha256, "sizes": self.sizes}
-        )
+        """One JSON object: name, sha256, sizes, and tuned_from where it is known."""
+        return to_json("model identity", self.fields())
 
     @classmethod
     def from_json(cls, text: str) -> ModelIdentity:
         """Read what :meth:`to_json` wrote; AtlasFormatError if it is anything else."""
         fields = from_json("model identity", text)
-        if fields.keys() != {"name", "sha256", "sizes"}:
+        if fields.keys() - {"tuned_from"} != {"name", "sha256", "sizes"}:
             raise AtlasFormatError("model identity: must hold exactly name, sha256 and sizes")
         return cls(**fields)
 
@@ -175,14 +189,19 @@ class Fingerprint:
         settings = from_json("settings", to_json("settings", dict(self.settings)))
         object.__setattr__(self, "settings", settings)
 
-    def require_generator(self, identity: ModelIdentity) -> None:
-        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with, and
-        CLIP is shown its pictures as it was then."""
-        if identity.sha256 != self.generator.sha256:
+    def require_generator(self, identity: ModelIdentity, alike: bool = False) -> None:
+        """Raise FingerprintError unless ``identity`` has the weights the atlas was drawn with, or
+        such as are known to be tuned from them, and CLIP is shown its pictures as it was then;
+        ``alike``: whether its layers are the same."""
+        if not identity.is_of(self.generator):
+            tuned = (
+                "; or, if this one was tuned from it, as to a photo, take it by --tuned (in Python "
+                "tuned=True)"
+            )
             raise FingerprintError(
                 f"atlas and generator do not belong together: the atlas was drawn with "
                 f"{self.generator}, this generator is {identity}; load the atlas's generator or "
-                f"draw an atlas for this one with `styleatlas precompute`"
+                f"draw an atlas for this one with `styleatlas precompute`{tuned * alike}"
             )
         if (drawn := self.settings.get("view")) != (view := view_of(identity)):
             raise FingerprintError(

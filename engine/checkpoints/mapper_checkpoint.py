@@ -73,12 +73,14 @@ class MapperRecord:
             )
 
     def require_generator(self, identity: ModelIdentity) -> None:
-        """Raise FingerprintError if the mapper is known to be of another generator."""
-        if self.generator is not None and identity.sha256 != self.generator.sha256:
+        """Raise FingerprintError if the mapper is known to be of another generator than this one or
+        that it was tuned from."""
+        if self.generator is not None and not identity.is_of(self.generator):
             raise FingerprintError(
                 f"mapper and generator do not belong together: the mapper was trained with "
-                f"{self.generator}, this generator is {identity}; load the mapper's generator or "
-                f"train a mapper for this one with `styleatlas mapper train`"
+                f"{self.generator}, this generator is {identity}; load the mapper's generator, "
+                f"train a mapper for this one with `styleatlas mapper train` or, if this one was "
+                f"tuned from it, take it by --tuned"
             )
 
     def require_clip(self, identity: ModelIdentity) -> None:

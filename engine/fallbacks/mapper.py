@@ -192,7 +192,8 @@ def _is_of(record: MapperRecord, generator: ModelIdentity, clip: ModelIdentity) 
     return (
         record.generator is not None
         and record.clip is not None
-        and not (record.generator.differences(generator) or record.clip.differences(clip))
+        and generator.is_of(record.generator)
+        and not record.clip.differences(clip)
     )
 
 

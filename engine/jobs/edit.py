@@ -237,7 +237,9 @@ def _recipe(editor: Editor, request: EditRequest, images: Images) -> Recipe:
         editor.atlas.fingerprint,
         AtlasIdentity.of(editor.atlas, request.choice.source),
     )
-    return Recipe.of(origin.generator, origin.clip, identity, request, images.inputs)
+    used = editor.generator.identity
+    generator = origin.generator if used.tuned_from is None else used
+    return Recipe.of(generator, origin.clip, identity, request, images.inputs)
 
 
 def _require_folder(folder: Path, names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ def draw_samples(
         OptionError: the sheet would have more than 100 million pixels.
         OutputError: another file name extension, or the file cannot be written.
     """
-    atlas.fingerprint.require_generator(generator.identity)
+    atlas.require_generator(generator.identity, generator.layout)
     require_png(path)
     rows = [(f"{target}: {name}", numbers) for name, numbers in asked.rows if len(numbers)]
     require_sheet_size(len(rows), SHOWN, *generator.image_size)

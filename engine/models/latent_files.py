@@ -132,7 +132,7 @@ def _archive(path: Path, identity: ModelIdentity) -> dict[str, Any]:
         found = members(path, archive)
         if "generator" in found:
             named = named_generator(path, archive.open(found.pop("generator")))
-            if named.sha256 != identity.sha256:
+            if not identity.is_of(named):
                 raise FingerprintError(
                     f"{path}: is of the generator {named}, this generator is {identity}; load the "
                     "generator it is of"

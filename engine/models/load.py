@@ -17,6 +17,7 @@ from .generator import StyleGANGenerator
 from .precision import Precision
 from .preprocess import CHANNELS
 from .protocols import Generator, JointEncoder
+from .tuned import as_tuned
 
 _DEVICES = ("cpu", "cuda", "mps")
 AVERAGE_OF_ATLAS = (
@@ -110,33 +111,38 @@ def _stem(path: Path) -> str:
 
 
 def generator_of(
-    atlas: Atlas, source: str | os.PathLike[str] | None = None, device: str | None = None
+    atlas: Atlas,
+    source: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    tuned: bool = False,
 ) -> Generator:
-    """The generator named, or else the one whose name the atlas knows; see `load_generator`.
+    """The generator named, or else the one whose name the atlas knows; see `load_generator` and
+    `generator_as_drawn`.
 
     Raises:
         OptionError: the atlas knows no name that is enough to load it.
         FingerprintError: it is another generator than the one that the atlas was drawn with.
     """
     known = source or _known("generator", "--generator", atlas.fingerprint.generator.name)
-    return generator_as_drawn(atlas, load_generator(known, device))
+    return generator_as_drawn(atlas, load_generator(known, device), tuned)
 
 
-def generator_as_drawn(atlas: Atlas, generator: Generator) -> Generator:
-    """`generator`, if it is the one that the atlas was drawn with.
+def generator_as_drawn(atlas: Atlas, generator: Generator, tuned: bool = False) -> Generator:
+    """`generator`, if it is the one that the atlas was drawn with, or is known to be tuned from it,
+    or said to be by `tuned`.
 
     One that differs from it by the average w alone, which many files lack, is that one: then the
     average that the samples of the atlas were drawn around is taken in place of its own, and
-    `notes` say so.
+    `notes` say so. So it is with a tuned one that has none.
 
     Raises:
         FingerprintError: it is another generator.
     """
     origin, samples = atlas.fingerprint.generator, atlas.samples
-    if generator.identity.sha256 == origin.sha256:
-        atlas.fingerprint.require_generator(generator.identity)  # which also asks how CLIP saw it
+    if generator.identity.is_of(origin):
+        atlas.require_generator(generator.identity, generator.layout)  # which also asks how CLIP saw it
         return generator
-    if samples is None and NO_AVERAGE in generator.notes:
+    if samples is None and NO_AVERAGE in generator.notes and not tuned:
         raise FingerprintError(
             f"atlas and generator cannot be compared: {generator.identity} has no average w, and "
             f"the atlas, drawn with {origin}, has no samples to take it from; load the generator "
@@ -144,11 +150,13 @@ def generator_as_drawn(atlas: Atlas, generator: Generator) -> Generator:
         )
     if samples is not None and isinstance(generator, StyleGANGenerator):
         same = generator.with_average(torch.tensor(samples.centre))
-        if same.identity.sha256 == origin.sha256:
+        if same.identity.sha256 == origin.sha256 or (tuned and NO_AVERAGE in generator.notes):
             others = (note for note in generator.notes if note != NO_AVERAGE)
             same.notes = (AVERAGE_OF_ATLAS, *others)
-            return same
-    atlas.fingerprint.require_generator(generator.identity)
+            generator = same
+    if tuned:
+        generator = as_tuned(generator, origin)
+    atlas.require_generator(generator.identity, generator.layout)
     return generator
 
 

@@ -152,7 +152,7 @@ def report_figures(
         FingerprintError: the atlas belongs to another generator.
         OptionError: a class that the generator does not have.
     """
-    atlas.fingerprint.require_generator(generator.identity)
+    atlas.require_generator(generator.identity, generator.layout)
     channels = leading_channels(atlas, _FIGURES)
     pixels = math.prod(generator.image_size)
     tried = min(_MOST_TRIED, max(_LEAST_TRIED, _TRIED_PIXELS // pixels))

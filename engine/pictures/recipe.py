@@ -178,6 +178,19 @@ class Recipe:
                 f"{self.atlas.created}; name that one"
             )
 
+    @property
+    def is_tuned(self) -> bool:
+        """Whether its generator was tuned from the atlas's own."""
+        return self.generator.tuned_from is not None
+
+    def require_tuned(self, identity: ModelIdentity) -> None:
+        """Raise InputError unless a generator is the one that was tuned."""
+        if identity.sha256 != self.generator.sha256:
+            raise InputError(
+                f"generator: is {identity}, and the picture was made with {self.generator}, tuned "
+                "from the atlas's own; name that one by --generator, or take any such by --tuned"
+            )
+
     def record(self) -> dict[str, Any]:
         """What a picture was made of, as JSON values."""
         return {
@@ -197,8 +210,8 @@ class Recipe:
     def to_json(self) -> str:
         """One JSON object, in ASCII."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        for name in ("generator", "clip", "atlas"):
-            parts[name] = asdict(parts[name])
+        parts |= {"generator": self.generator.fields(), "clip": self.clip.fields()}
+        parts["atlas"] = asdict(self.atlas)
         return to_json("recipe", {"version": VERSION, **parts})
 
     @classmethod
@@ -227,6 +240,8 @@ class Recipe:
             }.items():
                 if not isinstance(parts[name], dict):
                     raise _wrong(name, "an object")
+                if kind is ModelIdentity:  # which says so only of one that was tuned
+                    parts[name] = {"tuned_from": None, **parts[name]}
                 _require_fields(f"recipe, {name}", parts[name], kind)
                 parts[name] = kind(**parts[name])
         except AtlasFormatError as error:
