@@ -37,7 +37,13 @@ from .options import (
 )
 from .progress import ProgressLater
 from .sink import answer, note, noted_once, sheet_counts
-from .sources import encoder_loader, open_atlas, open_generator, starting_images
+from .sources import (
+    encoder_loader,
+    open_atlas,
+    open_generator,
+    starting_images,
+    taken_as_tuned,
+)
 
 if TYPE_CHECKING:
     from ..engine.models.spaces import Space
@@ -308,10 +314,10 @@ def edit(
     opened = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(opened)
-    replayed = recipe is not None and recipe.is_tuned
-    model = open_generator(opened, generator, device, tuned or replayed)
-    if recipe and replayed and not tuned:
+    model = open_generator(opened, generator, device, tuned)
+    if recipe and recipe.is_tuned and not tuned:
         recipe.require_tuned(model.identity)
+        model = taken_as_tuned(opened, model)
     later = ProgressLater("edit")
     fallbacks = Fallbacks(mappers, announce=noted_once(), report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)

@@ -249,7 +249,6 @@ def mapper_apply(
     )
     from ..engine.jobs.mapper import applied_records, applied_sheet, apply_mapper
     from ..engine.models.latents import require_styles_file, write_styles
-    from ..engine.models.tuned import as_tuned
     from ..engine.pictures.sheet import require_png, require_sheet_size, save_png
     from ..store.library import locate_mapper
 
@@ -260,10 +259,7 @@ def mapper_apply(
     about = summarise_mapper(path)
     named = generator or _trained_with(about.record.generator)
     model = load_named_generator(named, device)
-    parent = about.record.generator
-    if tuned and parent is not None and parent.sizes == model.identity.sizes:
-        model = as_tuned(model, parent)
-    trained = read_mapper(path, model)
+    trained = read_mapper(path, model, tuned)
     images = starting_images(model, seeds, latent, truncation, label, latent_space)
     require_sheet_size(len(images.names), len(strengths) + before, *model.image_size)
     columns = [apply_mapper(trained, model, images.styles, images.w, s) for s in strengths]

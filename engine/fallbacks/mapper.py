@@ -83,8 +83,9 @@ class Mapper:
         return residual
 
 
-def read_mapper(path: str | os.PathLike[str], generator: Generator) -> Mapper:
-    """The mapper in a file of any dialect, on the generator's device and for use only.
+def read_mapper(path: str | os.PathLike[str], generator: Generator, tuned: bool = False) -> Mapper:
+    """The mapper in a file of any dialect, on the generator's device and for use only. A generator
+    that was `tuned` from the mapper's own, as to a photo, is taken for it.
 
     StyleAtlas's own files, StyleCLIP's and those of xomyakes/styleclip-gan3 are told apart by
     content. Nothing in a file is run.
@@ -94,7 +95,7 @@ def read_mapper(path: str | os.PathLike[str], generator: Generator) -> Mapper:
         FingerprintError: the mapper is known to be of another generator.
     """
     source = Path(path)
-    checkpoint = fitted(source, read_mapper_file(source), generator)
+    checkpoint = fitted(source, read_mapper_file(source), generator, tuned)
     network = LatentMapper(checkpoint.config)
     network.load_state_dict(checkpoint.tensors)
     return Mapper(network.eval().requires_grad_(False).to(generator.device), checkpoint.record)

@@ -26,9 +26,13 @@ from ..networks.mapper import MapperConfig, MapperGroup
 
 
 def fitted(
-    path: Path, content: MapperCheckpoint | ForeignMapper, generator: Generator
+    path: Path,
+    content: MapperCheckpoint | ForeignMapper,
+    generator: Generator,
+    tuned: bool = False,
 ) -> MapperCheckpoint:
-    """What `read_mapper_file` found at `path`, for a generator.
+    """What `read_mapper_file` found at `path`, for a generator, or for one that was `tuned` from
+    the mapper's own.
 
     Raises:
         CheckpointError: the mapper does not fit the generator.
@@ -38,9 +42,11 @@ def fitted(
     if isinstance(content, ForeignMapper):
         identity = _decoder_identity(path, content.decoder, generator, average)
         record = replace(content.record, generator=identity)
-        record.require_generator(generator.identity)
+        if not tuned:
+            record.require_generator(generator.identity)
         return _fitted(path, replace(content, record=record), generator, tuple(average.shape))
-    content.record.require_generator(generator.identity)
+    if not tuned:
+        content.record.require_generator(generator.identity)
     config = content.config
     shape = tuple(average.shape) if config.space == "w+" else (generator.layout.size,)
     if config.shape != shape:

@@ -185,6 +185,16 @@ def test_apply_shows_a_row_an_image_and_a_column_a_strength(run, trained, checkp
     assert not np.allclose(styles[3:], styles[:3])
 
 
+def test_apply_takes_a_tuned_generator_only_when_told(
+    run, refused, trained, make_network, write_checkpoint, tmp_path
+):
+    tuned = write_checkpoint(tmp_path / "tuned.safetensors", make_network(1))
+    fixed = (trained, "--generator", tuned, "-o", tmp_path / "x.png")
+    assert "if this one was tuned from it, take it by --tuned" in refused("mapper apply", *fixed)
+    told = run("mapper", "apply", *fixed, "--tuned")
+    assert told.exit_code == 0, told.output
+
+
 def test_apply_as_json_tells_the_mapper_and_every_image(run, trained, checkpoint, tmp_path):
     generator = load_generator(checkpoint, "cpu")
     np.savez(tmp_path / "w.npz", w=w_from_seeds(generator, [4, 5], 0.7).numpy())

@@ -111,6 +111,22 @@ def test_mismatched_generator_names_both_sides_and_the_mend():
     )
 
 
+def test_refusal_names_the_option_for_tuned_generators_where_the_layers_agree():
+    with pytest.raises(FingerprintError, match=r"if this one was tuned from it.* --tuned"):
+        Fingerprint(AVATARS, FFHQ, {}).require_generator(FFHQ, alike=True)
+
+
+def test_tuned_generator_is_accepted_by_the_hash_of_its_parent():
+    tuned = ModelIdentity("photo", "0" * 64, {}, AVATARS.sha256)
+    Fingerprint(AVATARS, FFHQ, {}).require_generator(tuned)
+    assert ModelIdentity.from_json(tuned.to_json()) == tuned
+    assert "tuned_from" not in AVATARS.to_json()  # as earlier versions read it
+    with pytest.raises(FingerprintError):
+        Fingerprint(FFHQ, FFHQ, {}).require_generator(tuned)
+    with pytest.raises(AtlasFormatError, match="must be 64 lower-case hex digits"):
+        ModelIdentity("photo", "0" * 64, {}, "avatars")
+
+
 def test_mismatched_clip_names_both_sides_and_the_mend():
     with pytest.raises(FingerprintError) as caught:
         Fingerprint(AVATARS, FFHQ, {}).require_clip(AVATARS)

@@ -293,6 +293,7 @@ def test_impossible_record_is_refused(fields, error, message):
 def test_foreign_models_are_refused_by_name(stylegan2):
     record = mapper_of(stylegan2).about
     record.require_generator(stylegan2.identity)
+    record.require_generator(replace(OTHER, tuned_from=stylegan2.identity.sha256))
     record.require_clip(CLIP)
     MapperRecord(library="test").require_generator(OTHER)
     MapperRecord(library="test").require_clip(OTHER)
@@ -409,6 +410,8 @@ def test_newest_mapper_of_the_prompt_and_the_models_is_found(library, stylegan2)
     assert found == library / "old.safetensors"
     assert find_mapper(library, stylegan2.identity, CLIP, "a face", "a sad") is None
     assert find_mapper(library, OTHER, CLIP, "a face", "a sad face") is None
+    tuned = replace(OTHER, tuned_from=stylegan2.identity.sha256)
+    assert find_mapper(library, tuned, CLIP, "a face", "a sad face") == found
     assert find_mapper(library, stylegan2.identity, OTHER, "a face", "a sad face") is None
 
 
