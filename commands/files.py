@@ -20,7 +20,6 @@ from .options import (
     output_option,
     threads_option,
 )
-from .progress import progress_shown
 from .sink import answer, note, say
 from .sources import load_named_generator, open_atlas
 
@@ -174,11 +173,13 @@ def import_table(
     is, `info` calls unknown. The bank is empty: `prompts add` fills it, and `precompute --samples`
     adds samples.
     """
+    # Here, so that the quick commands of this module import none of it.
     from ..engine.models.load import load_encoder
     from ..engine.steering.texts import MAX_TEMPLATES, is_template
     from ..precompute.imported import Table, imported_atlas
     from ..precompute.reports import check_progress, imported_doubt, imported_text
     from ..prompts.sets import prompt_set, read_phrases
+    from .progress import progress_shown
 
     sentences = read_phrases(templates) if templates else ()
     for sentence in sentences:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..engine.checkpoints.table_file import StyleStatistics, read_statistics, read_table
 from ..engine.models.protocols import Generator, JointEncoder
+from ..engine.models.tuned import varying
 from ..store.atlas import Atlas
 from ..store.bank import PromptBank
 from ..store.errors import FingerprintError, InputError
@@ -205,10 +206,11 @@ def _fitted(
     layout = generator.layout
     centre, _ = style_statistics(generator, 2, 0.0, 0)
     own_mean, own_std = style_statistics(generator, _LATENTS, 1.0, 0)
+    vary = varying(own_mean, own_std)
     ratios: dict[str, float] = {}
     for layer in layout:
         if layer.name in given and layer.kind != "input":
-            there = own_std[layer.slice] > 0
+            there = vary[layer.slice]
             theirs = given[layer.name][1][there] / own_std[layer.slice][there]
             ratios[layer.name] = float(np.median(theirs)) if there.any() else 1.0
     gained = _is_gained(layout, ratios)
@@ -222,13 +224,14 @@ def _fitted(
         mean[layer.slice], std[layer.slice] = (gain * part for part in given[layer.name])
         psi = gain * ratios[layer.name]
         expected = centre + psi * (own_mean - centre)
-        there = own_std[layer.slice] > 0
+        there = vary[layer.slice]
         miss = (mean - expected)[layer.slice][there] / own_std[layer.slice][there]
         misses.append(np.square(miss, dtype=np.float64))
         psis.append(psi)
     if not misses:
         raise InputError(f"{path}: tells of the input alone; give statistics of convolutions")
-    far = float(np.sqrt(np.concatenate(misses).mean()))
+    missed = np.concatenate(misses)
+    far = float(np.sqrt(missed.mean())) if len(missed) else 0.0
     if not far < _FOREIGN:
         raise FingerprintError(
             f"{path}: its means are {far:.2g} sigma (root mean square) from those of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ FAR = 0.5
 """Standard deviations from which on a style space is said to have moved far."""
 _SAMPLES = 1_000
 _AT_ONCE = 64
+_ROUNDING = 1e-5  # of float32, over sums of hundreds
 _PSI = 0.7  # of the statistics of an atlas that does not tell
 
 
@@ -81,7 +82,7 @@ def moved(atlas: Atlas, generator: Generator) -> Moved:
         styles = styles_from_seeds(generator, range(_SAMPLES), float(psi)).double().cpu().numpy()
         mean, std = atlas.style_mean.astype(np.float64), atlas.style_std.astype(np.float64)
         squares = np.square(styles.mean(0) - mean) + np.square(styles.std(0) - std)
-        return Moved(_root(squares, std), "statistics")
+        return Moved(_root(squares, mean, std), "statistics")
     w = torch.from_numpy(atlas.samples.w[:_SAMPLES].astype(np.float32))
     rows, width = w_shape(generator)
     if w.shape[1] != width:
@@ -94,10 +95,19 @@ def moved(atlas: Atlas, generator: Generator) -> Moved:
     here = np.concatenate(
         [generator.styles(part[:, None].expand(-1, rows, -1)).double().cpu() for part in parts]
     )
-    return Moved(_root(np.square(here - there).mean(0), there.std(0)), "samples")
+    squares = np.square(here - there).mean(0)
+    return Moved(_root(squares, there.mean(0), there.std(0)), "samples")
 
 
-def _root(squares: NDArray[np.float64], std: NDArray[np.float64]) -> float:
+def varying(mean: NDArray[np.floating[Any]], std: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which channels vary by more than the rounding of their mean, (C,)."""
+    vary: NDArray[np.bool_] = std > _ROUNDING * np.abs(mean)
+    return vary
+
+
+def _root(
+    squares: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> float:
     """The root of the mean of squares (C,) in units of the deviation of each channel."""
-    vary = std > 0
+    vary = varying(mean, std)
     return float(np.sqrt((squares[vary] / np.square(std[vary])).mean())) if vary.any() else 0.0

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+from styleatlas import load_encoder, load_generator
 from styleatlas.store.registry import EMBEDDED
 
 from ..checkpoint_files import modules_of, nvidia_pickle, random_tensors, small_stylegan2
+from ..table_files import styleclip_files
 
 ROOT = Path(__file__).parents[2]
 MARK = "<!-- run -->"
@@ -71,7 +73,15 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A folder of the files that documents speak of, as small as they can be."""
     monkeypatch.chdir(tmp_path)
     config = small_stylegan2()
-    nvidia_pickle(tmp_path / "ffhq.pkl", random_tensors(config), modules_of(config))
+    tensors = random_tensors(config)
+    for name in tensors:  # stored as training stores them, for a learning rate of 0.01
+        if name.startswith("mapping.fc"):
+            tensors[name] *= 100
+    nvidia_pickle(tmp_path / "ffhq.pkl", tensors, modules_of(config))
+    tuned = {name: 1.001 * tensor for name, tensor in tensors.items()}
+    nvidia_pickle(tmp_path / "photo.pkl", tuned, modules_of(config))
+    models = load_generator(tmp_path / "ffhq.pkl", "cpu"), load_encoder("avatars", "cpu")
+    styleclip_files(tmp_path, *models)
     for name in ("bpe.txt.gz", "open_clip_config.json"):
         shutil.copy(EMBEDDED.clip / name, tmp_path / name)
     shutil.copy(EMBEDDED.clip / "open_clip_model.safetensors", tmp_path / "ViT-B-32.pt")

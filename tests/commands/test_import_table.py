@@ -49,7 +49,9 @@ def test_picture_by_an_imported_table_is_that_of_styleclips_formula(
     """From the files to the pixels, with the user's own templates."""
     (tmp_path / "templates.txt").write_text("{}\na {}\n")
     path, told = imported("--templates", tmp_path / "templates.txt")
-    assert told.stdout.startswith(f"{path}: 14 channels (conv) of 23, 0 of them without a direction")
+    assert told.stdout.startswith(
+        f"{path}: 14 channels (conv) of 23, 0 of them without a direction"
+    )
     options = (*models, *EDIT, "--rule", "paper", "--beta", "0.2", "--alpha", "3", "--seed", "5")
     kept = ("--styles", tmp_path / "o.npz", "-o", tmp_path / "o.png")
     assert run("edit", path, *options, *kept).exit_code == 0
