@@ -14,6 +14,7 @@ from styleatlas.commands.query import query
 
 COMMANDS = [
     "convert",
+    "import-table",
     "precompute",
     "edit",
     "optimize",
