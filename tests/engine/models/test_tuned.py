@@ -77,7 +77,8 @@ def test_tuned_generator_is_another_object_of_known_origin():
     assert taken.identity.sha256 == tuned.identity.sha256
     assert tuned.identity.tuned_from is None
     own = CountableGenerator()
-    assert as_tuned(own, parent) is own
+    same: object = as_tuned(own, parent)
+    assert same is own
 
 
 def test_editor_takes_a_tuned_generator_only_when_told(sampled):
