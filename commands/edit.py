@@ -42,7 +42,6 @@ from .sources import (
     open_atlas,
     open_generator,
     starting_images,
-    taken_as_tuned,
 )
 
 if TYPE_CHECKING:
@@ -314,10 +313,10 @@ def edit(
     opened = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(opened)
-    model = open_generator(opened, generator, device, tuned)
-    if recipe and recipe.is_tuned and not tuned:
+    replayed = recipe is not None and recipe.is_tuned and not tuned
+    model = open_generator(opened, generator, device, tuned or replayed)
+    if recipe and replayed:
         recipe.require_tuned(model.identity)
-        model = taken_as_tuned(opened, model)
     later = ProgressLater("edit")
     fallbacks = Fallbacks(mappers, announce=noted_once(), report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
