@@ -140,7 +140,7 @@ def generator_as_drawn(atlas: Atlas, generator: Generator, tuned: bool = False) 
     """
     origin, samples = atlas.fingerprint.generator, atlas.samples
     if generator.identity.is_of(origin):
-        atlas.require_generator(generator.identity, generator.layout)  # which also asks how CLIP saw it
+        atlas.require_generator(generator.identity, generator.layout)
         return generator
     if samples is None and NO_AVERAGE in generator.notes and not tuned:
         raise FingerprintError(
