@@ -150,6 +150,18 @@ def test_other_weights_are_another_generator_whatever_the_average(
             generator_as_drawn(atlas, tuned)
 
 
+def test_tuned_file_without_an_average_takes_that_of_its_parents_atlas(avatars, whole, tmp_path):
+    read = read_checkpoint(EMBEDDED.generator)
+    state = rosinality_state(read.config, read.tensors)
+    state["conv1.conv.weight"] = state["conv1.conv.weight"] + 1e-3
+    torch.save({"g_ema": state}, tmp_path / "tuned.pt")
+    found = generator_as_drawn(avatars, load_generator(tmp_path / "tuned.pt", "cpu"), tuned=True)
+    assert found.identity.tuned_from == whole.identity.sha256 != found.identity.sha256
+    assert found.notes == (AVERAGE_OF_ATLAS,)
+    assert np.array_equal(found.average, avatars.samples.centre)
+    assert generator_as_drawn(avatars, found) is found
+
+
 def test_atlas_without_samples_has_no_average_to_give(avatars, without_average, whole):
     bare = replace(avatars, samples=None)
     assert generator_as_drawn(bare, whole) is whole
