@@ -24,7 +24,7 @@ from ..engine.models.tuned import varying
 from ..store.atlas import Atlas
 from ..store.bank import PromptBank
 from ..store.errors import FingerprintError, InputError
-from ..store.fingerprint import IMPORTED, Fingerprint
+from ..store.fingerprint import IMPORTED, Fingerprint, view_of
 from ..store.layout import Layer, StyleLayout
 from ..store.version import LIBRARY
 from .blocks import Models, Setup
@@ -97,6 +97,14 @@ def imported_atlas(
         mean, std, fit = _fitted(table.statistics[0], generator, given, (mean, std))
         files = {path.name: _sha256(path) for path in table.statistics}
         told = {"statistics_of": {**files, **fit}}
+    unknown = [
+        "whether it was drawn with this generator and CLIP",
+        "images, seeds and step of the table",
+        "consistency and strength of its channels",
+    ]
+    if view := view_of(generator.identity):  # so it is in what is measured here, and by edits
+        told["view"] = view
+        unknown.append(f"whether CLIP was shown the pictures {view} when the table was drawn")
     kept = layout.kinds[channels] != "input"
     rows, channels = rows[kept], channels[kept]
     live = np.linalg.norm(rows, axis=1) > 0
@@ -121,11 +129,7 @@ def imported_atlas(
                 "input_left_out": int((~kept).sum()),
                 "measured_anew": check,
                 "assumed": {"consistency": 1, "strength": strength, "images": 1},
-                "unknown": [
-                    "whether it was drawn with this generator and CLIP",
-                    "images, seeds and step of the table",
-                    "consistency and strength of its channels",
-                ],
+                "unknown": unknown,
                 "templates": list(templates),
             },
         ),

@@ -127,6 +127,23 @@ def test_what_is_known_of_a_table_is_told_and_nothing_else(styleclip, two, encod
     assert "cosine with the table's rows" in imported_text("a.h5", atlas)
 
 
+def test_table_of_pictures_that_are_not_square_says_how_clip_sees_them_here(
+    make_network, encoder, tmp_path
+):
+    """StyleCLIP's scripts left it to CLIP's own crop; what is measured is of the whole."""
+    network = make_network(0, small_stylegan2(constant=(4, 2)))
+    identity = ModelIdentity("human", sha256_of("human"), {"height": 16, "width": 8})
+    human = StyleGANGenerator(network, identity)
+    table, statistics = files.styleclip_files(tmp_path, human, encoder)
+    atlas = imported_atlas(Table(table, (statistics,)), human, encoder, TEMPLATES)
+    settings = atlas.fingerprint.settings
+    assert settings["view"] == "whole"
+    assert settings["unknown"][-1] == (
+        "whether CLIP was shown the pictures whole when the table was drawn"
+    )
+    atlas.require_generator(identity, human.layout)
+
+
 def test_psi_that_differs_by_layer_is_told_as_a_range(styleclip, two, encoder, tmp_path):
     table, statistics = styleclip
     mean, std = pickle.loads(statistics.read_bytes())
