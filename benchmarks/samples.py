@@ -37,6 +37,7 @@ from styleatlas.engine.evaluation.variants import Variant
 from styleatlas.engine.models.protocols import Generator, JointEncoder
 from styleatlas.engine.models.sampling import batch_size
 from styleatlas.engine.steering.direction import Choice, Direction
+from styleatlas.engine.steering.edits import Edit
 from styleatlas.engine.steering.evidence import KINDS
 from styleatlas.engine.steering.mixture import fit_mixture
 from styleatlas.engine.steering.samples import SampleMap
@@ -322,8 +323,8 @@ def psi(prompts: str, seeds: tuple[int, ...]) -> None:
         subject = editor.subject(seeds=seeds, truncation=at)
         look = judge.look(subject.images).predictions
         for trial in suite_of(prompts).trials:
-            direction = editor.direction(trial.neutral, trial.target)
-            result = editor.apply(subject, direction)
+            edit = Edit(trial.neutral, trial.target)
+            result = editor.edit(subject, edits=[edit], method="direction")
             column = list(judge.attributes).index(trial.attribute)
             values = judge.attributes[trial.attribute]
             wanted = [values.index(value) for value in trial.values]

@@ -138,9 +138,9 @@ class TableEditor:
         """Moves the images along directions and renders them.
 
         With an `alpha`, every direction goes alpha times its weight, in every image; but one that
-        takes a thing off leaves alone those that have none, to CLIP. Without one, every image gets
-        its own, found with up to 5 renders: the smallest with which it looks to CLIP as images do
-        that have the target, as the atlas's samples tell; where they do not, or a `probability` is
+        takes a thing off leaves alone those that have none, by their styles. Without one, every
+        image gets its own, found with up to 5 renders: the smallest with which it looks to CLIP as
+        images do that have the target, as the atlas's samples tell; where they do not, or a `probability` is
         given, the smallest with which CLIP gives the target that much, or 0.998, against the
         neutral prompt. Where that is out of reach, it is the one beyond which more brings no more;
         never does an image go further along a direction than samples are, nor a channel more than
@@ -194,11 +194,13 @@ class TableEditor:
             if alpha is None:
                 found, rendered, by_search = self._found(part, chosen, counter, factors, goals)
                 seen: NDArray[np.float64] | None = by_search
+                spared = np.zeros(found.shape, bool)
             else:
-                found = alpha * factors * self._concerned(part, chosen, goals)
+                spared = self._spared(part, steps)
+                found = np.where(spared, 0, alpha * factors)
                 rendered = self._rendered(part, steps, found)
                 seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
-            statuses += statuses_of(chosen, goals, seen, found[:, : len(chosen)])
+            statuses += statuses_of(chosen, goals, seen, found[:, : len(chosen)], spared)
             alphas.append(found)
             images.append(rendered)
         before = subject.styles
@@ -221,17 +223,15 @@ class TableEditor:
             tuple(statuses),
         )
 
-    def _concerned(
-        self, batch: Batch, directions: tuple[Direction, ...], goals: Goals
-    ) -> NDArray[np.bool_]:
-        """Which images a given alpha moves along each direction, (n, E): of one that takes a thing
-        off those that have it; of others all."""
-        removes = np.array([direction.removes for direction in directions])
-        concerned = np.ones((len(batch.styles), len(directions)), bool)
-        if removes.any():
-            none = self.seen(batch.images, directions) >= goals.still
-            concerned &= ~(none & removes)
-        return concerned
+    def _spared(self, batch: Batch, directions: tuple[Direction, ...]) -> NDArray[np.bool_]:
+        """Which images a given alpha leaves alone, (n, E): along a direction that takes a thing off
+        those that have none."""
+        spared = np.zeros((len(batch.styles), len(directions)), bool)
+        styles = batch.styles.float().cpu().numpy()
+        for j, direction in enumerate(directions):
+            if direction.removes and self.samples is not None:
+                spared[:, j] = self.samples.shown_by(styles, self.difference(direction)) > 0.5
+        return spared
 
     @torch.inference_mode()
     def measure(self, result: EditResult) -> list[ClipShift]:

@@ -269,7 +269,7 @@ class _Measurement:
         found: list[Direction | None] = []
         for trial in self.suite.trials:
             try:
-                found.append(variant.editor.direction(trial.neutral, trial.target, variant.choice))
+                found.append(variant.editor.direction(*trial.meant, variant.choice))
             except DirectionError:
                 found.append(None)
         return found
@@ -338,7 +338,7 @@ class _Measurement:
             return None
         try:
             choice = replace(variant.choice, keep=keep)
-            return variant.editor.direction(trial.neutral, trial.target, choice)
+            return variant.editor.direction(*trial.meant, choice)
         except (DirectionError, OptionError, PromptError):
             # Nothing is left of the edit, or what it is to take off is to be kept.
             return None
@@ -384,7 +384,7 @@ class _Measurement:
         moved = self.editor.texts.encoder.images(edit.images).float() - batch.embeddings
         movement = moved.cpu().numpy()  # (n, D)
         outcome.similarity[at] = _cosines(movement, edit.directions[0].text)
-        text = self.judge.direction(trial.neutral, trial.target)
+        text = self.judge.direction(*trial.meant)
         if text is not None and look.embeddings is not None and batch.look.embeddings is not None:
             seen = look.embeddings - batch.look.embeddings
             outcome.judge_similarity[at] = _cosines(seen, text)
@@ -392,7 +392,7 @@ class _Measurement:
         outcome.pixels[at] = apart.flatten(1).mean(1).cpu().numpy()
         outcome.distance[at] = feature_distance(batch.look, look)
         if outcome.alpha is None:
-            outcome.moves[at] = movement @ self._phrase_directions(trial.neutral).T
+            outcome.moves[at] = movement @ self._phrase_directions(trial.meant[0]).T
         return look
 
     def _still(self, edits: int) -> Drawn | None:

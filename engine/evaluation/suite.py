@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ...store.bank import normalise_prompt
-from ...store.errors import InputError, PromptError
+from ...store.errors import InputError, OptionError, PromptError
+from ..steering.edits import meant_as_one
 
 MAX_BYTES = 2**22
 _SUITE_KEYS = {"neutral", "attributes", "edits"}
@@ -50,6 +51,16 @@ class Trial:
     attribute: str
     values: tuple[str, ...]
     keep: tuple[str, ...] = ()
+
+    @property
+    def meant(self) -> tuple[str, str]:
+        """Its prompts as an edit reads them, see `as_meant`.
+
+        Raises:
+            OptionError: they mean several edits.
+        """
+        edit = meant_as_one(self.neutral, self.target)
+        return edit.neutral, edit.target
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,10 @@ class Suite:
             if pair in seen:
                 raise InputError(f"edit {trial.target!r}: is there twice; remove one")
             seen.add(pair)
+            try:
+                _ = trial.meant
+            except OptionError as error:
+                raise InputError(f"edit {error}") from error
             self._require_known(trial, known)
 
     def all_phrases(self) -> tuple[str, ...]:

@@ -48,9 +48,11 @@ def statuses_of(
     goals: Goals,
     seen: NDArray[np.float64] | None,
     alphas: NDArray[np.float64],
+    spared: NDArray[np.bool_],
 ) -> list[Status | None]:
-    """What became of n images: by how they are seen, (n, E), where CLIP looked, and how far they
-    went, (n, E)."""
+    """What became of n images: by how they are seen, (n, E), where CLIP looked, how far they went,
+    (n, E), and whether they were left alone as a given alpha does those that have nothing to take
+    off, (n, E)."""
     found: list[Status | None] = []
     for i in range(len(alphas)):
         each: list[Status | None] = []
@@ -60,6 +62,8 @@ def statuses_of(
             stopped = bool(alphas[i, j] >= goals.most[i, j] - 1e-2)
             if direction.evidence is not None and direction.evidence.kind == "unknown":
                 each.append("unsupported")
+            elif spared[i, j]:
+                each.append("already_there")
             elif beyond:
                 each.append("out_of_range")
             elif seen is None:

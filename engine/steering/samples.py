@@ -159,6 +159,21 @@ class SampleMap:
         """How sure it is that each sample has what a text difference (D,) says, 0 to 1, (N,)."""
         return self._read(difference)[1]
 
+    def shown_by(self, styles: NDArray[np.float32], difference: Array) -> Array:
+        """How sure it is that images of styles (n, C) have what a text difference (D,) says, as
+        the samples' latents foretell it, without a look at the images, 0 to 1, (n,). Where styles
+        are not affine in w nothing is foretold: .5."""
+        weight = self.samples.weight
+        if weight is None:
+            return np.full(len(styles), 0.5)
+        gram = weight.T @ weight
+        gram[np.diag_indices_from(gram)] += max(_RIDGE**2 * np.trace(gram) / len(gram), 1e-12)
+        w = np.linalg.solve(gram, weight.T @ (styles - self.style_mean).T).T  # (n, w_dim)
+        text = difference.astype(np.float32)
+        scores = self.smoothed @ text
+        found = self.embeddings.mean(0) @ text + w @ (self.slopes @ text)
+        return fit_mixture(scores).posterior(found)
+
     def step(
         self,
         neutral: NDArray[np.float32],

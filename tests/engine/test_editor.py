@@ -405,10 +405,26 @@ def test_alpha_far_too_large_is_told_and_gone(avatars):
 @pytest.mark.parametrize("alpha", [100.0, -100.0])
 def test_alpha_far_too_large_either_way_is_told_by_samples_and_by_the_table(avatars, alpha, source):
     lazy = Editor(avatars.atlas, avatars.generator, no_encoder)
-    far = lazy.edit(seeds=[1, 2], **GLASSES, alpha=alpha, source=source)
+    seeds = [2, 5]  # who wear glasses
+    far = lazy.edit(seeds=seeds, **GLASSES, alpha=alpha, source=source)
     assert far.status == ("out_of_range",) * 2
-    near = lazy.edit(seeds=[1, 2], **GLASSES, alpha=np.sign(alpha) * 0.2, source=source)
+    near = lazy.edit(seeds=seeds, **GLASSES, alpha=np.sign(alpha) * 0.2, source=source)
     assert near.status == (None,) * 2
+
+
+def test_given_alpha_takes_off_only_what_is_there_without_a_look(avatars):
+    lazy = Editor(avatars.atlas, avatars.generator, no_encoder)
+    seeds = range(1, 41)
+    has = np.array(
+        [
+            status == "already_there"
+            for status in avatars.edit(seeds=seeds, **GLASSES, method="direction").status
+        ]
+    )
+    off = lazy.edit(seeds=seeds, **GLASSES, alpha=-1.0)
+    left = np.array([status == "already_there" for status in off.status])
+    assert (left == (off.alphas[:, 0] == 0)).all()
+    assert np.mean(left != has) > 0.9
 
 
 def test_an_anti_face_gets_the_alpha_that_takes_it_where_faces_with_the_thing_are(avatars):

@@ -314,3 +314,14 @@ def test_reach_is_about_the_way_to_the_samples_that_have_it_and_a_step_beyond():
     assert 2 < without < 3.2
     assert_near(known.reach(2 * step, styles[:1]) - 1, (reach[:1] - 1) / 2, 1e-3)
     assert known.reach(step, styles[:1] + 100 * step)[0] == 0
+
+
+def test_styles_tell_who_has_it_without_a_look():
+    has = some(0.3)
+    planted = world([has, OTHER])
+    w = planted.samples.w.astype(np.float32)
+    styles = w @ planted.samples.weight.T + planted.samples.bias
+    found = planted.map().shown_by(styles, difference(planted))
+    assert found[has == 1].mean() > 0.95 and found[has == 0].mean() < 0.02
+    bare = replace(planted.samples, weight=None, bias=None, styles=styles.astype(np.float16))
+    assert (SampleMap(bare).shown_by(styles[:3], difference(planted)) == 0.5).all()
