@@ -39,10 +39,11 @@ from styleatlas.precompute.build import precompute
 from styleatlas.precompute.executors import InThisProcess, open_executor
 from styleatlas.precompute.plan import Plan, slope_blocks, sweep_blocks
 from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.reference import reference_channels
 from styleatlas.precompute.relevance import swept_table
 from styleatlas.precompute.scheduler import Scheduler
 from styleatlas.precompute.settings import PrecomputeSettings
-from styleatlas.precompute.sweep import SweepBlock, reference_channels
+from styleatlas.precompute.sweep import SweepBlock
 from styleatlas.precompute.worker import LocalWorker, RemoteWorker, Sources
 from styleatlas.prompts.sets import prompt_set
 from styleatlas.store.fingerprint import Fingerprint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,6 +40,21 @@ _SETTINGS = {
     *("samples", "seed", "label"),
 }
 _TABLES = ["screened", "sweep", "jacobian", "none"]
+_BUILDERS: dict[str, TableName] = {
+    "tensorflow": "reference-tensorflow",
+    "torch": "reference-torch",
+}
+
+
+class Builder(click.Choice):  # type: ignore[type-arg] # generic only in newer clicks
+    """One of StyleCLIP's public builders; the empty name where the option stands alone, as it did
+    when there was one."""
+
+    def __init__(self) -> None:
+        super().__init__(list(_BUILDERS))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(value, param, ctx) if value else ""
 
 
 def usage(ctx: click.Context) -> None:
@@ -47,7 +62,7 @@ def usage(ctx: click.Context) -> None:
     given = {name for name in ctx.params if is_given(ctx, name)}
     if {"table", "method"} <= given:
         raise click.UsageError("--method is what --table was called; give --table alone")
-    if ctx.params["reference_compat"] and given & {"table", "method"}:
+    if ctx.params["reference_compat"] is not None and given & {"table", "method"}:
         raise click.UsageError("--reference-compat is a table of its own; leave out --table")
     rows = [f"--{name}" for name in ("images", "probes", "refit", "strength") if name in given]
     if "none" in (ctx.params["table"], ctx.params["method"]) and rows:
@@ -98,9 +113,12 @@ def usage(ctx: click.Context) -> None:
 )
 @option(
     "--reference-compat",
-    is_flag=True,
+    type=Builder(),
+    is_flag=False,
+    flag_value="",
+    metavar="BUILDER",
     group=HOW,
-    help="The table of StyleCLIP's public builders, their faults included, instead.",
+    help="The table of StyleCLIP's tensorflow or torch builder, with its faults.",
 )
 @option(
     "--refit",
@@ -167,7 +185,7 @@ def precompute(
     table: TableName,
     method: TableName | None,
     probes: int | None,
-    reference_compat: bool,
+    reference_compat: str | None,
     refit: int | None,
     strength: float,
     truncation: float,
@@ -196,6 +214,10 @@ def precompute(
     --samples keeps so many unedited images as CLIP sees them, in a fraction of the time; they come
     first, and --table none is an atlas of them alone. Where an atlas of the same models is there,
     it keeps its table and its prompts and gets the samples it lacks.
+
+    --reference-compat draws the table as StyleCLIP's own builders do, to compare with theirs:
+    tensorflow (global_directions) or torch (global_torch). Their latents are those of --seed 5
+    --statistics 100000.
 
     --refit, on top of any table, then moves tens of channels together, as edits do, and fits the
     rows to what that shows; 1550 is a good number.
@@ -226,8 +248,10 @@ def precompute(
     if method is not None:
         note("--method is called --table now, and means the same")
         table = method
-    if reference_compat:
-        table = "reference"
+    if reference_compat is not None:
+        if not reference_compat:
+            note("--reference-compat names a builder now, tensorflow or torch; tensorflow is taken")
+        table = _BUILDERS[reference_compat or "tensorflow"]
     settings = PrecomputeSettings(
         images=images,
         table=table,

@@ -32,7 +32,7 @@ from .refit import refit
 from .samples import SAMPLE_PSI
 from .scheduler import RunProgress, Scheduler
 from .settings import PrecomputeSettings, settled
-from .statistics import composite_styles, image_styles, style_statistics
+from .statistics import composite_styles
 from .worker import LocalWorker, RemoteWorker, Sources
 
 _OF_ROWS = ("images", "probes", "strength", "refit")  # which say nothing where there are none
@@ -106,10 +106,11 @@ def precompute(
     drawing = None
     if settings.samples:
         drawing = Drawing.of(generator, settings.samples, settings.seed, settings.label)
-    mean, std = style_statistics(generator, settings.statistics, *drawn)
+    method = MEASURE_METHODS[settings.table]
+    mean, std = method.statistics(generator, settings.statistics, *drawn)
     styles = pool = np.zeros((0, generator.layout.size), np.float32)
     if len(plan.channels):
-        styles = image_styles(generator, settings.images, *drawn).cpu().numpy()
+        styles = method.images(generator, settings.images, *drawn).cpu().numpy()
     if settings.refit:
         pool = composite_styles(generator, *drawn).cpu().numpy()
     setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes, pool)
@@ -119,7 +120,7 @@ def precompute(
     samples = None
     if drawing:  # first: they are of use alone, and come in a fraction of the time
         samples = drawing.measure(generator, encoder, plan, scheduler.run)
-    table, found = MEASURE_METHODS[settings.table].measure(plan, setup, scheduler.run)
+    table, found = method.measure(plan, setup, scheduler.run)
     fingerprint = fingerprint_of(generator, encoder, settings)
     details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
     atlas = Atlas(

@@ -7,15 +7,28 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ..engine.models.protocols import Generator
+from ..engine.models.sampling import w_shape
 from ..store.layout import StyleLayout
 from .blocks import RunBlocks, Setup
 from .plan import Plan, slope_blocks, sweep_blocks
+from .reference import (
+    ReferenceBlock,
+    TensorFlowBlock,
+    TorchBlock,
+    reference_channels,
+    reference_styles,
+)
 from .relevance import RelevanceTable, audit, screened, screened_count, sloped_table, swept_table
-from .sweep import ReferenceBlock, reference_channels
+from .statistics import image_styles, moments, require_statistics, style_statistics
 
-TableName = Literal["screened", "sweep", "jacobian", "reference", "none"]
+TableName = Literal[
+    "screened", "sweep", "jacobian", "reference-tensorflow", "reference-torch", "none"
+]
 Measured = tuple[RelevanceTable, dict[str, Any]]
 """A table, and what else was found out about it."""
 
@@ -38,6 +51,18 @@ class MeasureMethod(ABC):
     def products(self, width: int, probes: int | None) -> int:
         """Vector-Jacobian products an image, for a CLIP of so many dimensions and as many `probes`
         as were asked for, if any were."""
+
+    def statistics(
+        self, generator: Generator, latents: int, truncation: float, seed: int, label: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of every style channel; see `style_statistics`."""
+        return style_statistics(generator, latents, truncation, seed, label)
+
+    def images(
+        self, generator: Generator, images: int, truncation: float, seed: int, label: int | None
+    ) -> Tensor:
+        """The styles (images, C) of the images that channels are measured on."""
+        return image_styles(generator, images, truncation, seed, label)
 
     @abstractmethod
     def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
@@ -66,14 +91,43 @@ class Sweep(MeasureMethod):
         return swept_table(plan.channels, len(setup.styles), setup.probes.width, blocks), {}
 
 
-class Reference(Sweep):
-    """The sweep of StyleCLIP's public builders, their channels and faults included."""
+class TensorFlowReference(Sweep):
+    """The sweep of StyleCLIP's `global_directions`, its channels, latents and faults included."""
 
-    name: ClassVar[TableName] = "reference"
+    name: ClassVar[TableName] = "reference-tensorflow"
+    block: ClassVar[type[ReferenceBlock]] = TensorFlowBlock
+    pulled: ClassVar[int | None] = None
+    """How many rows of w psi pulls towards the average. `global_directions` has a cutoff of 8, but
+    goes on with the first row in place of all, which is pulled."""
+
+    def statistics(
+        self, generator: Generator, latents: int, truncation: float, seed: int, label: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        require_statistics(latents)
+        cutoff = self._cutoff(generator)
+        return moments(reference_styles(generator, latents, truncation, cutoff, seed, label))
+
+    def images(
+        self, generator: Generator, images: int, truncation: float, seed: int, label: int | None
+    ) -> Tensor:
+        cutoff = self._cutoff(generator)
+        drawn = reference_styles(generator, images, truncation, cutoff, seed, label)
+        return torch.cat(list(drawn))
 
     def plan(self, layout: StyleLayout, images: int, products: int) -> Plan:
         channels = reference_channels(layout)
-        return Plan(layout, channels, sweep=sweep_blocks(layout, channels, images, ReferenceBlock))
+        return Plan(layout, channels, sweep=sweep_blocks(layout, channels, images, self.block))
+
+    def _cutoff(self, generator: Generator) -> int | None:
+        return None if self.pulled is None else min(self.pulled, w_shape(generator)[0])
+
+
+class TorchReference(TensorFlowReference):
+    """The sweep of StyleCLIP's `global_torch`."""
+
+    name: ClassVar[TableName] = "reference-torch"
+    block: ClassVar[type[ReferenceBlock]] = TorchBlock
+    pulled = 8
 
 
 class Jacobian(MeasureMethod):
@@ -146,5 +200,13 @@ def _channels(layout: StyleLayout) -> NDArray[np.int64]:
 
 
 MEASURE_METHODS: Mapping[TableName, MeasureMethod] = {
-    method.name: method for method in (Screened(), Sweep(), Jacobian(), Reference(), NoTable())
+    method.name: method
+    for method in (
+        Screened(),
+        Sweep(),
+        Jacobian(),
+        TensorFlowReference(),
+        TorchReference(),
+        NoTable(),
+    )
 }

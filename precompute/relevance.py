@@ -59,7 +59,7 @@ def swept_table(
     width: int,
     blocks: Iterable[tuple[ChannelsBlock, Arrays]],
 ) -> RelevanceTable:
-    """The table of sweep or reference blocks."""
+    """The table of blocks of a sweep."""
     sums = _added(channels, width, ("length",), blocks)
     rows, consistency = _unit(sums["unit"] / images)
     return RelevanceTable(channels, rows, consistency, sums["length"] / images)

@@ -28,8 +28,9 @@ class PrecomputeSettings:
         images: images each channel is measured on, 1 to 100,000.
         table: how channels are measured: `sweep` moves each to both sides of its mean; `jacobian`
             takes slopes; `screened` takes slopes, sweeps the strongest tenth of the channels and
-            audits the rest; `reference` is the sweep of StyleCLIP's public builders with its
-            faults; `none` measures nothing, for an atlas of samples alone.
+            audits the rest; `reference-tensorflow` and `reference-torch` are the sweeps of
+            StyleCLIP's public builders with their faults; `none` measures nothing, for an atlas of
+            samples alone.
         probes: directions of CLIP's space that slopes are taken along, at least 8; None: all
             (`jacobian`), or 32 (`screened`; all if there are fewer prompts).
         strength: how many standard deviations a channel moves to either side, above 0 to 50.

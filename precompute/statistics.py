@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ from ..engine.models.sampling import one_hot_labels, require_truncation
 from ..store.errors import OptionError
 from .streams import Stream
 
-_BATCH = 1000
+BATCH = 1000
+"""Latents that are mapped at once. Another number would draw others."""
 _POOL = 128
 
 
@@ -21,27 +24,33 @@ def style_statistics(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of the styles of so many random latents, each (C,).
 
-    Batches are folded into float64 running moments (Chan et al. 1983), so memory does not grow
-    with their number. A conditional generator gives images of class `label`, or of
-    random classes.
+    A conditional generator gives images of class `label`, or of random classes.
 
     Raises:
         OptionError: fewer than two latents, or a truncation or class out of its range.
     """
     require_statistics(latents)
-    mean = torch.zeros(generator.layout.size, dtype=torch.float64)
-    squares = torch.zeros_like(mean)
-    seen = 0
     random = Stream.STATISTICS.random(seed)
-    while seen < latents:
-        count = min(_BATCH, latents - seen)
-        styles = _sample(generator, random, count, truncation, label).cpu().double()
+    counts = (min(BATCH, latents - first) for first in range(0, latents, BATCH))
+    return moments(_sample(generator, random, count, truncation, label) for count in counts)
+
+
+def moments(batches: Iterable[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation (C,) of the rows of batches (n, C), at least one.
+
+    Batches are folded into float64 running moments (Chan et al. 1983), so memory does not grow
+    with their number.
+    """
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    seen = 0
+    for batch in batches:
+        styles, count = batch.cpu().double(), len(batch)
         batch_mean = styles.mean(0)
         difference = batch_mean - mean
         total = seen + count
-        squares += (styles - batch_mean).square().sum(0)
-        squares += difference.square() * (seen * count / total)
-        mean += difference * (count / total)
+        squares = squares + (styles - batch_mean).square().sum(0)
+        squares = squares + difference.square() * (seen * count / total)
+        mean = mean + difference * (count / total)
         seen = total
     std = (squares / seen).sqrt()
     return mean.float().numpy(), std.float().numpy()
@@ -69,7 +78,6 @@ def composite_styles(
     return _sample(generator, random, _POOL, truncation, label)
 
 
-@torch.inference_mode()
 def _sample(
     generator: Generator,
     random: np.random.Generator,
@@ -77,8 +85,31 @@ def _sample(
     truncation: float,
     label: int | None,
 ) -> Tensor:
-    require_truncation(truncation)
-    z = torch.from_numpy(random.standard_normal((count, generator.z_dim), np.float32))
+    z = random.standard_normal((count, generator.z_dim), np.float32)
     classes = random.integers(generator.c_dim, size=count).tolist() if generator.c_dim else []
+    return styled(generator, z, classes, truncation, label)
+
+
+@torch.inference_mode()
+def styled(
+    generator: Generator,
+    z: NDArray[np.float32],
+    classes: Sequence[int],
+    truncation: float,
+    label: int | None,
+    cutoff: int | None = None,
+) -> Tensor:
+    """The styles (n, C) of latents z (n, z_dim), on the generator's device.
+
+    Args:
+        classes: of a conditional generator, if all are not to be of class `label`.
+        truncation: psi of the first `cutoff` rows of w, or of all.
+
+    Raises:
+        OptionError: a truncation or class out of its range.
+    """
+    require_truncation(truncation)
     c = one_hot_labels(generator, classes, label)
-    return generator.styles(generator.map(z.to(generator.device), c, truncation=truncation))
+    latents = torch.from_numpy(z).to(generator.device)
+    w = generator.map(latents, c, truncation=truncation, truncation_cutoff=cutoff)
+    return generator.styles(w)

@@ -1,8 +1,8 @@
 """The sweep of StyleCLIP: what a channel at mean +- strength sigma does to the CLIP embedding.
 
 Source: Patashnik et al. 2021, section 6 and its public table builders. One fault of these is not
-repeated, unless the reference table is asked for: here every pair starts from the image's own
-styles, so no channel sees another's change.
+repeated here: every pair starts from the image's own styles, so no channel sees another's change.
+What the builders do to the letter is in `reference.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine.models.preprocess import to_bytes
 from ..engine.models.protocols import JointEncoder
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
@@ -63,11 +60,11 @@ class SweepBlock(ChannelsBlock):
                 layer, channel = generator.layout.locate(flat)
                 if prefix is None or layer is not reached:
                     reached, prefix = layer, generator.prefix(images, layer)
-                yield _delta(encoder, prefix.render(channel, ends[:, flat]))
+                yield delta_of(encoder, prefix.render(channel, ends[:, flat]))
 
-        return self._sums(models, deltas)
+        return self.sums(models, deltas)
 
-    def _sums(self, models: Models, deltas: Callable[[int, int], Iterator[Tensor]]) -> Arrays:
+    def sums(self, models: Models, deltas: Callable[[int, int], Iterator[Tensor]]) -> Arrays:
         """Sums over the images of what `deltas` yields for each channel, (n, D)."""
 
         def part(first: int, last: int) -> tuple[Tensor, Tensor]:
@@ -87,48 +84,6 @@ class SweepBlock(ChannelsBlock):
         return {"unit": unit.numpy(), "length": length.numpy()}
 
 
-@dataclass(frozen=True, eq=False)
-class ReferenceBlock(SweepBlock):
-    """The same as StyleCLIP's public builders compute it, for tables that compare with theirs.
-
-    A channel that was swept is left at its mean for all that follow it, and images are rounded to
-    8 bits (facts of `global_directions` and `global_torch`).
-    """
-
-    kind: ClassVar[str] = "reference"
-
-    def cost(self, layout: StyleLayout) -> float:
-        return self.renders
-
-    @torch.inference_mode()
-    def run(self, models: Models, setup: Setup) -> Arrays:
-        generator, encoder = models.generator, models.encoder
-        styles, centre, step = map(models.tensor, (setup.styles, setup.centre, setup.step))
-        swept = torch.zeros_like(centre, dtype=torch.bool)
-        swept[torch.from_numpy(reference_channels(generator.layout))] = True
-        order = torch.arange(len(centre), device=centre.device)
-
-        def deltas(first: int, last: int) -> Iterator[Tensor]:
-            images = styles[self.first + first : self.first + last]
-            for flat in self.channels.tolist():
-                up = torch.where(swept & (order < flat), centre, images)
-                down = up.clone()
-                up[:, flat], down[:, flat] = centre[flat] + step[flat], centre[flat] - step[flat]
-                pixels = to_bytes(generator.render(torch.cat([up, down]))).permute(0, 3, 1, 2)
-                yield _delta(encoder, pixels.float() / 127.5 - 1)
-
-        return self._sums(models, deltas)
-
-
-def reference_channels(layout: StyleLayout) -> NDArray[np.int64]:
-    """The channels that StyleCLIP's public builders sweep: the convolutions among the first 17
-    layers, 5,376 channels of FFHQ-1024."""
-    among = list(layout)[:17]
-    channels = layout.indices("conv")
-    first: NDArray[np.int64] = channels[channels < among[-1].slice.stop]
-    return first
-
-
 def _shares_after(layout: StyleLayout) -> dict[str, float]:
     """By the name of a convolution, about which share of a render is behind its style: by the
     values that it and all later ones take in. Behind a toRGB's it is next to nothing."""
@@ -140,7 +95,7 @@ def _shares_after(layout: StyleLayout) -> dict[str, float]:
     }
 
 
-def _delta(encoder: JointEncoder, images: Tensor) -> Tensor:
+def delta_of(encoder: JointEncoder, images: Tensor) -> Tensor:
     """Embeddings of the first half of a batch minus those of the second: (n, D)."""
     up, down = encoder.images(images).float().chunk(2)
     return up - down

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,7 +90,8 @@ def test_precompute_off_a_terminal_tells_every_block_in_json(
     [
         ((), "screened", 23),
         (("--table", "jacobian"), "jacobian", None),
-        (("--reference-compat",), "reference", None),
+        (("--reference-compat", "tensorflow"), "reference-tensorflow", None),
+        (("--reference-compat", "torch"), "reference-torch", None),
     ],
 )
 def test_every_way_to_draw_a_table_writes_an_atlas_that_says_so(
@@ -365,7 +367,10 @@ def test_prompts_that_are_added_later_leave_the_samples(there, run, clip_folder,
     [
         (("--images", 3), "images is 2 there and 3 here; leave that out, which keeps its table"),
         (("--table", "screened"), 'table is "sweep" there and "screened" here'),
-        (("--reference-compat",), 'table is "sweep" there and "reference" here'),
+        (
+            ("--reference-compat", "torch"),
+            'table is "sweep" there and "reference-torch" here',
+        ),
         (("--seed", 0), "seed is 4 there and 0 here"),
         (("--table", "none"), "choose another -o, or delete the file"),
         (("--dry-run", "--images", 3), "images is 2 there and 3 here"),
@@ -406,12 +411,43 @@ def test_option_of_old_is_read_with_a_note(run, checkpoint, clip_folder, tmp_pat
     assert Atlas.open(path).fingerprint.settings["table"] == "jacobian"
 
 
+def test_reference_without_a_builder_is_the_one_it_was_nearest_to_with_a_note(
+    run, checkpoint, clip_folder, tmp_path
+):
+    path = tmp_path / "a.h5"
+    arguments = ("--clip", clip_folder, "-o", path, "--reference-compat", *QUICK)
+    result = run("precompute", checkpoint, *arguments)
+    assert said(result.stderr) == [
+        "--reference-compat names a builder now, tensorflow or torch; tensorflow is taken"
+    ]
+    assert Atlas.open(path).fingerprint.settings["table"] == "reference-tensorflow"
+
+
+def test_atlas_of_the_reference_before_it_had_builders_is_read_and_gets_samples(
+    there, run, refused
+):
+    arguments, known = there
+    settings = {**known.fingerprint.settings, "table": "reference"}
+    old = replace(known, fingerprint=replace(known.fingerprint, settings=settings))
+    old.write(arguments[-1])
+    told = refused(*arguments, "--reference-compat", "torch")
+    assert 'table is "reference" there and "reference-torch" here' in told
+    assert run(*arguments, "--samples", 30).exit_code == 0
+    atlas = Atlas.open(arguments[-1])
+    assert len(atlas.samples) == 30 and atlas.fingerprint.settings["table"] == "reference"
+    assert np.array_equal(atlas.rows, known.rows)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--table", "sweep", "--method", "sweep"), "--method is what --table was called"),
-        (("--reference-compat", "--table", "sweep"), "is a table of its own; leave out --table"),
+        (
+            ("--reference-compat", "torch", "--table", "sweep"),
+            "is a table of its own; leave out --table",
+        ),
         (("--reference-compat", "--method", "sweep"), "is a table of its own; leave out --table"),
+        (("--reference-compat", "jax"), "'jax' is not one of 'tensorflow', 'torch'"),
         (("--table", "none", "--images", 4, "--refit", 9), "leave out --images, --refit"),
     ],
 )

@@ -16,7 +16,7 @@ from styleatlas.store.errors import OptionError, PromptError
 from ..near import assert_near
 
 ARRAYS = ("style_mean", "style_std", "channels", "rows", "consistency", "strength", "images")
-METHODS = ("screened", "sweep", "jacobian", "reference")
+METHODS = ("screened", "sweep", "jacobian", "reference-tensorflow", "reference-torch")
 PHRASES = tuple(f"word{i}" for i in range(9))
 
 

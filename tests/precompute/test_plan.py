@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.precompute.blocks import WorkBlock
 from styleatlas.precompute.plan import Plan, slope_blocks, sweep_blocks
+from styleatlas.precompute.reference import TorchBlock, reference_channels
 from styleatlas.precompute.settings import PrecomputeSettings
-from styleatlas.precompute.sweep import ReferenceBlock, reference_channels
 from styleatlas.store.errors import OptionError
 from styleatlas.store.layout import StyleLayout
 
@@ -80,8 +80,8 @@ def test_block_of_the_sweep_shares_an_image_among_many_channels():
 
 def test_blocks_of_the_reference_are_marked_as_such():
     channels = reference_channels(FFHQ)
-    blocks = sweep_blocks(FFHQ, channels, 3, ReferenceBlock)
-    assert {block.kind for block in blocks} == {"reference"}
+    blocks = sweep_blocks(FFHQ, channels, 3, TorchBlock)
+    assert {block.kind for block in blocks} == {"reference-torch"}
 
 
 @given(st.lists(KINDS, min_size=1, max_size=4), RESOLUTIONS, st.integers(1, 99), st.integers(8, 99))
@@ -124,14 +124,16 @@ def plan_of(layout: StyleLayout, width: int = 512, **settings) -> Plan:
     return PrecomputeSettings(**{"samples": 0, **settings}).plan(layout, width)
 
 
-@pytest.mark.parametrize("method", ["screened", "sweep", "jacobian", "reference"])
+@pytest.mark.parametrize(
+    "method", ["screened", "sweep", "jacobian", "reference-tensorflow", "reference-torch"]
+)
 def test_plan_counts_the_renders_of_every_method(method):
     plan = plan_of(FFHQ, table=method, images=10)
-    swept = {"sweep": 9088, "reference": 5376, "screened": 909 + 32, "jacobian": 0}[method]
+    swept = {"sweep": 9088, "screened": 909 + 32, "jacobian": 0}.get(method, 5376)
     products = {"jacobian": 512, "screened": 32}.get(method, 0)
     assert sum(plan.renders) == 2 * 10 * swept + 10 * products
     assert plan.renders[0] == 0, "the prompt bank"
-    assert len(plan.channels) == (5376 if method == "reference" else 9088)
+    assert len(plan.channels) == (5376 if method.startswith("reference") else 9088)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,9 @@ def test_shapes_of_blocks_follow_their_kinds():
     ]
 
 
-@pytest.mark.parametrize("method", ["screened", "sweep", "jacobian", "reference"])
+@pytest.mark.parametrize(
+    "method", ["screened", "sweep", "jacobian", "reference-tensorflow", "reference-torch"]
+)
 def test_generator_without_channels_to_measure_is_refused(method):
     with pytest.raises(OptionError, match="no style channels of convolutions"):
         plan_of(layout_of([("input", 3)]), table=method)

@@ -97,7 +97,7 @@ def test_fewer_than_eight_probes_are_refused(method, probes):
             Probes.of(embeddings_of_rank(40, 64), probes, 0)
 
 
-@pytest.mark.parametrize("method", ["sweep", "reference"])
+@pytest.mark.parametrize("method", ["sweep", "reference-torch"])
 def test_probes_for_a_method_without_slopes_are_refused(method):
     with pytest.raises(OptionError, match=f"probes 16: the table {method} takes no slopes"):
         PrecomputeSettings(table=method, probes=16)

@@ -181,7 +181,7 @@ def settings_of(**others) -> PrecomputeSettings:
     return PrecomputeSettings(**{**usual, **others})
 
 
-@pytest.mark.parametrize("method", ["sweep", "screened", "jacobian", "reference"])
+@pytest.mark.parametrize("method", ["sweep", "screened", "jacobian", "reference-torch"])
 def test_run_refits_the_table_of_any_method_and_says_so(generator, encoder, method):
     calls, settings = [], settings_of(table=method)
     found = precompute(generator, encoder, PROMPTS, settings, calls.append)

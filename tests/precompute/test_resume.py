@@ -96,7 +96,8 @@ def test_run_with_a_work_folder_draws_the_same_and_leaves_only_the_atlas(
     ("method", "probes", "images"),
     [
         ("sweep", None, 300),
-        ("reference", None, 100),
+        ("reference-tensorflow", None, 100),
+        ("reference-torch", None, 100),
         ("jacobian", None, 70),
         ("jacobian", 8, 70),
         ("screened", 8, 60),
@@ -180,7 +181,10 @@ def test_damaged_and_missing_blocks_are_drawn_again(start, undisturbed, tmp_path
     ("other", "said"),
     [
         ({"images": 50}, r"settings\.images is 300 there and 50 here"),
-        ({"table": "reference"}, r'settings\.table is "sweep" there and "reference" here'),
+        (
+            {"table": "reference-torch"},
+            r'settings\.table is "sweep" there and "reference-torch" here',
+        ),
         ({"table": "jacobian", "probes": 8}, r"settings\.probes is null there and 8 here"),
     ],
 )

@@ -8,12 +8,12 @@ import torch
 
 from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.load import load_encoder
-from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.precompute import methods
 from styleatlas.precompute.blocks import Models
 from styleatlas.precompute.plan import sweep_blocks
-from styleatlas.precompute.statistics import image_styles, style_statistics
-from styleatlas.precompute.sweep import ReferenceBlock, SweepBlock, reference_channels
+from styleatlas.precompute.reference import TensorFlowBlock, TorchBlock
+from styleatlas.precompute.statistics import image_styles
+from styleatlas.precompute.sweep import SweepBlock
 from styleatlas.store.fingerprint import ModelIdentity
 
 from ..checkpoint_files import small_stylegan3
@@ -112,12 +112,12 @@ def test_styles_are_left_as_they_were(generator, encoder):
     styles = image_styles(generator, 6, 0.7, 0)
     before = styles.clone()
     setup = setup_of(styles, torch.zeros(14), torch.ones(14))
-    for kind in (SweepBlock, ReferenceBlock):
+    for kind in (SweepBlock, TensorFlowBlock, TorchBlock):
         kind(np.array([7, 8, 9, 10]), 1, 5).run(Models(generator, encoder), setup)
         assert torch.equal(styles, before)
 
 
-@pytest.mark.parametrize("kind", [SweepBlock, ReferenceBlock])
+@pytest.mark.parametrize("kind", [SweepBlock, TensorFlowBlock, TorchBlock])
 def test_block_sums_are_those_of_its_own_images(generator, encoder, kind):
     styles = image_styles(generator, 9, 0.7, 0)
     setup = setup_of(styles, torch.zeros(14), torch.full((14,), 0.25))
@@ -131,7 +131,7 @@ def test_block_sums_are_those_of_its_own_images(generator, encoder, kind):
     assert np.allclose(sums(0, 9), np.concatenate([sums(0, 9, (7,)), sums(0, 9, (9,))]), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["sweep", "reference"])
+@pytest.mark.parametrize("method", ["sweep", "reference-torch"])
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000])
 def test_result_does_not_depend_on_the_batch_size(
     generator, encoder, draw, monkeypatch, size, method
@@ -172,77 +172,3 @@ def test_rows_of_real_generators_are_those_of_whole_renders(
     assert (atlas.consistency > 0).all()
     assert np.abs(atlas.rows - torch.stack(rows).numpy()).max() < 1e-5
     assert np.abs(atlas.strength - torch.stack(strength).numpy()).max() < 1e-5
-
-
-# The reference: the public builders' loop, written out.
-
-
-@torch.inference_mode()
-def plain_reference(generator, encoder, styles, centre, step) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the images of unit deltas and of their lengths, a row for each swept channel."""
-    swept = reference_channels(generator.layout)
-    unit, length = np.zeros((len(swept), encoder.width)), np.zeros(len(swept))
-    for image in range(len(styles)):
-        style = styles[image : image + 1].clone()  # changed in place from here on
-        for row, channel in enumerate(swept):
-            embeddings = []
-            for end in (centre[channel] + step[channel], centre[channel] - step[channel]):
-                style[:, channel] = end
-                picture = to_bytes(generator.render(style))  # (1, H, W, 3)
-                pixels = picture.permute(0, 3, 1, 2).float() / 127.5 - 1
-                embeddings.append(encoder.images(pixels)[0].double().numpy())
-            style[:, channel] = centre[channel]
-            delta = embeddings[0] - embeddings[1]
-            if np.linalg.norm(delta) > 1e-5:
-                unit[row] += delta / np.linalg.norm(delta)
-            length[row] += np.linalg.norm(delta)
-    return unit, length
-
-
-@pytest.mark.parametrize("which", ["countable", "stylegan2"])
-def test_reference_is_the_loop_of_the_public_builders_with_its_leak_and_its_rounding(
-    which, make_generator, make_encoder, stylegan2, draw
-):
-    generator = make_generator(gate=2) if which == "countable" else stylegan2
-    encoder = make_encoder(14 if which == "countable" else 24)
-    mean, std = style_statistics(generator, 500, 0.7, 0)
-    centre, step = torch.from_numpy(mean), torch.from_numpy(5 * std)
-    styles = image_styles(generator, 20, 0.7, 0)
-    unit, length = plain_reference(generator, encoder, styles, centre, step)
-    atlas = draw(generator, encoder, table="reference", images=20)
-    assert np.array_equal(atlas.channels, reference_channels(generator.layout))
-    assert set(generator.layout.kinds[atlas.channels]) == {"conv"}
-    consistency = np.linalg.norm(unit / 20, axis=1)
-    known = np.divide(unit / 20, consistency[:, None], where=consistency[:, None] > 0, out=0 * unit)
-    assert np.abs(atlas.rows - known).max() < 1e-5
-    assert np.abs(atlas.consistency - consistency).max() < 1e-5
-    assert np.abs(atlas.strength - length / 20).max() < 1e-5
-    clean = draw(generator, encoder, images=20)
-    rows = clean.rows[[clean.row_of(channel) for channel in atlas.channels]]
-    assert np.abs(atlas.rows - rows).max() > 1e-2, "the leak matters here"
-
-
-def test_channel_behind_a_swept_gate_has_the_gates_mean_in_the_reference(
-    make_generator, encoder, draw
-):
-    generator = make_generator(gate=2)
-    clean, leaky = (draw(generator, encoder, table=m) for m in ("sweep", "reference"))
-    row = leaky.row_of(generator.GATED)
-    assert clean.consistency[clean.row_of(generator.GATED)] < 0.9
-    assert leaky.consistency[row] > 0.999, "its gate stands at the mean in all images"
-    sign = np.sign(leaky.style_mean[2])
-    known = sign * encoder.effect(generator.GATED, sign * leaky.style_mean[generator.GATED])
-    assert np.abs(leaky.rows[row] - known).max() < 0.05, "but for the rounding to 8 bits"
-
-
-def test_channel_is_left_at_its_mean_across_the_blocks_of_a_reference(
-    make_generator, encoder, draw, monkeypatch
-):
-    generator = make_generator(gate=2)
-    whole = draw(generator, encoder, table="reference")
-    channels = reference_channels(generator.layout)
-    alone = [ReferenceBlock(np.array([c]), 0, 24) for c in channels[::-1]]
-    monkeypatch.setattr(methods, "sweep_blocks", lambda *arguments: alone)
-    single = draw(generator, encoder, table="reference")
-    for name in ROWS:
-        assert np.allclose(getattr(single, name), getattr(whole, name), atol=1e-6), name
