@@ -111,8 +111,8 @@ def pil_loop(
     channels: NDArray[np.int64],
     images: int,
 ) -> Tensor:
-    """The sweep as StyleCLIP's public builders write it: for each channel and image two renders
-    of one image each, each embedded on its own. Returns unit rows (k, D)."""
+    """A re-implementation of the sweep of StyleCLIP's public builders: for each channel and image
+    two renders of one image each, each embedded on its own. Returns unit rows (k, D)."""
     rows = []
     for flat in channels.tolist():
         units = []

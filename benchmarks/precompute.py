@@ -1,7 +1,7 @@
 """What precompute costs and what its methods are worth: `python benchmarks/precompute.py`.
 
 \b
-a  the sweep against the loop of StyleCLIP's public builders
+a  the sweep against a re-implementation of the loop of StyleCLIP's builders
 b  the methods on the embedded pair: seconds, agreement with the sweep, judged edits
 c  FFHQ-1024 on this machine, projected from measured parts
 d  peak memory of the blocks, and two workers against one
@@ -408,7 +408,7 @@ def say(text: str) -> None:
 
 TEXTS = {
     "a": {
-        "rows": "A pair of renders and embeddings: the loop and the sweep; apart: unit rows of both"
+        "rows": "A pair of renders and embeddings: the loop, written anew, and the sweep; unit rows"
     },
     "b": {
         "rows": "Methods on the embedded pair, and agreement with the sweep on the same images",

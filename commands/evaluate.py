@@ -47,7 +47,7 @@ from .sources import encoder_loader, open_atlas, open_generator
     "--reference",
     type=AtlasFile(),
     metavar="ATLAS",
-    help="A table of `precompute --reference-compat`, to compare.",
+    help="A table of `precompute --reference-compat torch`, to compare.",
 )
 @generator_option()
 @tuned_option
