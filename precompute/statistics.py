@@ -43,9 +43,8 @@ def moments(batches: Iterable[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.
     """
     mean = squares = torch.zeros((), dtype=torch.float64)
     seen = 0
-    for batch in batches:
-        styles, count = batch.cpu().double(), len(batch)
-        batch_mean = styles.mean(0)
+    for styles in map(_doubles, batches):  # by map, so that no batch outlives its doubles
+        count, batch_mean = len(styles), styles.mean(0)
         difference = batch_mean - mean
         total = seen + count
         squares = squares + (styles - batch_mean).square().sum(0)
@@ -54,6 +53,10 @@ def moments(batches: Iterable[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.
         seen = total
     std = (squares / seen).sqrt()
     return mean.float().numpy(), std.float().numpy()
+
+
+def _doubles(styles: Tensor) -> Tensor:
+    return styles.cpu().double()
 
 
 def require_statistics(latents: int) -> None:
