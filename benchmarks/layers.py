@@ -66,11 +66,14 @@ def ways(editor: Editor, references: dict[str, Atlas]) -> Iterator[Way]:
     for name in ("all", "conv"):
         paper = Choice(rule="paper", beta=PAPER_BETA, layers=LAYERS[name])
         yield Way(f"StyleCLIP's rule, {name}", editor, paper, PAPER_ALPHA)
-    for name, atlas in references.items():
+    for table, atlas in references.items():
         other = Editor(atlas, editor.generator, editor.texts.encoder)
-        yield Way(name, other, Choice(source="table"))
-        paper = Choice(rule="paper", beta=PAPER_BETA)
-        yield Way(f"StyleCLIP's rule, {name}", other, paper, PAPER_ALPHA)
+        has_rgb = np.isin(atlas.layout.indices("rgb"), atlas.channels).any()
+        for name in ("conv", "all") if has_rgb else ("conv",):
+            paper = Choice(rule="paper", beta=PAPER_BETA, layers=LAYERS[name])
+            found = Choice(source="table", layers=LAYERS[name])
+            yield Way(f"{table}, {name}", other, found)
+            yield Way(f"StyleCLIP's rule, {table}, {name}", other, paper, PAPER_ALPHA)
 
 
 class Judged:
