@@ -142,7 +142,7 @@ def test_two_workers_draw_the_same_atlas(run, checkpoint, clip_folder, tmp_path)
     [
         (("--images", 0), "images 0: must lie between 1 and 100000"),
         (("--strength", 0), "strength 0: must lie above 0 and up to 50 sigma"),
-        (("--truncation", -1), "truncation -1: must lie between -2 and 2"),
+        (("--truncation", -3), "truncation -3: must lie between -2 and 2"),
         (("--samples", 0, "--statistics", 1), "statistics 1: must be at least 2"),
         (("--seed", -1), "seed -1: must lie between 0 and 4294967295"),
         (("--device", "warp"), "device 'warp': cannot be used"),
