@@ -140,13 +140,13 @@ class TableEditor:
         With an `alpha`, every direction goes alpha times its weight, in every image; but one that
         takes a thing off leaves alone those that have none, by their styles. Without one, every
         image gets its own, found with up to 5 renders: the smallest with which it looks to CLIP as
-        images do that have the target, as the atlas's samples tell; where they do not, or a `probability` is
-        given, the smallest with which CLIP gives the target that much, or 0.998, against the
-        neutral prompt. Where that is out of reach, it is the one beyond which more brings no more;
-        never does an image go further along a direction than samples are, nor a channel more than
-        twice the step the table was measured at. An image that is there already stays as it is.
-        What a direction of the table is to keep is held where CLIP saw it before, by counter-steps;
-        one of samples keeps it by itself. The weights then multiply.
+        images do that have the target, as the atlas's samples tell; where they do not, or a
+        `probability` is given, the smallest with which CLIP gives the target that much, or 0.998,
+        against the neutral prompt. Where that is out of reach, it is the one beyond which more
+        brings no more; never does an image go further along a direction than samples are, nor a
+        channel more than twice the step the table was measured at. An image that is there already
+        stays as it is. What a direction of the table is to keep is held where CLIP saw it before,
+        by counter-steps; one of samples keeps it by itself. The weights then multiply.
 
         Args:
             styles: (n, C), or a `Subject` where more edits of the same images follow.
