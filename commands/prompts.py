@@ -51,13 +51,8 @@ def prompts_add(
     from ..precompute.reports import bank_progress
     from ..prompts.embed import extended
     from ..prompts.sets import read_phrases, unknown
-    from ..store.atlas import atlas_path
-    from ..store.output import require_writable
 
-    target = Path(atlas_path(atlas)) if output is None else output
-    if target.resolve() in {bundle.atlas.resolve() for bundle in BUNDLES.values()}:
-        raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
-    require_writable(target)
+    target = _target(atlas, output)
     phrases = read_phrases(file)
     opened = open_atlas(atlas)
     added = unknown(phrases, opened.prompts)
@@ -74,3 +69,56 @@ def prompts_add(
     told = {"added": len(added), "skipped": skipped, "prompts": len(bank)}
     text = f"{target}: {len(added)} prompts added, {skipped} skipped as known; {len(bank)} in all"
     answer({"output": str(target), **told}, text, as_json)
+
+
+@prompts.command(
+    "renew",
+    epilog="""
+    styleatlas prompts renew mine.h5
+    """,
+)
+@click.argument("atlas", type=AtlasFile())
+@clip_option(OF_ATLAS)
+@output_option(
+    "OUT", "The atlas file to write; ATLAS itself if not given.", OutputFile(ATLAS), required=False
+)
+@device_option
+@json_option
+def prompts_renew(
+    atlas: str, clip: str | None, output: Path | None, device: str | None, as_json: bool
+) -> None:
+    """Embed the prompts of an atlas's bank anew, by a CLIP that sees images as the atlas's own did.
+
+    For atlases of the embedded pair that were drawn before its text tower was trained on more
+    words. Rows and samples stay as they are.
+    """
+    from ..precompute.existing import renewed
+    from ..precompute.reports import bank_progress
+
+    target = _target(atlas, output)
+    opened = open_atlas(atlas)
+    count = len(opened.prompts)
+    with progress_shown() as shown:
+        embedded = counting(shown, lambda done: bank_progress(done, count))
+        done = renewed(opened, encoder_loader(opened, clip, device)(), embedded)
+    done.write(target)
+    origin = done.fingerprint.clip
+    told = {"prompts": count, "clip": {"name": origin.name, "sha256": origin.sha256}}
+    text = f"{target}: {count} prompts embedded anew by CLIP {origin}"
+    answer({"output": str(target), **told}, text, as_json)
+
+
+def _target(atlas: str, output: Path | None) -> Path:
+    """Where the atlas goes, which can be written.
+
+    Raises:
+        OutputError: it cannot, or it is a registered one.
+    """
+    from ..store.atlas import atlas_path
+    from ..store.output import require_writable
+
+    target = Path(atlas_path(atlas)) if output is None else output
+    if target.resolve() in {bundle.atlas.resolve() for bundle in BUNDLES.values()}:
+        raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
+    require_writable(target)
+    return target

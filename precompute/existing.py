@@ -1,4 +1,5 @@
-"""An atlas that is there already: its table and its prompts stay, and it gets more samples."""
+"""An atlas that is there already: its table stays, and it gets more samples, or the prompts of
+another text tower."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ import numpy as np
 
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import w_shape
+from ..engine.steering.samples import SampleMap
+from ..engine.steering.texts import encode_with, templates_of
+from ..prompts.embed import OnEmbedded, build_bank
 from ..prompts.sets import PromptSet, unknown
 from ..store.atlas import Atlas
 from ..store.errors import AtlasError, AtlasFormatError, FingerprintError, OptionError
@@ -23,7 +27,7 @@ from ..store.version import LIBRARY
 from ..store.work import differences, value_parts
 from .blocks import Setup
 from .build import fingerprint_of, worker_of
-from .drawing import Drawing
+from .drawing import Drawing, meaningless
 from .estimate import estimate
 from .executors import InThisProcess
 from .plan import Plan, pulled_blocks, sample_blocks
@@ -92,10 +96,10 @@ def extension_of(
         ("CLIP", atlas.fingerprint.clip, encoder.identity),
     ):
         if different := there.differences(here):
+            renew = f"embed its prompts anew with `styleatlas prompts renew {path}`, "
             raise FingerprintError(
                 f"{path}: holds an atlas of another {what}, {there}, where this one is "
-                f"{here}{told(different)}; "
-                f"{mend}"
+                f"{here}{told(different)}; {renew if there.sees_alike(here) else ''}{mend}"
             )
     known = todays_settings(atlas.fingerprint.settings)
     asked = {name: getattr(settings, name) for name in given if name != "samples"}
@@ -176,6 +180,26 @@ def extend(
         atlas.fingerprint, settings={**known, **{name: details[name] for name in _SAMPLED}}
     )
     return replace(atlas, samples=samples, fingerprint=origin)
+
+
+def renewed(atlas: Atlas, encoder: JointEncoder, report: OnEmbedded) -> Atlas:
+    """The atlas with its prompts, and what chance does to those that mean nothing, by another CLIP
+    that sees images as its own did.
+
+    Raises:
+        FingerprintError: the CLIP is not known to see them so.
+    """
+    there, here = atlas.fingerprint.clip, encoder.identity
+    if not there.sees_alike(here):
+        atlas.fingerprint.require_clip(here)
+    templates, samples = templates_of(atlas), atlas.samples
+    encode = encode_with(encoder)
+    bank = build_bank(atlas.prompts.texts, templates, encode, encoder.width, report)
+    if samples is not None:
+        gain, spread = SampleMap(samples).chance(meaningless(encoder))
+        samples = replace(samples, null_gain=gain, null_spread=spread)
+    origin = replace(atlas.fingerprint, clip=here)
+    return replace(atlas, prompts=bank, samples=samples, fingerprint=origin)
 
 
 def estimate_extension(

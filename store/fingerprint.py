@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import AtlasFormatError, CheckpointError, FingerprintError
+from .registry import see_alike
 
 CONFIGURATION = {
     "quick_gelu": "its activation",
@@ -108,6 +109,11 @@ class ModelIdentity:
             for name, number in self.sizes.items()
             if other.sizes.get(name, number) != number
         ]
+
+    def sees_alike(self, other: ModelIdentity) -> bool:
+        """Whether another CLIP is known to see images as this one does, however it reads texts."""
+        images = replace(other, sha256=self.sha256)
+        return see_alike(self.sha256, other.sha256) and not self.differences(images)
 
     @property
     def configuration(self) -> dict[str, int]:
@@ -213,10 +219,16 @@ class Fingerprint:
     def require_clip(self, identity: ModelIdentity) -> None:
         """Raise FingerprintError unless ``identity`` is the CLIP the atlas was drawn with."""
         if different := self.clip.differences(identity):
+            mend = (
+                "they see images alike: embed the atlas's prompts anew with `styleatlas prompts "
+                f"renew ATLAS --clip {identity.name}`"
+                if self.clip.sees_alike(identity)
+                else "load the atlas's CLIP or draw an atlas with this one by `styleatlas "
+                "precompute --clip`"
+            )
             raise FingerprintError(
                 f"atlas and CLIP do not belong together: the atlas was drawn with {self.clip}, "
-                f"this CLIP is {identity}{told(different)}; load the atlas's CLIP or "
-                f"draw an atlas with this one by `styleatlas precompute --clip`"
+                f"this CLIP is {identity}{told(different)}; {mend}"
             )
 
 

@@ -31,6 +31,8 @@ class Bundle:
         suite: the edits that an evaluation tries, as JSON; None where there are none.
         drawings: the parts of the drawings that the generator imitates, by which an evaluation
             knows what an image ought to look like; None where there are none.
+        same_images: sha256 of the CLIPs that see images as `clip` does, itself among them: those
+            before it, of other text towers.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Bundle:
     identity: Path | None = None
     suite: Path | None = None
     drawings: Path | None = None
+    same_images: tuple[str, ...] = ()
 
 
 EMBEDDED = Bundle(
@@ -65,6 +68,10 @@ EMBEDDED = Bundle(
     identity=_ZOO / "avatars" / "identity.safetensors",
     suite=_ZOO / "avatars" / "edits.json",
     drawings=_ZOO / "avatars" / "drawings.safetensors",
+    same_images=(
+        "OLD",  # of 0.1.0
+        "NEW",
+    ),
 )
 """The models that ship with StyleAtlas; how they were made: `zoo/making/`."""
 
@@ -76,6 +83,12 @@ NAMES = " or ".join(f"`{name}`" for name in BUNDLES)
 def find_bundle(source: str | os.PathLike[str]) -> Bundle | None:
     """The bundle of this name; None for anything else. A name wins over a file called the same."""
     return BUNDLES.get(os.fspath(source))
+
+
+def see_alike(one: str, other: str) -> bool:
+    """Whether two CLIPs, by their sha256, are known to have one image tower: an atlas of the one is
+    an atlas of the other but for its prompts."""
+    return any({one, other} <= set(bundle.same_images) for bundle in BUNDLES.values())
 
 
 def bundle_of(model: ModelIdentity) -> Bundle | None:

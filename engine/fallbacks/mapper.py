@@ -190,12 +190,12 @@ def find_mapper(
 
 
 def _is_of(record: MapperRecord, generator: ModelIdentity, clip: ModelIdentity) -> bool:
-    return (
-        record.generator is not None
-        and record.clip is not None
-        and generator.is_of(record.generator)
-        and not record.clip.differences(clip)
-    )
+    """Whether a mapper learned with this generator and this CLIP, or one that sees images alike:
+    what it learned to make, it makes."""
+    if record.generator is None or record.clip is None:
+        return False
+    alike = not record.clip.differences(clip) or record.clip.sees_alike(clip)
+    return generator.is_of(record.generator) and alike
 
 
 def mapper_record(summary: MapperSummary) -> dict[str, Any]:

@@ -171,7 +171,14 @@ class Recipe:
         return words.get(alone) if isinstance(alone, str) else None
 
     def require_atlas(self, atlas: Atlas) -> None:
-        """Raise InputError unless it was made with this atlas."""
+        """Raise InputError unless it was made with this atlas, and with its CLIP."""
+        clip = atlas.fingerprint.clip
+        if self.clip.sha256 != clip.sha256:
+            raise InputError(
+                f"atlas: is of CLIP {clip}, and the picture was made with {self.clip}, which reads "
+                "prompts otherwise; name the atlas and the CLIP of then, or ask for its edits, which "
+                "`styleatlas info` tells, without the picture"
+            )
         if self.atlas != AtlasIdentity.of(atlas, self.source):
             raise InputError(
                 f"atlas: is of {atlas.created}, and the picture was made with one of "

@@ -41,19 +41,8 @@ class TextEmbedder:
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
-        """The sentences that a prompt is put in the place of {} of.
-
-        Raises:
-            AtlasFormatError: the settings hold others, which might do anything when filled in.
-        """
-        found = self._atlas.fingerprint.settings.get("templates", ["{}"])
-        known = isinstance(found, list) and 0 < len(found) <= MAX_TEMPLATES
-        if not known or not all(isinstance(text, str) and is_template(text) for text in found):
-            raise AtlasFormatError(
-                "attribute settings: templates must be texts with one {} each, for the prompt; "
-                "draw the atlas again"
-            )
-        return tuple(found)
+        """The sentences that a prompt is put in the place of {} of; see `templates_of`."""
+        return templates_of(self._atlas)
 
     @property
     def has_encoder(self) -> bool:
@@ -109,6 +98,22 @@ class TextEmbedder:
             PromptError: a prompt that cannot be embedded, or two that mean the same.
         """
         return prompt_direction(self.embed, neutral, target)
+
+
+def templates_of(atlas: Atlas) -> tuple[str, ...]:
+    """The sentences that an atlas's prompts are put in the place of {} of.
+
+    Raises:
+        AtlasFormatError: the settings hold others, which might do anything when filled in.
+    """
+    found = atlas.fingerprint.settings.get("templates", ["{}"])
+    known = isinstance(found, list) and 0 < len(found) <= MAX_TEMPLATES
+    if not known or not all(isinstance(text, str) and is_template(text) for text in found):
+        raise AtlasFormatError(
+            "attribute settings: templates must be texts with one {} each, for the prompt; "
+            "draw the atlas again"
+        )
+    return tuple(found)
 
 
 def embed_prompts_of(encoder: JointEncoder, prompts: Sequence[str]) -> Tensor:

@@ -4,7 +4,11 @@ Two stages, as in locked-image tuning (Zhai et al. 2022). First the image tower 
 attributes against one free vector per value, at a batch of images alone. Then the text tower
 learns to reach the image embeddings, which no longer move, from words: a caption should be equally
 close to every avatar it is true of and closer to these than to others, and among one wording of
-each value of an attribute the true one should win, which is the zero-shot question itself.
+each value of an attribute the true one should win, which is the zero-shot question itself. A
+caption that says nothing of an avatar is true of every one.
+
+Atlases hold what the image tower sees. `--texts` takes it, and the text tower to begin with, from
+the weights that ship, and trains the text tower alone: atlases stay valid but for their banks.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from captions import (
     ATTRIBUTE_WEIGHT,
     NOUNS,
     SINGLE,
+    Phrase,
     compose,
     draw_caption,
     holds,
@@ -37,20 +42,25 @@ from captions import (
 )
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from training import WORK, ZOO, Run, corrupt, cosine
+from wordings import draw_wording, wording_of
 
 from styleatlas.store.registry import EMBEDDED
 
 CONTEXT = 32
 BATCH = 64  # images a step of the first stage
-CAPTIONS = 96  # captions a step of the second, against POOL of the CACHE embedded images
+# Captions a step of the second, those in PLAIN words first, against POOL of the CACHE embedded images.
+CAPTIONS, PLAIN = 96, 28
+NOTHING = 0.33  # of the others: say nothing of an avatar
+EMPTY = 3.0  # times as much is a caption worth that says nothing
 POOL, CACHE = 512, 24_576
-IMAGE_STEPS, TEXT_STEPS = 1_800, 1_200
+IMAGE_STEPS, TEXT_STEPS = 1_800, 4_000
 CACHE_SEED = 1
 MERGES = 640
 FOLDER = ZOO / "clip"
+WEIGHTS = FOLDER / "open_clip_model.safetensors"
 
 
 def tokenizer() -> SimpleTokenizer:
@@ -78,7 +88,9 @@ def configuration(vocabulary: int) -> dict[str, object]:
 
 
 def value_captions(attribute: str) -> list[str]:
-    """One wording of each value, in one frame of words."""
+    """One wording of each value: as people write them, or plain ones in one frame of words."""
+    if random.random() < 0.6:
+        return [wording_of(attribute, value) for value in ATTRIBUTES[attribute]]
     noun, template = random.choice(NOUNS), random.choice(EMBEDDED.templates)
     texts = []
     for value in ATTRIBUTES[attribute]:
@@ -98,27 +110,45 @@ def image_loss(vision: Tensor, prototypes: Tensor, scale: Tensor, labels: Tensor
     return loss / len(NAMES)
 
 
+def short_caption(tokenize: SimpleTokenizer) -> tuple[str, list[Phrase]]:
+    """A caption as people write them, of those that are read to their end."""
+    while True:
+        caption = draw_wording(NOTHING)
+        if len(tokenize.encode(caption[0])) + 2 <= CONTEXT:
+            return caption
+
+
 def text_loss(model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Tensor) -> Tensor:
     """vision (n, D) unit embeddings of avatars with labels (n, attributes)."""
-    captions = [draw_caption() for _ in range(CAPTIONS)]
+    captions = [draw_caption() for _ in range(PLAIN)]
+    captions += [short_caption(tokenize) for _ in range(CAPTIONS - PLAIN)]
     values = [text for name in NAMES for text in value_captions(name)]
-    tokens = tokenize([text for text, _ in captions] + values)
-    texts = encode_text(model, tokens[:, : int((tokens != 0).sum(1).max())])
+    texts = encode_text(model, tokenize([text for text, _ in captions] + values))
     scale = model.logit_scale
 
     true = torch.stack([holds(phrases, labels) for _, phrases in captions])  # (captions, n)
     some = true.any(1)
     target = true[some].float()
     logits = scale.exp().clamp(max=50) * texts[:CAPTIONS][some] @ vision.t()
-    loss = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
-    # The entropy of the target is a constant; without it the loss reads as distance from optimum.
-    loss = loss - target.sum(1).log().mean()
+    target = target / target.sum(1, keepdim=True)
+    # Less the entropy of the target, the loss reads as distance from optimum.
+    entropy = torch.special.entr(target).sum(1)
+    loss = F.cross_entropy(logits, target, reduction="none") - entropy
+    weight = torch.tensor([1.0 if phrases else EMPTY for _, phrases in captions])[some]
+    loss = (weight * loss).sum() / len(captions)
     return loss + image_loss(vision, texts[CAPTIONS:], scale, labels)
 
 
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
-    """open_clip's text tower on captions cut to the batch's longest; causal, so equal."""
-    length = tokens.shape[1]
+    """open_clip's text tower on parts of like length, cut to the longest; causal, so equal."""
+    order = (tokens != 0).sum(1).argsort()
+    parts = [_encoded(model, tokens[part]) for part in order.chunk(4)]
+    return torch.cat(parts)[order.argsort()]
+
+
+def _encoded(model: CLIP, tokens: Tensor) -> Tensor:
+    length = int((tokens != 0).sum(1).max())
+    tokens = tokens[:, :length]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     x = model.ln_final(x)[torch.arange(len(x)), tokens.argmax(1)]
@@ -136,9 +166,10 @@ def embed(model: CLIP, images: Tensor) -> Tensor:
 
 
 def export(model: CLIP) -> None:
-    """open_clip's folder layout: a configuration and the weights, which are stored in half."""
+    """open_clip's folder layout: a configuration and the weights, which are stored in half. Halves
+    that were read stay as they were."""
     weights = {k: v.detach().half().contiguous() for k, v in model.state_dict().items()}
-    save_file(weights, FOLDER / "open_clip_model.safetensors")
+    save_file(weights, WEIGHTS)
     config = {
         "model_cfg": configuration(model.vocab_size),
         "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
@@ -220,16 +251,21 @@ def report(stage: str, run: Run, loss: Tensor, figures: dict[str, float]) -> Non
 @click.command()
 @click.option("--image-steps", default=IMAGE_STEPS, show_default=True)
 @click.option("--text-steps", default=TEXT_STEPS, show_default=True)
+@click.option("--texts", is_flag=True, help="Go on with the text tower of the shipped weights.")
 @click.option("--threads", default=1, show_default=True)
-def main(image_steps: int, text_steps: int, threads: int) -> None:
+def main(image_steps: int, text_steps: int, texts: bool, threads: int) -> None:
     torch.set_num_threads(threads)
     tokenize = tokenizer()
     torch.manual_seed(0)
     model = CLIP(**configuration(tokenize.vocab_size))  # type: ignore[arg-type]
     render = AvatarRenderer(WORK / "layers.npz")
-    first = train_images(model, render, image_steps)
+    if texts:
+        model.load_state_dict(load_file(WEIGHTS))
+    else:
+        first = train_images(model, render, image_steps)
+        print(f"minutes, images: {first.seconds / 60:.1f}")
     second = train_texts(model, tokenize, render, text_steps)
-    print(f"minutes: images {first.seconds / 60:.1f}, texts {second.seconds / 60:.1f}")
+    print(f"minutes, texts: {second.seconds / 60:.1f}")
 
 
 if __name__ == "__main__":
