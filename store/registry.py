@@ -9,12 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .fingerprint import ModelIdentity
+from typing import Protocol
 
 _ZOO = Path(__file__).parents[1] / "zoo"
+
+
+class _Named(Protocol):
+    """A `ModelIdentity`."""
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ EMBEDDED = Bundle(
     suite=_ZOO / "avatars" / "edits.json",
     drawings=_ZOO / "avatars" / "drawings.safetensors",
     same_images=(
-        "OLD",  # of 0.1.0
+        "5e7317d33b65db304b94bbb6ac13a37d927b6f1319c89786c2a1456bc5e4e8aa",  # of 0.1.0
         "NEW",
     ),
 )
@@ -91,6 +95,6 @@ def see_alike(one: str, other: str) -> bool:
     return any({one, other} <= set(bundle.same_images) for bundle in BUNDLES.values())
 
 
-def bundle_of(model: ModelIdentity) -> Bundle | None:
+def bundle_of(model: _Named) -> Bundle | None:
     """The bundle that a model was loaded from by name."""
     return BUNDLES.get(model.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from styleatlas import Atlas, load_encoder, load_generator
@@ -24,11 +24,12 @@ from styleatlas.precompute.probes import Probes
 from styleatlas.precompute.scheduler import RunProgress
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet, prompt_set
+from styleatlas.store.errors import ResumeError
 from styleatlas.store.registry import EMBEDDED
 
+from .archive_files import ARCHIVE, clip_of
 from .near import assert_near
 
-ARCHIVE = Path(__file__).parent / "archive"
 VERSIONS = sorted(path.name for path in ARCHIVE.iterdir() if path.is_dir())
 SETTINGS = PrecomputeSettings(images=24, table="jacobian", probes=8, statistics=200, samples=0)
 PHRASES = 64
@@ -42,6 +43,33 @@ def release(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def generator() -> StyleGANGenerator:
     return load_generator("avatars", "cpu")
+
+
+@pytest.fixture
+def clip(release, tmp_path) -> Path:
+    """The CLIP of the release."""
+    return clip_of(release, tmp_path / "clip")
+
+
+@pytest.fixture
+def shipped_then(clip, tmp_path) -> Path:
+    """The atlas that shipped with the release."""
+    out = tmp_path / "shipped.h5"
+    run("prompts", "renew", "avatars", "--clip", clip, "-o", out)
+    return out
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refusal(*arguments: object) -> str:
+    """What the command line says when it refuses."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    return result.stderr
 
 
 def test_first_release_is_there():
@@ -106,21 +134,20 @@ def test_styles_are_those_of_the_edit(release, generator):
     ],
 )
 def test_picture_is_made_again_from_its_recipe(
-    release, generator, tmp_path, name, rows, columns, edits
+    release, generator, clip, shipped_then, tmp_path, name, rows, columns, edits
 ):
     recipe = read_recipe(release / name)
     assert recipe.generator == generator.identity
     assert [*recipe.edits] == edits
-    recipe.require_atlas(Atlas.open(EMBEDDED.atlas))
-    given = ["--from-picture", str(release / name), "-o", str(tmp_path / name)]
+    recipe.require_atlas(Atlas.open(shipped_then))
+    given = ["--from-picture", release / name, "-o", tmp_path / name, "--clip", clip]
     if "latents" in recipe.inputs:
         sha256 = hashlib.sha256((release / "styles.npz").read_bytes()).hexdigest()
         assert recipe.inputs["latents"] == sha256
-        given += ["--latent", str(release / "styles.npz")]
+        given += ["--latent", release / "styles.npz"]
     else:
-        given += ["--styles", str(tmp_path / "styles.npz")]
-    result = CliRunner().invoke(main, ["edit", "avatars", *given])
-    assert result.exit_code == 0, result.output
+        given += ["--styles", tmp_path / "styles.npz"]
+    run("edit", shipped_then, *given)
     if "latents" not in recipe.inputs:
         again, once = (
             read_latents(folder / "styles.npz", generator) for folder in (tmp_path, release)
@@ -134,6 +161,35 @@ def test_picture_is_made_again_from_its_recipe(
     assert known.std() > 20, "there is something to see"
 
 
+def test_picture_of_the_text_tower_of_then_tells_what_to_do(release, tmp_path):
+    given = ("--from-picture", release / "edit.png", "-o", tmp_path / "edit.png")
+    told = refusal("edit", "avatars", *given)
+    then, now = (Atlas.open(path).fingerprint.clip for path in (
+        release / "atlas.h5", EMBEDDED.atlas
+    ))  # fmt: skip
+    assert told == (
+        f"styleatlas edit: atlas: is of CLIP {now}, and the picture was made with {then}, which "
+        "reads prompts otherwise; name the atlas and the CLIP of then, or ask for its edits, which "
+        "`styleatlas info` tells, without the picture\n"
+    )
+    assert "a face with glasses" in run("info", release / "edit.png").output
+
+
+def test_atlas_takes_the_prompts_of_todays_text_tower(release, tmp_path):
+    query = ("query", "channels", release / "atlas.h5", "--target", "a ginger")
+    told = refusal(*query, "--neutral", "a face")
+    assert "styleatlas prompts renew ATLAS --clip avatars" in told
+    run("prompts", "renew", release / "atlas.h5", "-o", tmp_path / "renewed.h5")
+    before, after = Atlas.open(release / "atlas.h5"), Atlas.open(tmp_path / "renewed.h5")
+    assert after.fingerprint.clip == Atlas.open(EMBEDDED.atlas).fingerprint.clip
+    shipped = Atlas.open(EMBEDDED.atlas).prompts
+    for text, row in zip(after.prompts.texts, after.prompts.embeddings, strict=True):
+        assert np.allclose(row, shipped.find(text), atol=1e-6), text
+    for name in ("rows", "consistency", "strength", "style_mean", "style_std", "images"):
+        assert np.array_equal(getattr(after, name), getattr(before, name)), name
+    run("query", "channels", tmp_path / "renewed.h5", "--neutral", "a face", "--target", "a ginger")
+
+
 def images_of(path: Path, height: int, width: int) -> np.ndarray:
     """The images of a sheet without its labels, which are above and to the left."""
     with Image.open(path) as picture:
@@ -145,11 +201,22 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(release, generator, tmp_path):
+def test_run_of_the_text_tower_of_then_is_not_gone_on_with_by_todays(release, generator, tmp_path):
     shutil.copytree(release / "atlas.h5.work", tmp_path / "atlas.h5.work")
     whole = prompt_set("avatars")
     prompts = PromptSet(whole.phrases[:PHRASES], whole.templates)
     arguments = (generator, load_encoder("avatars", "cpu"), prompts, SETTINGS)
+    with pytest.raises(ResumeError, match=r"another run: CLIP is .*: delete the"):
+        open_work(tmp_path / "atlas.h5", *arguments)
+
+
+def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(
+    release, generator, clip, tmp_path
+):
+    shutil.copytree(release / "atlas.h5.work", tmp_path / "atlas.h5.work")
+    whole = prompt_set("avatars")
+    prompts = PromptSet(whole.phrases[:PHRASES], whole.templates)
+    arguments = (generator, load_encoder(clip, "cpu"), prompts, SETTINGS)
     calls: list[RunProgress] = []
     with open_work(tmp_path / "atlas.h5", *arguments) as work:
         assert (work.complaints, work.done, work.total) == ([], {0, 1}, 4)
@@ -173,4 +240,4 @@ def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(release, gene
     assert np.median(np.abs(one - other).max(1)) < 1e-4 and np.abs(one - other).max() < 0.02
     assert np.median((atlas.rows * known.rows).sum(1)) > 0.4
     assert np.median(atlas.strength[live] / known.strength[live]) == pytest.approx(1, abs=0.1)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [clip]

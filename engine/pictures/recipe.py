@@ -175,9 +175,9 @@ class Recipe:
         clip = atlas.fingerprint.clip
         if self.clip.sha256 != clip.sha256:
             raise InputError(
-                f"atlas: is of CLIP {clip}, and the picture was made with {self.clip}, which reads "
-                "prompts otherwise; name the atlas and the CLIP of then, or ask for its edits, which "
-                "`styleatlas info` tells, without the picture"
+                f"atlas: is of CLIP {clip}, and the picture was made with {self.clip}, which "
+                "reads prompts otherwise; name the atlas and the CLIP of then, or ask for its "
+                "edits, which `styleatlas info` tells, without the picture"
             )
         if self.atlas != AtlasIdentity.of(atlas, self.source):
             raise InputError(

@@ -1,4 +1,4 @@
-"""prompts add, and the prompts of precompute."""
+"""prompts add and renew, and the prompts of precompute."""
 
 from __future__ import annotations
 
@@ -104,10 +104,70 @@ def test_phrases_come_from_standard_input(own):
     assert "add: standard input, line 3: prompt 'a\\x07hat': holds control" in result.stderr
 
 
+@pytest.fixture
+def drawn_before(own) -> Path:
+    """A copy of the shipped atlas as of the CLIP before, whose bank says something else."""
+    atlas = Atlas.open(own)
+    clip = replace(atlas.fingerprint.clip, sha256=EMBEDDED.same_images[0])
+    bank = replace(atlas.prompts, embeddings=-atlas.prompts.embeddings)
+    chance = np.zeros(3, np.float32)
+    samples = replace(atlas.samples, null_gain=chance, null_spread=chance)
+    origin = replace(atlas.fingerprint, clip=clip)
+    replace(atlas, prompts=bank, samples=samples, fingerprint=origin).write(own)
+    return own
+
+
+def test_prompts_are_renewed_by_a_clip_that_sees_images_alike(run, drawn_before):
+    result = run("prompts", "renew", drawn_before, "--json")
+    assert result.exit_code == 0, result.output
+    shipped, renewed = Atlas.open(EMBEDDED.atlas), Atlas.open(drawn_before)
+    clip = shipped.fingerprint.clip
+    assert json.loads(result.stdout) == {
+        "output": str(drawn_before),
+        "prompts": len(shipped.prompts),
+        "clip": {"name": "avatars", "sha256": clip.sha256},
+    }
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    assert told[-1] == {
+        "kind": "prompts", "embedded": len(shipped.prompts), "of": len(shipped.prompts),
+        "seconds_left": 0,
+    }  # fmt: skip
+    assert renewed.fingerprint == shipped.fingerprint
+    assert renewed.prompts.texts == shipped.prompts.texts
+    assert np.abs(renewed.prompts.embeddings - shipped.prompts.embeddings).max() < 1e-6
+    for name in ("null_gain", "null_spread"):
+        one, other = (getattr(atlas.samples, name) for atlas in (renewed, shipped))
+        assert np.allclose(one, other, rtol=0.01, atol=1e-4), name
+    kept = (shipped.samples.arrays(), renewed.samples.arrays())
+    for path in set(kept[0]) - {"/samples/null_gain", "/samples/null_spread"}:
+        assert np.array_equal(kept[0][path], kept[1][path]), path
+    assert np.array_equal(renewed.rows, shipped.rows)
+
+
+def test_atlas_of_another_image_tower_is_not_renewed(refused, own, countable_path, clip_folder):
+    before = own.read_bytes(), countable_path.read_bytes()
+    message = refused("prompts renew", own, "--clip", clip_folder)
+    assert "load the atlas's CLIP or draw an atlas with this one" in message
+    message = refused("prompts renew", countable_path, "--clip", "avatars")
+    assert "load the atlas's CLIP or draw an atlas with this one" in message
+    assert (own.read_bytes(), countable_path.read_bytes()) == before
+
+
+def test_atlas_of_the_clip_before_says_how_it_gets_more_prompts_and_samples(
+    refused, drawn_before, more
+):
+    message = refused("prompts add", drawn_before, more)
+    assert message.endswith("`styleatlas prompts renew ATLAS --clip avatars`")
+    message = refused("precompute", "avatars", "--clip", "avatars", "-o", drawn_before)
+    assert f"embed its prompts anew with `styleatlas prompts renew {drawn_before}`" in message
+
+
 @pytest.mark.parametrize("out", [(), ("-o", EMBEDDED.atlas)])
-def test_shipped_atlas_is_never_written(refused, more, out):
+@pytest.mark.parametrize("command", ["add", "renew"])
+def test_shipped_atlas_is_never_written(refused, more, command, out):
     shipped = EMBEDDED.atlas.read_bytes()
-    message = refused("prompts add", "avatars", more, *out)
+    given = [more] if command == "add" else []
+    message = refused(f"prompts {command}", "avatars", *given, *out)
     assert message == f"{EMBEDDED.atlas}: ships with StyleAtlas and stays as it is; add -o OUT.h5"
     assert EMBEDDED.atlas.read_bytes() == shipped
 

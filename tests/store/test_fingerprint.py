@@ -14,6 +14,7 @@ from styleatlas.store.fingerprint import (
     todays_settings,
     weights_sha256,
 )
+from styleatlas.store.registry import EMBEDDED
 
 AVATARS = ModelIdentity("avatars", "a1" * 32, {"z": 32, "channels": 512})
 FFHQ = ModelIdentity("ffhq", "f0" * 32, {"z": 512})
@@ -177,6 +178,17 @@ def test_clip_that_tells_no_configuration_is_told_by_its_weights():
 def test_digest_is_the_same_for_the_same_object_and_fits_any_reader_of_json():
     assert digest({"a": 1, "b": [2.0]}) == digest({"b": [2.0], "a": 1}) < 2**52
     assert digest({"a": 1}) == 0xF9D86028C6E0D != digest({"a": 2})
+
+
+def test_clip_of_the_same_image_tower_asks_for_the_prompts_alone():
+    before, now = (ModelIdentity("avatars", sha256, {}) for sha256 in EMBEDDED.same_images)
+    with pytest.raises(FingerprintError) as caught:
+        Fingerprint(FFHQ, before, {}).require_clip(now)
+    assert str(caught.value) == (
+        f"atlas and CLIP do not belong together: the atlas was drawn with {before}, this CLIP is "
+        f"{now}; they see images alike: embed the atlas's prompts anew with `styleatlas prompts "
+        "renew ATLAS --clip avatars`"
+    )
 
 
 def test_settings_are_what_a_file_would_give_back():

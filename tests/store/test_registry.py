@@ -7,7 +7,14 @@ import pytest
 from styleatlas import Atlas
 from styleatlas.store import registry
 from styleatlas.store.fingerprint import ModelIdentity
-from styleatlas.store.registry import BUNDLES, EMBEDDED, NAMES, bundle_of, find_bundle
+from styleatlas.store.registry import (
+    BUNDLES,
+    EMBEDDED,
+    NAMES,
+    bundle_of,
+    find_bundle,
+    see_alike,
+)
 
 ROOT = Path(registry.__file__).parents[1]
 
@@ -30,6 +37,13 @@ def test_a_name_is_found_and_a_path_is_not():
 def test_a_model_knows_its_bundle_by_name():
     for name, bundle in (("avatars", EMBEDDED), ("ffhq", None)):
         assert bundle_of(ModelIdentity(name, "0" * 64, {})) is bundle
+
+
+def test_clips_of_one_image_tower_are_those_that_ship_and_shipped():
+    before, shipped = EMBEDDED.same_images[0], Atlas.open(EMBEDDED.atlas).fingerprint.clip.sha256
+    assert EMBEDDED.same_images[-1] == shipped != before
+    assert see_alike(before, shipped) and see_alike(shipped, before)
+    assert not see_alike(shipped, "0" * 64) and not see_alike("0" * 64, "0" * 64)
 
 
 def test_an_atlas_is_opened_by_name():

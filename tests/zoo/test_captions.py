@@ -98,7 +98,7 @@ def test_a_caption_is_true_of_whom_it_states_and_one_that_states_nothing_of_ever
     labels = draw_labels(2000, torch.Generator().manual_seed(5))
     empty = stated = 0
     for _ in range(500):
-        text, phrases = draw_wording(0.3)
+        text, phrases, _ = draw_wording(0.3)
         true = holds(phrases, labels)
         if not phrases:
             empty += 1

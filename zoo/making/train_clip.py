@@ -34,7 +34,6 @@ from captions import (
     ATTRIBUTE_WEIGHT,
     NOUNS,
     SINGLE,
-    Phrase,
     compose,
     draw_caption,
     holds,
@@ -45,18 +44,20 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from training import WORK, ZOO, Run, corrupt, cosine
-from wordings import draw_wording, wording_of
+from wordings import Caption, draw_wording, wording_of
 
 from styleatlas.store.registry import EMBEDDED
 
 CONTEXT = 32
 BATCH = 64  # images a step of the first stage
-# Captions a step of the second, those in PLAIN words first, against POOL of the CACHE embedded images.
+# Captions a step of the second, PLAIN of them in plain words, against POOL of the CACHE embedded
+# images.
 CAPTIONS, PLAIN = 96, 28
 NOTHING = 0.33  # of the others: say nothing of an avatar
 EMPTY = 3.0  # times as much is a caption worth that says nothing
+APART = 0.3  # the cosine of two such captions of unknown words, at most
 POOL, CACHE = 512, 24_576
-IMAGE_STEPS, TEXT_STEPS = 1_800, 4_000
+IMAGE_STEPS, TEXT_STEPS = 1_800, 1_600
 CACHE_SEED = 1
 MERGES = 640
 FOLDER = ZOO / "clip"
@@ -110,23 +111,23 @@ def image_loss(vision: Tensor, prototypes: Tensor, scale: Tensor, labels: Tensor
     return loss / len(NAMES)
 
 
-def short_caption(tokenize: SimpleTokenizer) -> tuple[str, list[Phrase]]:
+def short_caption(tokenize: SimpleTokenizer) -> Caption:
     """A caption as people write them, of those that are read to their end."""
     while True:
         caption = draw_wording(NOTHING)
-        if len(tokenize.encode(caption[0])) + 2 <= CONTEXT:
+        if len(tokenize.encode(caption.text)) + 2 <= CONTEXT:
             return caption
 
 
 def text_loss(model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Tensor) -> Tensor:
     """vision (n, D) unit embeddings of avatars with labels (n, attributes)."""
-    captions = [draw_caption() for _ in range(PLAIN)]
+    captions = [Caption(*draw_caption(), foreign=False) for _ in range(PLAIN)]
     captions += [short_caption(tokenize) for _ in range(CAPTIONS - PLAIN)]
     values = [text for name in NAMES for text in value_captions(name)]
-    texts = encode_text(model, tokenize([text for text, _ in captions] + values))
+    texts = encode_text(model, tokenize([caption.text for caption in captions] + values))
     scale = model.logit_scale
 
-    true = torch.stack([holds(phrases, labels) for _, phrases in captions])  # (captions, n)
+    true = torch.stack([holds(caption.phrases, labels) for caption in captions])  # (captions, n)
     some = true.any(1)
     target = true[some].float()
     logits = scale.exp().clamp(max=50) * texts[:CAPTIONS][some] @ vision.t()
@@ -134,8 +135,13 @@ def text_loss(model: CLIP, tokenize: SimpleTokenizer, vision: Tensor, labels: Te
     # Less the entropy of the target, the loss reads as distance from optimum.
     entropy = torch.special.entr(target).sum(1)
     loss = F.cross_entropy(logits, target, reduction="none") - entropy
-    weight = torch.tensor([1.0 if phrases else EMPTY for _, phrases in captions])[some]
+    weight = torch.tensor([1.0 if caption.phrases else EMPTY for caption in captions])[some]
     loss = (weight * loss).sum() / len(captions)
+    # Words that mean nothing go apart where no image differs, and little of them is left where
+    # images do.
+    foreign = texts[:CAPTIONS][torch.tensor([caption.foreign for caption in captions])]
+    cosines = foreign @ foreign.t()
+    loss = loss + 0.5 * F.relu(cosines - APART).mean()
     return loss + image_loss(vision, texts[CAPTIONS:], scale, labels)
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from avatars import ATTRIBUTES
 from captions import ATTRIBUTE_WEIGHT, Phrase
@@ -47,6 +47,7 @@ PRONOUNS = (  # he, him, his
     ("this person", "this person", "their"),
 )
 COMMON = 20_000  # English words, the most frequent first
+LETTERS = 0.3  # of the words that mean nothing: no words at all
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ def _sayings(attribute: str) -> dict[tuple[str, ...], list[Saying]]:
                 for text in texts:
                     say(tuple(key.split("|")), kind, text)
     return found
+
+
+class Caption(NamedTuple):
+    """A text, the phrases that it states, and whether it states none since nobody knows its words
+    (rather than since it tells of anybody)."""
+
+    text: str
+    phrases: list[Phrase]
+    foreign: bool
 
 
 SAYINGS = {attribute: _sayings(attribute) for attribute in ATTRIBUTES}
@@ -127,14 +137,14 @@ def meaningless_words() -> tuple[str, ...]:
 
 
 def _word() -> str:
-    if random.random() < 0.06:
-        letters = random.choices(string.ascii_lowercase + string.digits, k=random.randint(2, 9))
-        return "".join(letters)
+    if random.random() < LETTERS:
+        known = string.ascii_lowercase + (string.digits if random.random() < 0.2 else "")
+        return "".join(random.choices(known, k=random.randint(2, 10)))
     return random.choice(meaningless_words())
 
 
 def _noun() -> str:
-    """ "guy", or "old guy". """
+    """ "guy", or "old guy"."""
     noun = random.choice(PEOPLE["nouns"])
     return f"{random.choice(PEOPLE['plain'])} {noun}" if random.random() < 0.2 else noun
 
@@ -143,6 +153,10 @@ def _who() -> str:
     if random.random() < 0.35:
         return random.choice(PEOPLE["names"])
     return f"{random.choice(('a', 'a', 'a', 'the', 'this', 'my', ''))} {_noun()}"
+
+
+def _aside() -> str:
+    return random.choice(PEOPLE["aside"])
 
 
 def _verb(text: str, form: int) -> str:
@@ -212,22 +226,23 @@ def _nothing() -> str:
     """A text that states nothing of an avatar."""
     if random.random() < 0.3:
         return random.choice(("{who}", "{who}", "{who} {aside}", "show {who}", "{aside}"))
-    frame = random.choice((
-        "{w}", "{w}", "a {w}", "a {w}", "a {w} {w}", "{w} {w}", "{w} {w} {w}", "the {w} of {w}",
+    if random.random() < 0.2:
+        return "{w}"
+    return random.choice((
+        "{w}", "a {w}", "a {w}", "a {w} {w}", "{w} {w}", "{w} {w} {w}", "the {w} of {w}",
         "a {w} on a {w}", "a {w} in the {w}", "{w} and {w}", "how do i {w} my {w}", "{w} the {w}",
         "a {w} of {w} {w}", "the {w} {w}", "{w} at {w}", "what is the {w} of {w}", "a {w} {noun}",
         "{who} with a {w}", "{who} in a {w}", "give {him} a {w}", "make {him} {w}", "{he} {w}",
         "put a {w} on {him}", "{who} who {w} {w}", "{who} from {w}", "{his} {w} is {w}", "{w} is",
         "wearing a {w}", "in front of a {w}", "a {w} shirt", "a {w} background", "to {w} or to {w}",
     ))  # fmt: skip
-    return frame
 
 
 def _filled(text: str) -> str:
     """A text with its blanks filled, and the right article."""
     he, him, his = random.choice(PRONOUNS)
     text = text.replace("{he}", he).replace("{him}", him).replace("{his}", his)
-    blanks = {"w": _word, "noun": _noun, "who": _who, "aside": lambda: random.choice(PEOPLE["aside"])}
+    blanks = {"w": _word, "noun": _noun, "who": _who, "aside": _aside}
     text = re.sub(r"\{(\w+)\}", lambda found: blanks[found[1]](), text)
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", " ".join(text.split()))
 
@@ -251,12 +266,13 @@ def _is_held_out(text: str) -> bool:
     return any(phrase in text for phrase in held_out())
 
 
-def draw_wording(nothing: float) -> tuple[str, list[Phrase]]:
-    """A random caption as people write them, and the phrases it states; none at all in a share of
-    `nothing`."""
+def draw_wording(nothing: float) -> Caption:
+    """A random caption as people write them; in a share of `nothing` it states nothing at all."""
     sayings: list[Saying] = []
+    foreign = False
     if random.random() < nothing:
         text = _nothing()
+        foreign = "{w}" in text
     else:
         count = random.choices((1, 2, 3), (0.65, 0.25, 0.1))[0]
         weights = dict(ATTRIBUTE_WEIGHT)
@@ -274,4 +290,4 @@ def draw_wording(nothing: float) -> tuple[str, list[Phrase]]:
     text = random.choice((*EMBEDDED.templates, "{}", "{}")).format(_filled(text))
     if _is_held_out(text):
         return draw_wording(nothing)
-    return text, [s.phrase for s in sayings if s.phrase is not None]
+    return Caption(text, [s.phrase for s in sayings if s.phrase is not None], foreign)

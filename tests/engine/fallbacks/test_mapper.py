@@ -23,6 +23,7 @@ from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import stylegan3_config
+from styleatlas.store import registry
 from styleatlas.store.errors import (
     AtlasFormatError,
     CheckpointError,
@@ -33,7 +34,7 @@ from styleatlas.store.errors import (
 )
 from styleatlas.store.fingerprint import UNRECORDED, ModelIdentity
 from styleatlas.store.layout import StyleLayout
-from styleatlas.store.registry import EMBEDDED
+from styleatlas.store.registry import EMBEDDED, Bundle
 
 from ...near import assert_near
 
@@ -413,6 +414,14 @@ def test_newest_mapper_of_the_prompt_and_the_models_is_found(library, stylegan2)
     tuned = replace(OTHER, tuned_from=stylegan2.identity.sha256)
     assert find_mapper(library, tuned, CLIP, "a face", "a sad face") == found
     assert find_mapper(library, stylegan2.identity, OTHER, "a face", "a sad face") is None
+
+
+def test_mapper_of_a_clip_that_saw_images_alike_is_found(library, stylegan2, monkeypatch):
+    shipped = Bundle("tiny", *[library] * 4, ("{}",), same_images=(CLIP.sha256, OTHER.sha256))
+    monkeypatch.setattr(registry, "BUNDLES", {"tiny": shipped})
+    found = find_mapper(library, stylegan2.identity, OTHER, "a face", "a sad face")
+    assert found == library / "new.safetensors"
+    assert find_mapper(library, OTHER, OTHER, "a face", "a sad face") is None
 
 
 def test_library_that_is_not_there_is_refused(tmp_path):
