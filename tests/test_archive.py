@@ -168,9 +168,9 @@ def test_picture_of_the_text_tower_of_then_tells_what_to_do(release, tmp_path):
         release / "atlas.h5", EMBEDDED.atlas
     ))  # fmt: skip
     assert told == (
-        f"styleatlas edit: atlas: is of CLIP {now}, and the picture was made with {then}, which "
-        "reads prompts otherwise; name the atlas and the CLIP of then, or ask for its edits, which "
-        "`styleatlas info` tells, without the picture\n"
+        f"styleatlas edit: atlas: is of CLIP {now}, and the picture was made with {then}; name the "
+        "atlas and the CLIP of then, or ask for its edits, which `styleatlas info` tells, without "
+        "the picture\n"
     )
     assert "a face with glasses" in run("info", release / "edit.png").output
 

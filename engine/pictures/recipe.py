@@ -16,7 +16,7 @@ from PIL import PngImagePlugin
 from ...prompts.negation import literal
 from ...store.atlas import Atlas
 from ...store.errors import AtlasFormatError, InputError
-from ...store.fingerprint import ModelIdentity, from_json, to_json, weights_sha256
+from ...store.fingerprint import ModelIdentity, from_json, to_json, told, weights_sha256
 from ...store.version import LIBRARY
 from ..models.spaces import SPACES, Space
 from ..steering.direction import SOURCES, Choice, Source
@@ -173,11 +173,11 @@ class Recipe:
     def require_atlas(self, atlas: Atlas) -> None:
         """Raise InputError unless it was made with this atlas, and with its CLIP."""
         clip = atlas.fingerprint.clip
-        if self.clip.sha256 != clip.sha256:
+        if different := self.clip.differences(clip):
             raise InputError(
-                f"atlas: is of CLIP {clip}, and the picture was made with {self.clip}, which "
-                "reads prompts otherwise; name the atlas and the CLIP of then, or ask for its "
-                "edits, which `styleatlas info` tells, without the picture"
+                f"atlas: is of CLIP {clip}, and the picture was made with {self.clip}"
+                f"{told(different)}; name the atlas and the CLIP of then, or ask for its edits, "
+                "which `styleatlas info` tells, without the picture"
             )
         if self.atlas != AtlasIdentity.of(atlas, self.source):
             raise InputError(
