@@ -74,7 +74,7 @@ EMBEDDED = Bundle(
     drawings=_ZOO / "avatars" / "drawings.safetensors",
     same_images=(
         "5e7317d33b65db304b94bbb6ac13a37d927b6f1319c89786c2a1456bc5e4e8aa",  # of 0.1.0
-        "NEW",
+        "dd0ff51689c7f3a3bcf0dff2c30c2e3e613c98916e4911760ab1136e8068f1d1",
     ),
 )
 """The models that ship with StyleAtlas; how they were made: `zoo/making/`."""

@@ -14,7 +14,8 @@ place that they take in a sentence:
 
 `frames` of an attribute are said of every word in `words`; of a word in `decoys`, for which no
 value stands, they say nothing. Nouns for people, `plain` adjectives (ages, manners) and what is
-said `aside` say nothing either, nor does any other English word. `related` words are left out: it
+said `aside` say nothing either, nor does any other English word, even in a colour that says
+something `elsewhere`. `related` words are left out: it
 is not clear whether they do.
 """
 
@@ -155,6 +156,12 @@ def _who() -> str:
     return f"{random.choice(('a', 'a', 'a', 'the', 'this', 'my', ''))} {_noun()}"
 
 
+def _colour() -> str:
+    """Of something else than what it says something of: "a golden key". Not those that people are
+    said to be."""
+    return random.choice(DATA["elsewhere"])
+
+
 def _aside() -> str:
     return random.choice(PEOPLE["aside"])
 
@@ -235,6 +242,7 @@ def _nothing() -> str:
         "{who} with a {w}", "{who} in a {w}", "give {him} a {w}", "make {him} {w}", "{he} {w}",
         "put a {w} on {him}", "{who} who {w} {w}", "{who} from {w}", "{his} {w} is {w}", "{w} is",
         "wearing a {w}", "in front of a {w}", "a {w} shirt", "a {w} background", "to {w} or to {w}",
+        "a {colour} {w}", "{colour} {w}", "a {colour} {w} and a {w}", "the {colour} {w} {w}",
     ))  # fmt: skip
 
 
@@ -242,7 +250,7 @@ def _filled(text: str) -> str:
     """A text with its blanks filled, and the right article."""
     he, him, his = random.choice(PRONOUNS)
     text = text.replace("{he}", he).replace("{him}", him).replace("{his}", his)
-    blanks = {"w": _word, "noun": _noun, "who": _who, "aside": _aside}
+    blanks = {"w": _word, "noun": _noun, "who": _who, "aside": _aside, "colour": _colour}
     text = re.sub(r"\{(\w+)\}", lambda found: blanks[found[1]](), text)
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", " ".join(text.split()))
 
