@@ -79,7 +79,7 @@ def test_edits_are_combined_by_their_weights(draw_to, tiny_editor, tmp_path):
     steps = [tiny_editor.direction(PAIR[1], target, choice) for target in (PAIR[3], TWELVE[13:])]
     known = tiny_editor.apply(styles, steps, 3.0, [1.0, 0.5]).images[0]
     pair = (*PAIR, "--edit", f"{TWELVE} : 0.5")
-    for name, edits in (("a", pair), ("b", ("--edit", SEVEN, "--edit", f"{TWELVE}:.5"))):
+    for name, edits in (("a", pair), ("b", ("--edit", SEVEN, "--edit", f"{TWELVE} : .5"))):
         text = draw_to(tmp_path / f"{name}.png", *edits, *EASY, "--alpha", 3)
         assert_pixels_near(pixels(tmp_path / f"{name}.png"), np.asarray(sheet([[known]])))
     assert '"a picture channel7": ' in text and text.endswith(" channels of the table, alpha 1.5\n")

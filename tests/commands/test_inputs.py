@@ -42,6 +42,10 @@ WRONG_PATHS = [
     (("evaluate", "avatars", "-o", "o", "--reference", "none.h5"), "none.h5: no such file"),
     (("evaluate", "avatars", "-o", "o", "--judge", "none.pt"), "none.pt: no such file or folder"),
     (("query", "samples", "none.h5", *PAIR), "none.h5: no such file; check the path, or draw it"),
+    (
+        ("import-table", "none.npy", "--generator", "avatars", "--clip", "avatars", "-o", "o.h5"),
+        "none.npy: no such file",
+    ),
     (("info", "none"), "none: no such file; check the path, or name `avatars`"),
     (("mapper", "apply", "none.pt", *OUT), "none.pt: no such file, and no mapper of that name"),
     (("mapper", "apply", "file", "-o", "o.jpg"), "o.jpg: pictures are written as PNG; end the"),
@@ -60,6 +64,7 @@ WRONG_PATHS = [
     ((*PRECOMPUTE, "-o", "none/o.h5"), "none does not exist; create it first"),
     ((*PRECOMPUTE, "-o", "o.h5", "--prompts", "none.txt"), "none.txt: no such file"),
     (("prompts", "add", "none.h5", "file"), "none.h5: no such file"),
+    (("prompts", "renew", "none.h5"), "none.h5: no such file"),
     (("prompts", "add", "avatars", "none.txt", "-o", "o.h5"), "none.txt: no such file"),
     (("query", "channels", "none.h5", *PAIR), "none.h5: no such file"),
     (("query", "channels", "avatars", *PAIR, "--clip", "none.pt"), "none.pt: no such file"),

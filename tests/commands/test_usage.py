@@ -28,6 +28,7 @@ COMMANDS = [
     "mapper apply",
     "mapper list",
     "prompts add",
+    "prompts renew",
     "sheet",
     "report",
     "evaluate",

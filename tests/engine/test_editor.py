@@ -376,7 +376,7 @@ def test_keep_at_least_halves_the_movement_of_what_the_table_keeps(avatars, face
     drifts = [((embed(x.images) - before) @ bald).abs().mean() for x in (free, keeping)]
     assert drifts[1] <= 0.5 * drifts[0]
     probabilities = [avatars.measure(x)[0].probability.mean() for x in (free, keeping)]
-    assert probabilities[1] >= probabilities[0] - 0.02, "the edit is made all the same"
+    assert probabilities[1] >= probabilities[0] - 0.05, "the edit is made all the same"
 
 
 # what becomes of images
@@ -470,16 +470,16 @@ def test_nonsense_is_announced_before_anything_is_rendered_and_not_optimised(ava
         lambda self, *a, **k: rendered.append(1) or render(*a, **k),
     )
     monkeypatch.setattr(ways, "Optimisation", None)
-    result = editor.edit(seeds=[1, 2], neutral="a face", target="a zombie")
+    result = editor.edit(seeds=[1, 2], neutral="a face", target="a zebra")
     assert result.status == ("unsupported",) * 2 and result.ways == ("direction",) * 2
     assert told == [0, 0] and rendered
     assert "are nearly the same to CLIP" in lines[0]
-    assert lines[1].startswith('"a zombie": none of the 4,000 samples stands out')
+    assert lines[1].startswith('"a zebra": none of the 4,000 samples stands out')
 
 
 def test_what_the_edit_is_about_cannot_be_kept(avatars):
     with pytest.raises(OptionError, match="keep: says what the edit is about"):
-        avatars.edit(seeds=[3], **GLASSES, method="direction", keep=("a face wearing glasses",))
+        avatars.edit(seeds=[3], **GLASSES, method="direction", keep=("a face with glasses",))
 
 
 def test_negative_weight_takes_a_thing_off(avatars):

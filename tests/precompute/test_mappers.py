@@ -313,7 +313,7 @@ def test_state_of_another_training_is_refused_naming_the_difference(
         r'generator is "countable 0" \(.*\) there and "countable 1"': Trainer(
             make_generator(1), encoder, NEUTRAL, TARGET, SETTINGS
         ),
-        r'CLIP is "countable clip 0" \(.*\) there': Trainer(
+        r'CLIP is "countable clip 0" \(.*\).* there': Trainer(
             generator, make_encoder(seed=1), NEUTRAL, TARGET, SETTINGS
         ),
     }

@@ -178,6 +178,7 @@ class Painter:
 
     layout = StyleLayout.of([("b8.conv", "conv", 8, 64)])
     device = torch.device("cpu")
+    image_size = (8, 8)
 
     def render(self, styles: Tensor) -> Tensor:
         red = styles.unflatten(1, (8, 8))

@@ -235,6 +235,7 @@ def test_module_without_parts_is_refused(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         module = types.ModuleType("clip.model")
         module.CLIP = Empty
+        patch.setitem(sys.modules, "clip", types.ModuleType("clip"))
         patch.setitem(sys.modules, "clip.model", module)
         empty = Empty()
         del empty.__dict__["_modules"]
