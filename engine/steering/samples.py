@@ -163,12 +163,9 @@ class SampleMap:
         """How sure it is that images of styles (n, C) have what a text difference (D,) says, as
         the samples' latents foretell it, without a look at the images, 0 to 1, (n,). Where styles
         are not affine in w nothing is foretold: .5."""
-        weight = self.samples.weight
-        if weight is None:
+        if self.samples.weight is None:
             return np.full(len(styles), 0.5)
-        gram = weight.T @ weight
-        gram[np.diag_indices_from(gram)] += max(_RIDGE**2 * np.trace(gram) / len(gram), 1e-12)
-        w = np.linalg.solve(gram, weight.T @ (styles - self.style_mean).T).T  # (n, w_dim)
+        w = (styles - self.style_mean) @ self._into_w  # (n, w_dim)
         text = difference.astype(np.float32)
         scores = self.smoothed @ text
         found = self.embeddings.mean(0) @ text + w @ (self.slopes @ text)
@@ -232,6 +229,17 @@ class SampleMap:
         step = np.where(discovered(step, error), step, 0).astype(np.float32)
         removes = of_target is None and of_neutral is not None
         return SampledStep(evidence, step, tuple(held), tuple(inseparable), removes)
+
+    @cached_property
+    def _into_w(self) -> NDArray[np.float32]:
+        """From styles around their mean to w around its own, by least squares, (C, w_dim)."""
+        weight = self.samples.weight
+        if weight is None:
+            return np.zeros((self.moved.shape[1], 0), np.float32)
+        gram = weight.T @ weight
+        gram[np.diag_indices_from(gram)] += max(_RIDGE**2 * np.trace(gram) / len(gram), 1e-12)
+        into: NDArray[np.float32] = np.linalg.solve(gram, weight.T).T
+        return into
 
     @property
     def _middle(self) -> NDArray[np.float64]:
