@@ -107,16 +107,18 @@ class TableEditor:
         if len(said.phrases) < 2 or said.left > UNSAID:
             return (edit,)
         parts = tuple(Edit(edit.neutral, phrase, edit.weight) for phrase in said.phrases)
-        # What the samples know of, they tell better than a sum of phrases that leaves a little out.
-        guessed = self.samples is not None and (
-            said.left > UNSAID_OF_SAMPLES or said.weights.min() < said.weights.max() / 2
-        )
-        return (edit,) if guessed and self._seen_by_samples(edit) else parts
+        if self.samples is None:
+            return parts
+        # What the samples know of, they tell better than a sum of phrases that leaves a little out;
+        # and a sum with phrases that they know nothing of says nothing.
+        guessed = said.left > UNSAID_OF_SAMPLES or said.weights.min() < said.weights.max() / 2
+        known = all(self._seen_by_samples(self.samples, part) for part in parts)
+        whole = guessed and self._seen_by_samples(self.samples, edit)
+        return (edit,) if whole or not known else parts
 
-    def _seen_by_samples(self, edit: Edit) -> bool:
+    def _seen_by_samples(self, samples: SampleMap, edit: Edit) -> bool:
         """Whether samples show what an edit names."""
-        evidence = None if self.samples is None else self.samples.evidence(self.difference(edit))
-        return evidence is not None and evidence.kind != "unknown"
+        return samples.evidence(self.difference(edit)).kind != "unknown"
 
     def directions(
         self, edits: Sequence[Edit], choice: Choice | None = None

@@ -15,7 +15,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LOW, _THERE, HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
 _SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
-_DOUBT = 2.0  # standard deviations below the mean of those who have it: they still do
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Levels:
 
     Args:
         lower: what those who lack it have, on average; of a graded thing the tenth percentile.
-        there: from which on an image has it; the 80th percentile.
+        there: from which on an image has it, halfway to the goal; the 80th percentile.
         goal: a little more than those who have it have, on average; the 90th percentile.
     """
 
@@ -78,11 +77,9 @@ def levels_of_spread(scores: NDArray[np.float32]) -> Levels:
 
 
 def levels_of_groups(scores: NDArray[np.float32], has: Array) -> Levels:
-    """By weighted moments of both groups. `there` is where either is as likely, by its distance in
-    standard deviations, or two of them below the mean of those who have it."""
+    """By weighted moments of both groups."""
     ones, zeros = has.sum().clip(1e-9), (1 - has).sum().clip(1e-9)
-    goal, lower = float(has @ scores / ones), float((1 - has) @ scores / zeros)
-    s1 = math.sqrt(float(has @ (scores - goal) ** 2 / ones)) + 1e-9
-    s0 = math.sqrt(float((1 - has) @ (scores - lower) ** 2 / zeros)) + 1e-9
-    middle = (lower * s1 + goal * s0) / (s0 + s1)
-    return Levels(lower, max(middle, goal - _DOUBT * s1), goal + _SURE * s1)
+    mean, lower = float(has @ scores / ones), float((1 - has) @ scores / zeros)
+    spread = math.sqrt(float(has @ (scores - mean) ** 2 / ones))
+    goal = mean + _SURE * spread
+    return Levels(lower, (lower + goal) / 2, goal)

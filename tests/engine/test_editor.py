@@ -424,7 +424,7 @@ def test_given_alpha_takes_off_only_what_is_there_without_a_look(avatars):
     off = lazy.edit(seeds=seeds, **GLASSES, alpha=-1.0)
     left = np.array([status == "already_there" for status in off.status])
     assert (left == (off.alphas[:, 0] == 0)).all()
-    assert np.mean(left != has) > 0.9
+    assert np.mean(left != has) > 0.85
 
 
 def test_an_anti_face_gets_the_alpha_that_takes_it_where_faces_with_the_thing_are(avatars):

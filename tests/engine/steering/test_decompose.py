@@ -134,6 +134,7 @@ def test_composite_prompt_is_taken_apart_into_what_it_names(avatars):
         Edit("a face", "a face with a moustache"),  # in the bank
         Edit("a face", "a very cheerful face"),  # a phrase says it alone, if at all
         Edit("a face", COMPOSITE, -1.0),  # back from it
+        Edit("a face", "an old man"),  # phrases say it, but ones that no sample shows
     ],
     ids=lambda edit: f"{edit.target} {edit.weight:g}",
 )
