@@ -129,6 +129,8 @@ class _Words:
             self._negate(length)
         elif self._low[self._at] in rules["without"] or self._low[self._at] in rules["opposite"]:
             self.lacks.append(_one_word(self._low[self._at]))
+            if self.said and self.said[-1] == ",":  # "a tall, hatless man"
+                self.said.pop()
             self._at, self.changed = self._at + 1, True
         else:
             self._say(1)

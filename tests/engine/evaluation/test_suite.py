@@ -82,7 +82,7 @@ def test_base_that_is_not_there_or_has_a_base_itself_is_refused(tmp_path):
 LISTS = Path(__file__).parents[3] / "benchmarks" / "prompts"
 
 
-@pytest.mark.parametrize("name", ["reporting", "tuning", "people", "removal"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in LISTS.glob("*.json")))
 def test_list_of_prompts_can_be_judged_and_changes_something(name):
     suite, attributes = read_suite(LISTS / f"{name}.json"), AttributeJudge(EMBEDDED).attributes
     suite.require(attributes)
