@@ -38,12 +38,13 @@ from .mapper_attacks import MAPPERS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .size_attacks import SIZES
 from .table_attacks import TABLES
+from .tfjs_attacks import TFJS
 from .torch_attacks import STREAMS, ZIPS
 
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
 "".encode("cp437")  # the standard library imports a codec for names in zip files
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES
+ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS
 
 
 def refused(read, path: Path, message: str) -> None:

@@ -35,6 +35,7 @@ from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.table_file import read_statistics, read_table
+from styleatlas.engine.checkpoints.tfjs_file import read_manifest
 from styleatlas.engine.evaluation.drawings import Drawings
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.mapper_fit import fitted
@@ -51,6 +52,7 @@ from ..conftest import CountableGenerator
 from ..memory import growth_of
 from . import hostile
 from .pickle_attacks import read_nvidia, read_tensorflow
+from .tfjs_attacks import manifest, read_beside, weight
 
 FILES = [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, 21))]
 """Which files: the first 200 always, and 4,000 more."""
@@ -307,6 +309,11 @@ def numpy_archive() -> bytes:
     return content(write)
 
 
+def read_described(path: Path) -> object:
+    found = read_manifest(path, "weights.bin")
+    return [np.ones(len(weight.shape)) for weight in found]
+
+
 def read_styles(path: Path) -> object:
     return read_latents(path, CountableGenerator()).styles
 
@@ -352,6 +359,12 @@ TARGETS = {
     ),
     "S of layers": Target(s_of_layers, ".pkl", read_styles),
     "latents of NumPy": Target(numpy_archive, ".npz", read_styles),
+    "tfjs manifest": Target(manifest(weight(), weight(name="b")), ".json", read_described),
+    "tfjs numbers": Target(
+        lambda: bytes(range(4)),
+        "",
+        read_beside(manifest(weight(), paths=["spoilt"])),
+    ),
     "TorchScript": Target(hostile.scripted, ".pt", read_torch),
 }
 
