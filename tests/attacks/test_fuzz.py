@@ -360,11 +360,7 @@ TARGETS = {
     "S of layers": Target(s_of_layers, ".pkl", read_styles),
     "latents of NumPy": Target(numpy_archive, ".npz", read_styles),
     "tfjs manifest": Target(manifest(weight(), weight(name="b")), ".json", read_described),
-    "tfjs numbers": Target(
-        lambda: bytes(range(4)),
-        "",
-        read_beside(manifest(weight(), paths=["spoilt"])),
-    ),
+    "tfjs numbers": Target(lambda: bytes(range(4)), "", read_beside(weight())),
     "TorchScript": Target(hostile.scripted, ".pt", read_torch),
 }
 

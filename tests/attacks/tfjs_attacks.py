@@ -26,19 +26,19 @@ def read_description(path: Path) -> object:
     return read_manifest(path, "weights.bin")
 
 
-def read_beside(text: Callable[[], bytes]) -> Callable[[Path], object]:
-    """A reader of numbers that such a manifest describes."""
+def read_beside(*weights: object) -> Callable[[Path], object]:
+    """A reader of numbers beside a sound manifest of these weights."""
 
     def read(path: Path) -> object:
-        path.with_name(path.stem + MANIFEST).write_bytes(text())
+        described = manifest(*weights, paths=[path.name])
+        path.with_name(path.stem + MANIFEST).write_bytes(described())
         return read_tfjs(path)
 
     return read
 
 
 def of_numbers(content: bytes, message: str, *weights: object) -> Attack:
-    read = read_beside(manifest(*weights, paths=["checkpoint"]))
-    return Attack(lambda: content, message, read)
+    return Attack(lambda: content, message, read_beside(*weights))
 
 
 TFJS = {
