@@ -36,6 +36,7 @@ from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import Layer, StyleLayout
+from styleatlas.store.weights import WEIGHTS
 
 LAYERS = [
     ("input", "input", 4, 2),
@@ -55,6 +56,14 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "transformers": (
         "the package transformers",
         lambda: importlib.util.find_spec("transformers") is not None,
+    ),
+    "faces": (
+        "the weights that `styleatlas models fetch faces` fetches",
+        lambda: all(
+            (weights.folder / Path(member).name).is_file()
+            for weights in WEIGHTS.values()
+            for member in weights.members
+        ),
     ),
     "ordinary_user": (
         "a user whom permissions bind",

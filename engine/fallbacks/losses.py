@@ -40,6 +40,12 @@ def identity_loss(embeddings: Tensor, before: Tensor) -> Tensor:
     return 1 - (embeddings * before).sum(-1)
 
 
+def perceptual_loss(embeddings: Tensor, before: Tensor) -> Tensor:
+    """LPIPS of images with those before the edit, of either what `Perceptual.embed` gives, (n, D):
+    (n,)."""
+    return (embeddings - before).square().sum(1)
+
+
 def random_crops(images: Tensor, count: int, random: torch.Generator) -> Tensor:
     """Crops of every image, (n, channels, H, W) -> (count * n, channels, H, W), first one of each:
     .8 to 1 of both sides anywhere inside, brought back to the size. All images get the same ones,

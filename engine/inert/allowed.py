@@ -155,8 +155,7 @@ def _tensor_v2(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) -> Inert
     if (
         len(args) not in (6, 7)
         or type(args[4]) is not bool
-        or type(args[5]) is not dict
-        or args[5]
+        or (args[5] is not None and (type(args[5]) is not dict or args[5]))
         or (len(args) == 7 and args[6] is not None and (type(args[6]) is not dict or args[6]))
     ):
         raise machine.refuse_arguments(symbol)

@@ -4,7 +4,7 @@ A pickle is a program. Python's own machine imports the names it asks for, calls
 attributes on what they return; even with an allow-list of names, the attributes can change this
 process. Here a name becomes an inert `Symbol`, and calling it or giving it a state goes to a
 handler of ours (`allowed.py`) that checks the arguments and returns plain data. Only the binary
-opcodes of protocols 2 to 5 are known.
+opcodes of protocols 2 to 5 are known, Python 2's strings among them.
 """
 
 from __future__ import annotations
@@ -402,6 +402,8 @@ OPERATIONS: dict[int, Callable[[Machine], None]] = {
     0x8C: lambda machine: machine.op_text(1),
     ord("X"): lambda machine: machine.op_text(4),
     0x8D: lambda machine: machine.op_text(8),
+    ord("U"): lambda machine: machine.op_text(1),  # Python 2's
+    ord("T"): lambda machine: machine.op_text(4),
     ord("C"): lambda machine: machine.op_bytes(1),
     ord("B"): lambda machine: machine.op_bytes(4),
     0x8E: lambda machine: machine.op_bytes(8),

@@ -75,10 +75,10 @@ def as_rgb(images: Tensor) -> Tensor:
     """
     if images.ndim != 4 or images.shape[1] not in CHANNELS or 0 in images.shape[2:]:
         raise OptionError(
-            f"images: have shape {tuple(images.shape)}; CLIP takes (n, 1, 3 or 4, height, width)"
+            f"images: have shape {tuple(images.shape)}; pictures have (n, 1, 3 or 4, height, width)"
         )
     if not images.is_floating_point():
-        raise OptionError(f"images: have type {images.dtype}; CLIP takes floats in [-1, 1]")
+        raise OptionError(f"images: have type {images.dtype}; pictures have floats in [-1, 1]")
     if images.shape[1] == 1:
         return images.expand(-1, 3, -1, -1)
     if images.shape[1] == 3:

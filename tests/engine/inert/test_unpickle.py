@@ -50,6 +50,13 @@ def test_what_is_shared_stays_shared(protocol):
     assert second["a"] is first
 
 
+def test_texts_of_python_2():
+    """Opcodes BINSTRING and SHORT_BINSTRING, which Python 3 does not write."""
+    content = b"]\x94(U\x03abc" + b"T" + (300).to_bytes(4, "little") + b"x" * 300 + b"e"
+    data = hostile.pickled(content, 2)
+    assert unpickle(data, Path("file.pkl"), {})[0] == pickle.loads(data) == ["abc", "x" * 300]
+
+
 def test_start_and_end(tmp_path):
     data = b"before" + pickle.dumps(1) + pickle.dumps("two") + b"after"
     first, end = unpickle(data, Path("file.pkl"), {}, start=6)

@@ -220,13 +220,13 @@ def test_padding_and_white_pass_gradients_on():
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 2, 8, 8), (1, 5, 8, 8), (1, 3, 0, 8)])
 def test_images_of_another_shape_are_refused_by_it(shape):
-    with pytest.raises(OptionError, match=re.escape(f"images: have shape {shape}; CLIP takes")):
+    with pytest.raises(OptionError, match=re.escape(f"images: have shape {shape}; pictures have")):
         preprocess(torch.zeros(shape), PLAIN)
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool])
 def test_images_that_are_no_floats_are_refused_by_their_type(kind):
     with pytest.raises(
-        OptionError, match=re.escape(f"images: have type {kind}; CLIP takes floats")
+        OptionError, match=re.escape(f"images: have type {kind}; pictures have floats")
     ):
         preprocess(torch.zeros(1, 3, 8, 8, dtype=kind), PLAIN)
