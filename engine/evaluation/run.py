@@ -21,123 +21,21 @@ from ..models.subject import Subject
 from ..result import EditResult
 from ..steering.direction import Direction
 from .judges import Judge, Look, feature_distance
-from .scores import DrawnCounts, EditCounts, Predictions, count_edit, is_hit
+from .likeness import UNCHANGED, Likeness, Seen
+from .results import (
+    Evaluation,
+    KeepResult,
+    Outcome,
+    VariantResult,
+    of_trial,
+    wanted_values,
+)
+from .scores import Predictions, count_edit
 from .suite import Suite, Trial
 from .truth import MARGIN, Drawn, Truth, drawn, joined, leaked, usual_limit
 from .variants import Variant, compared_variants
 
 _SEARCH = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What E trials did to n images in one way at one strength.
-
-    Args:
-        alpha: the strength; None where every image had its own.
-        predictions: what the judge read, (E, n, A).
-        alphas: how far each image went, float32 (E, n); NaN where no channel passed beta.
-        similarity: directional similarity in the space of the atlas's CLIP, float32 (E, n); NaN
-            for an image that did not move.
-        judge_similarity: the same in the judge's space, NaN for a judge that knows no texts.
-        pixels: mean absolute difference of the pixels on a scale from 0 to 1, float32 (E, n).
-        distance: see `feature_distance`, float32 (E, n).
-        moves: where every image had its own alpha, how far it moved towards each phrase of the
-            suite, float32 (E, n, phrases); elsewhere (E, n, 0).
-        drawn: the nearest drawings, (E, n), of the images that lacked what the trial is to bring,
-            and of all others as they were before; None where the truth cannot be drawn.
-    """
-
-    alpha: float | None
-    predictions: Predictions
-    alphas: NDArray[np.float32]
-    similarity: NDArray[np.float32]
-    judge_similarity: NDArray[np.float32]
-    pixels: NDArray[np.float32]
-    distance: NDArray[np.float32]
-    moves: NDArray[np.float32]
-    drawn: Drawn | None
-
-
-@dataclass(frozen=True, eq=False)
-class VariantResult:
-    """One way of editing: the directions of E trials, None where there was none, which leaves the
-    images as they are; and the outcome at every strength."""
-
-    variant: Variant
-    directions: tuple[Direction | None, ...]
-    outcomes: tuple[Outcome, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class KeepResult:
-    """The default way again, with something to keep.
-
-    Args:
-        trials: each with the phrases to keep; none where nothing else changed, or where nothing is
-            left of the edit when that is kept.
-        result: what came of those that keep something.
-    """
-
-    trials: tuple[Trial, ...]
-    result: VariantResult
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """All that was read.
-
-    Args:
-        judge: what people call it.
-        attributes: what it tells apart, in the order of A.
-        styles: of the images, (n, C).
-        predictions: what the judge read of the images as they are, (n, A).
-        results: a variant each, the default first.
-        truth: the nearest drawings of the images as they are; None where it cannot be drawn.
-    """
-
-    editor: Editor
-    reference: Atlas | None
-    suite: Suite
-    judge: str
-    attributes: dict[str, tuple[str, ...]]
-    seeds: tuple[int, ...]
-    truncation: float
-    styles: Tensor
-    predictions: Predictions
-    results: tuple[VariantResult, ...]
-    keep: KeepResult
-    truth: Truth | None
-
-    def tallies(self, outcome: Outcome) -> EditCounts:
-        """Every trial of an outcome, counted: (E, n)."""
-        counts = [
-            count_edit(
-                self.predictions,
-                _of_trial(outcome.predictions, number),
-                *_wanted(trial, self.attributes),
-            )
-            for number, trial in enumerate(self.suite.trials)
-        ]
-        names = ("absent", "won", "same", "shown")
-        return EditCounts(*(np.stack([getattr(count, name) for count in counts]) for name in names))
-
-    def drawn_tallies(self, outcome: Outcome) -> DrawnCounts | None:
-        """What drawings tell of every trial of an outcome, (E, n); None where there are none."""
-        if self.truth is None or outcome.drawn is None:
-            return None
-        after, absent = outcome.drawn, self.tallies(outcome).absent
-        hits = [
-            is_hit(
-                self.truth.drawn.predictions,
-                _of_trial(after.predictions, number),
-                *_wanted(trial, self.attributes),
-            )
-            for number, trial in enumerate(self.suite.trials)
-        ]
-        damaged = after.distance > self.truth.limit
-        leak = np.where(absent, after.leak, np.float32(0))
-        return DrawnCounts(absent & damaged, absent & np.stack(hits), leak)
 
 
 def evaluate(
@@ -149,14 +47,17 @@ def evaluate(
     reference: Atlas | None = None,
     report: Report = lambda progress: None,
     variants: Sequence[Variant] | None = None,
+    likeness: Likeness | None = None,
 ) -> Evaluation:
     """Tries every trial of a suite in every way, on the image of each seed.
 
     Args:
         variants: the ways, the default first; `compared_variants` where they are not given.
+        likeness: what else is to see how alike images stay; nothing where it is not given.
 
     Raises:
-        OptionError: a seed or a truncation out of its range, or a seed that is there twice.
+        OptionError: a seed or a truncation out of its range, a seed that is there twice, or images
+            that a network of `likeness` cannot read.
         InputError: the judge cannot judge the suite.
         PromptError: a prompt that cannot be embedded.
         FingerprintError: the reference belongs to another generator or CLIP.
@@ -167,7 +68,8 @@ def evaluate(
     if variants is None:
         variants = compared_variants(editor, reference)
     styles = styles_from_seeds(editor.generator, seeds, truncation)
-    measurement = _Measurement(editor, judge, suite, styles, truncation)
+    likeness = likeness or Likeness()
+    measurement = _Measurement(editor, judge, suite, styles, truncation, likeness)
     columns = [alpha for variant in variants for alpha in variant.columns] + [None]
     each = len(seeds) * len(suite.trials)
     of, work = each * len(columns), each * sum(map(_cost, columns))
@@ -199,6 +101,7 @@ def evaluate(
         tuple(results),
         keep,
         truth,
+        likeness,
     )
 
 
@@ -216,6 +119,7 @@ class _Batch:
     subject: Subject
     look: Look
     embeddings: Tensor
+    seen: Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,10 +133,16 @@ class _Aim:
 
 class _Measurement:
     def __init__(
-        self, editor: Editor, judge: Judge, suite: Suite, styles: Tensor, psi: float
+        self,
+        editor: Editor,
+        judge: Judge,
+        suite: Suite,
+        styles: Tensor,
+        psi: float,
+        likeness: Likeness,
     ) -> None:
         self.editor, self.judge, self.suite, self.styles = editor, judge, suite, styles
-        self._psi = psi
+        self._psi, self._likeness = psi, likeness
         self.attributes = {name: tuple(values) for name, values in judge.attributes.items()}
         self._phrases = suite.all_phrases()
         self._directions: dict[str, NDArray[np.float32]] = {}
@@ -295,6 +205,10 @@ class _Measurement:
                 judge_similarity=array(np.nan),
                 pixels=array(0),
                 distance=array(0),
+                likeness={
+                    name: array(value if name in self._likeness.measured else np.nan)
+                    for name, value in UNCHANGED.items()
+                },
                 moves=np.zeros((*shape, phrases), np.float32),
                 drawn=self._still(len(directions)),
             )
@@ -347,8 +261,8 @@ class _Measurement:
         """A phrase for the value that most images took on in the attribute that most of them
         changed beside the one that was to change; none if nothing else did."""
         trial = self.suite.trials[number]
-        after = _of_trial(default.outcomes[0].predictions, number)
-        attribute, wanted = _wanted(trial, self.attributes)
+        after = of_trial(default.outcomes[0].predictions, number)
+        attribute, wanted = wanted_values(trial, self.attributes)
         lacking = count_edit(self.predictions, after, attribute, wanted).absent
         both = self.predictions.seen & after.seen & lacking[:, None]  # (n, A)
         changed = both & (self.predictions.values != after.values)
@@ -367,7 +281,8 @@ class _Measurement:
             subject = Subject(self.editor.generator, styles, psi=self._psi)
             look = self.judge.look(subject.images)
             embeddings = self.editor.texts.encoder.images(subject.images).float()
-            yield _Batch(slice(start, start + len(styles)), subject, look, embeddings)
+            seen = self._likeness.see(subject.images)
+            yield _Batch(slice(start, start + len(styles)), subject, look, embeddings, seen)
             start += len(styles)
 
     def _read(
@@ -391,6 +306,9 @@ class _Measurement:
         apart = (edit.images.clamp(-1, 1) - batch.subject.images.clamp(-1, 1)).abs() / 2
         outcome.pixels[at] = apart.flatten(1).mean(1).cpu().numpy()
         outcome.distance[at] = feature_distance(batch.look, look)
+        alike = self._likeness.compare(batch.seen, self._likeness.see(edit.images))
+        for name, figures in alike.items():
+            outcome.likeness[name][at] = figures
         if outcome.alpha is None:
             outcome.moves[at] = movement @ self._phrase_directions(trial.meant[0]).T
         return look
@@ -415,7 +333,7 @@ class _Measurement:
         drawings, unedited = self.judge.drawings, self._unedited[1]
         if drawings is None or unedited is None:
             return None
-        attribute, wanted = _wanted(trial, self.attributes)
+        attribute, wanted = wanted_values(trial, self.attributes)
         read = batch.look.predictions
         lacking = np.flatnonzero(count_edit(read, read, attribute, wanted).absent)
         values = unedited.predictions.values[batch.where][lacking]
@@ -455,17 +373,6 @@ class _Measurement:
         if normalise_prompt(phrase) == normalise_prompt(neutral):
             return np.zeros(self.editor.atlas.rows.shape[1], np.float32)
         return self.editor.texts.direction(neutral, phrase)
-
-
-def _of_trial(predictions: Predictions, number: int) -> Predictions:
-    return Predictions(predictions.values[number], predictions.seen[number])
-
-
-def _wanted(trial: Trial, attributes: dict[str, tuple[str, ...]]) -> tuple[int, NDArray[np.int64]]:
-    """The numbers of a trial's attribute and of its values."""
-    values = attributes[trial.attribute]
-    chosen = np.array([values.index(value) for value in trial.values])
-    return list(attributes).index(trial.attribute), chosen
 
 
 def _cosines(moved: NDArray[np.float32], text: NDArray[np.float32]) -> NDArray[np.float32]:

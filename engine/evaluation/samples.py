@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..models.preprocess import as_rgb
 from ..pictures.sheet import sheet
-from .run import Evaluation
+from .results import Evaluation
 
 SAMPLES = 8
 _SIDE = 96  # pixels an image is shrunk to at most

@@ -12,7 +12,7 @@ from ...store.atlas import Atlas
 from ...store.records import Record, text_table
 from ...store.version import LIBRARY
 from ..pictures.recipe import AtlasIdentity
-from .run import Evaluation, Outcome, VariantResult
+from .results import Evaluation, Outcome, VariantResult
 from .scores import (
     RESAMPLES,
     Array,
@@ -25,6 +25,11 @@ from .scores import (
 )
 
 _SEEN = ("fully_right", "damaged", "hit")
+_LIKENESS = {
+    "lpips": ("LPIPS", 3),
+    "identity": ("identity", 3),
+    "same_person": ("same person %", 1),
+}
 _SIDES = ("without", "with")
 _DIGITS = {"clip_drift": 4, "clip_shift": 4, "judge_drift": 2, "success": 2, "preservation": 2}
 
@@ -39,6 +44,8 @@ def evaluation_record(evaluation: Evaluation) -> Record:
         "atlas": _atlas_record(evaluation.editor.atlas),
         "reference": evaluation.reference and _atlas_record(evaluation.reference),
         "judge": evaluation.judge,
+        "lpips": evaluation.likeness.perceptual and evaluation.likeness.perceptual.name,
+        "identity": evaluation.likeness.identity and evaluation.likeness.identity.name,
         "seeds": list(evaluation.seeds),
         "truncation": evaluation.truncation,
         "resamples": RESAMPLES,
@@ -52,6 +59,7 @@ def evaluation_record(evaluation: Evaluation) -> Record:
 
 def summary_text(record: Record) -> str:
     """The record in short, for people."""
+    measured = likeness_heads(record)
     ways = []
     for way in record["ways"]:
         point = way["points"][way["best"]]
@@ -73,6 +81,14 @@ def summary_text(record: Record) -> str:
         for way in record["ways"]
         for point in (way["points"][way["best"]],)
     ]
+    alike = [
+        {
+            "way": way["way"],
+            **{head: plain(point[key], digits) for key, (head, digits) in measured.items()},
+        }
+        for way in record["ways"]
+        for point in (way["points"][way["best"]],)
+    ]
     matched = [
         {
             "default against": row["way"],
@@ -82,9 +98,22 @@ def summary_text(record: Record) -> str:
         for row in record["default_against"]
     ]
     parts = [text_table(ways), text_table(seen)]
+    if measured:
+        parts.append(text_table(alike))
     if matched:
         parts.append(text_table(matched))
     return "\n\n".join([*parts, keep_text(record["keep"])])
+
+
+def likeness_heads(record: Record) -> dict[str, tuple[str, int]]:
+    """What a table tells of how alike images stay, each figure that was measured with its head and
+    decimals."""
+    measured = {
+        "lpips": record["lpips"] is not None,
+        "identity": record["identity"] is not None,
+        "same_person": any(row["same_person"] is not None for row in record["edits"]),
+    }
+    return {key: head for key, head in _LIKENESS.items() if measured[key]}
 
 
 def keep_text(keep: Record) -> str:
@@ -227,6 +256,7 @@ class _Scored:
             "judge_similarity": outcome.judge_similarity,
             "pixel_difference": outcome.pixels,
             "judge_distance": outcome.distance,
+            **outcome.likeness,
         }
         return {
             "channels": 0 if direction is None else len(direction.channels),

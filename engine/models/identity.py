@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
-from ...store.registry import Bundle, bundle_of, find_bundle
+from ...store.registry import FETCHED, Bundle, bundle_of, find_bundle
 from ...store.weights import fetched_file
 from ..checkpoints.identity_file import (
     FaceNetwork,
@@ -26,8 +26,6 @@ from ..networks.dlib_resnet import DlibResNet
 from .protocols import Generator, JointEncoder
 
 OFF, CLIP, DLIB = "off", "clip", "dlib"
-
-DLIB_FILE = ("face-api", "face_recognition_model.bin")
 
 ALIGNED_SIDE = 256
 FACE_ROWS, FACE_COLUMNS = slice(35, 223), slice(32, 220)
@@ -123,7 +121,7 @@ def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> I
     if source == CLIP:
         return ClipIdentity(encoder)
     if source == DLIB:
-        network, sha256 = read_dlib_network(fetched_file(*DLIB_FILE))
+        network, sha256 = read_dlib_network(fetched_file(*FETCHED[DLIB]))
         return DlibIdentity(network, ModelIdentity(DLIB, sha256, {"width": network.width}), device)
     if bundle := find_bundle(source):
         return _of_bundle(bundle, device)

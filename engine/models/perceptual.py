@@ -10,13 +10,11 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
+from ...store.registry import FETCHED
 from ...store.weights import fetched_file
 from ..checkpoints.lpips_file import read_lpips
 from ..networks.lpips import LPIPS, SMALLEST
 from .preprocess import as_rgb
-
-FETCHED = {"alex": "alexnet.ckpt", "vgg": "vgg16.ckpt"}
-"""The backbones that are known by name, and their files once fetched."""
 
 
 class Perceptual:
@@ -64,8 +62,7 @@ def load_perceptual(sources: Sequence[str], device: torch.device) -> Perceptual:
     Raises:
         CheckpointError: the weights were not fetched, or the files are not such weights.
     """
-    if len(sources) == 1 and sources[0] in FETCHED:
-        network, sha256 = read_lpips([fetched_file("lpips", FETCHED[sources[0]])])
-    else:
-        network, sha256 = read_lpips([Path(source) for source in sources])
+    named = len(sources) == 1 and sources[0] in SMALLEST
+    paths = [fetched_file(*FETCHED[x]) if named else Path(x) for x in sources]
+    network, sha256 = read_lpips(paths)
     return Perceptual(network, ModelIdentity(network.backbone, sha256, {}), device)

@@ -15,6 +15,7 @@ from .pickle_attacks import Attack, code, torch_zip
 SYSTEM = os.system.__module__
 CALL = h.call(h.name(SYSTEM, "system"), h.text(h.COMMAND))
 FIRST = (11, 11, 3, 64)
+KERNEL = {"features.0.weight": torch.zeros(64, 3, 11, 11)}
 
 
 def read(path: Path) -> object:
@@ -144,4 +145,3 @@ LPIPS_FILES = {
         read,
     ),
 }
-KERNEL = {"features.0.weight": torch.zeros(64, 3, 11, 11)}

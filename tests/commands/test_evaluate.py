@@ -8,6 +8,9 @@ import pytest
 
 from styleatlas.store.registry import EMBEDDED
 
+from ..dlib_files import as_fetched, dlib_weights
+from ..lpips_files import backbone_state, layers_state, write_torch
+
 NAMES = ["evaluation.csv", "evaluation.json", "index.html"]
 
 
@@ -128,3 +131,42 @@ def test_clip_judges_a_foreign_pair(run, draw, checkpoint, clip_folder, tmp_path
     record = json.loads(result.stdout)
     assert record["judge"] == "other"
     assert any(row["judge_similarity"] is not None for row in record["edits"])
+
+
+def test_lpips_of_two_files_and_identity_by_dlib(run, two_edits, tmp_path, monkeypatch):
+    as_fetched(tmp_path / "data", monkeypatch, dlib_weights())
+    files = [
+        write_torch(tmp_path / "alexnet.pth", backbone_state("alex")),
+        write_torch(tmp_path / "alex.pth", layers_state("alex")),
+    ]
+    options = ("--edits", two_edits, "--seed", "2", "--json", "-o", tmp_path / "quality")
+    measured = [part for file in files for part in ("--lpips", file)] + ["--identity", "dlib"]
+    result = run("evaluate", "avatars", *measured, *options)
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert (record["lpips"], record["identity"]) == ("alex", "dlib")
+    changed = [row for row in record["edits"] if row["images_without"] and row["channels"]]
+    assert changed
+    for row in changed:
+        assert row["lpips"] > 0
+        assert -1 <= row["identity"] <= 1
+        assert row["same_person"] in (0, 100)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "weights"),
+    [("--lpips", "alex", "lpips"), ("--lpips", "vgg", "lpips"), ("--identity", "dlib", "face-api")],
+)
+def test_weights_that_were_not_fetched_are_named_before_the_work(
+    refused, tmp_path, monkeypatch, option, name, weights
+):
+    as_fetched(tmp_path / "data", monkeypatch, {"fc": dlib_weights()["fc"]}).unlink()
+    message = refused("evaluate", "avatars", option, name, "-o", tmp_path / "quality")
+    fetch = f"`styleatlas models fetch {weights}` fetches it"
+    assert message == f"{weights}: not fetched yet; {fetch}"
+    assert not (tmp_path / "quality").exists()
+
+
+def test_lpips_of_a_file_that_is_not_there(refused, tmp_path):
+    message = refused("evaluate", "avatars", "--lpips", "alexnet", "-o", tmp_path / "quality")
+    assert message == "alexnet: no such file; check the path, or name alex or vgg"
