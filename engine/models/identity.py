@@ -182,11 +182,11 @@ def crop_chips(images: Tensor) -> Tensor:
     """The faces of images aligned as FFHQ's are, as dlib crops them: (n, 3, H, H) of any H ->
     (n, 3, 150, 150).
 
-    dlib's chips are turned and scaled to each face's landmarks. In aligned images that comes to
-    much the same square: over 32 generated faces its centre lies at .504 (standard deviation .009)
-    of the width and .605 (.009) of the height, its side is .696 (.023), its turn .003 (.026). Here
-    the image is brought to 216 pixels, bilinear and without aliasing, and the square of 150 around
-    the middle of that taken out; mirrored images give mirrored chips.
+    dlib's chips are turned and scaled to each face's landmarks. In aligned images they lie in much
+    the same place: over 32 generated faces their centre is at .504 (standard deviation .009) of the
+    width and .605 (.009) of the height, their side .696 (.023), their turn .003 (.026) by
+    `benchmarks/identity.py`. Here the image is brought to 216 pixels, bilinear and without aliases,
+    and a square of 150 pixels taken out of its middle columns; mirrored images give mirrored chips.
 
     Raises:
         OptionError: images of another shape.

@@ -10,11 +10,13 @@ from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.registry import (
     BUNDLES,
     EMBEDDED,
+    FETCHED,
     NAMES,
     bundle_of,
     find_bundle,
     see_alike,
 )
+from styleatlas.store.weights import WEIGHTS
 
 ROOT = Path(registry.__file__).parents[1]
 
@@ -54,3 +56,10 @@ def test_an_atlas_is_opened_by_name():
 def test_no_room_but_the_registry_knows_the_name(room):
     files = [path for path in (ROOT / room).rglob("*.py") if EMBEDDED.name in path.read_text()]
     assert files == ([ROOT / "store" / "registry.py"] if room == "store" else [])
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_a_name_of_fetched_weights_is_a_file_of_them_and_of_no_bundle(name):
+    weights, file = FETCHED[name]
+    assert file in {Path(member).name for member in WEIGHTS[weights].members}
+    assert name not in BUNDLES
