@@ -217,7 +217,7 @@ def test_every_file_that_a_command_takes_is_of_a_type_that_is_asked(run):
         (["edit"], "av", {"avatars", "av"}),
         (["edit"], "my", {"my"}),
         (["edit", "avatars", "--clip"], "", {"avatars", ""}),
-        (["mapper", "train", "avatars", "--identity"], "", {"avatars", "clip", "off", ""}),
+        (["mapper", "train", "avatars", "--identity"], "", {"avatars", "clip", "dlib", "off", ""}),
         (["query", "compare", "avatars"], "a", {"avatars", "a"}),
     ],
 )
