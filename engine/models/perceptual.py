@@ -61,8 +61,11 @@ def load_perceptual(sources: Sequence[str], device: torch.device) -> Perceptual:
 
     Raises:
         CheckpointError: the weights were not fetched, or the files are not such weights.
+        OptionError: a name beside something else.
     """
-    named = len(sources) == 1 and sources[0] in SMALLEST
+    named = [source for source in sources if source in SMALLEST]
+    if named and len(sources) > 1:
+        raise OptionError(f"LPIPS: {named[0]} stands for a whole network; name it alone, or files")
     paths = [fetched_file(*FETCHED[x]) if named else Path(x) for x in sources]
     network, sha256 = read_lpips(paths)
     return Perceptual(network, ModelIdentity(network.backbone, sha256, {}), device)

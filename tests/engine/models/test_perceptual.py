@@ -175,6 +175,11 @@ def test_half_of_the_weights_says_which_half_is_missing(backbone, tmp_path):
         read_lpips([layers])
 
 
+def test_a_name_stands_alone():
+    with pytest.raises(OptionError, match="vgg stands for a whole network; name it alone"):
+        load_perceptual(["alexnet.pth", "vgg"], CPU)
+
+
 def test_layers_of_the_other_backbone_are_refused(tmp_path):
     state = files.write_torch(tmp_path / "backbone.pth", files.backbone_state("vgg"))
     layers = files.write_torch(tmp_path / "layers.pth", files.layers_state("alex"))
