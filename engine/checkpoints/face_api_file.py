@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from ...store.fingerprint import weights_sha256
 from .checkpoint import require_same_shapes
 from .tfjs_file import read_tfjs
 
@@ -21,8 +22,9 @@ LAYERS = {
 """What the tensors of a layer are called, in the file and here."""
 
 
-def read_face_api(path: Path, network: Network) -> Network:
-    """`network` with the weights of a file, float32, on the CPU, in evaluation mode.
+def read_face_api(path: Path, network: Network) -> tuple[Network, str]:
+    """`network` with the weights of a file, float32, on the CPU, in evaluation mode; and their
+    sha256.
 
     Raises:
         CheckpointError: the file is unreadable, or its tensors are not those of the network: a
@@ -32,7 +34,8 @@ def read_face_api(path: Path, network: Network) -> Network:
     found = {_name(name, tensors): _ordered(name, tensor) for name, tensor in tensors.items()}
     require_same_shapes(path, network.state_dict(), found)
     network.load_state_dict(found)
-    return network.eval().requires_grad_(False)
+    sha256 = weights_sha256((name, tensor.numpy()) for name, tensor in found.items())
+    return network.eval().requires_grad_(False), sha256
 
 
 def _name(name: str, tensors: dict[str, Tensor]) -> str:
