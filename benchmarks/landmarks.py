@@ -1,4 +1,4 @@
-"""Ways of finding faces and their eyes and mouths, compared: `python benchmarks/landmarks.py FACES`.
+"""Ways of finding faces, eyes and mouths, compared: `python benchmarks/landmarks.py FACES`.
 
 What the face finder was chosen by (docs/faces.md). FACES is a folder of pictures aligned as FFHQ's
 are, one face each, 1024 px: samples of a generator of faces. Each is put, changed in a known way,
@@ -170,9 +170,7 @@ def changed_rows(
         yield row
 
 
-def agreement_rows(
-    seen: dict[str, list[Points | None]], side: int
-) -> Iterator[list[str]]:
+def agreement_rows(seen: dict[str, list[Points | None]], side: int) -> Iterator[list[str]]:
     for name, all_points in seen.items():
         far, frames = [], []
         for i, points in enumerate(all_points):
@@ -193,7 +191,7 @@ def agreement_rows(
 
 def kind(name: str) -> str:
     """What makes the points: those of one kind are no witnesses of each other."""
-    return name.rpartition(", ")[2]
+    return "MTCNN" if name == "MTCNN, upright" else name.rpartition(", ")[2]
 
 
 def alarm_rows(ways: dict[str, Finder]) -> Iterator[list[str]]:
@@ -238,9 +236,7 @@ def main(faces: Path, changed: int, dlib_models: Path | None) -> None:
     seen = plain(pictures, ways)
     headings = ["finder", "eyes", "mouth", "across", "down", "side", "turn"]
     show(headings, agreement_rows(seen, pictures[0].width))
-    truths = [
-        np.mean([p[i] for p in seen.values() if p[i] is not None], 0) for i in range(changed)
-    ]
+    truths = [np.mean([p[i] for p in seen.values() if p[i] is not None], 0) for i in range(changed)]
     rows = changed_rows(pictures[:changed], ways, seen, truths)
     show(["found, drift, more", *ways], rows)
     show(["faces found", *ways], alarm_rows(ways))
