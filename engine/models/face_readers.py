@@ -83,24 +83,8 @@ class AgeGenderReader:
         return {"age": ages, "gender": genders.softmax(1)}
 
 
-class TwoSided:
-    """A reader that takes the mean of what another reads in an image and in its mirror image: the
-    two then are read alike, and what is left of noise is smaller (docs/faces.md)."""
-
-    def __init__(self, reader: FaceReader) -> None:
-        self.name = reader.name
-        self.identity = reader.identity
-        self.readings = reader.readings
-        self._reader = reader
-
-    def read(self, images: Tensor) -> dict[str, Tensor]:
-        """See `FaceReader.read`."""
-        both = self._reader.read(images), self._reader.read(images.flip(-1))
-        return {name: (both[0][name] + both[1][name]) / 2 for name in self.readings}
-
-
 def load_face_readers(device: torch.device) -> tuple[FaceReader, ...]:
-    """The readers whose weights `styleatlas models fetch` fetches, each of one side of a picture.
+    """The readers whose weights `styleatlas models fetch` fetches.
 
     Raises:
         CheckpointError: the weights were not fetched, or are damaged.

@@ -87,7 +87,7 @@ class MtcnnFinder:
         return [self._faces(require_picture(picture)) for picture in pictures]
 
     def _faces(self, picture: Picture) -> list[Face]:
-        found = self._cascade.find(np.ascontiguousarray(picture))
+        found = self._cascade.find(picture)
         boxes, points, scores = (part.double().cpu().numpy() for part in found)
         faces = [Face(b, p, float(s)) for b, p, s in zip(boxes, points, scores, strict=True)]
         return sorted(faces, key=lambda face: -face.area)

@@ -64,7 +64,8 @@ class Mtcnn:
             Boxes (n, 4), five points of each (n, 5, 2) and their probabilities (n,), from the
             likeliest on. Boxes and points may reach beyond the picture.
         """
-        sharp = shrunk(picture, SHARPEST)
+        # PyTorch takes no array that it may not write to.
+        sharp = shrunk(np.require(picture, requirements=["C", "W"]), SHARPEST)
         small = shrunk(sharp, LONGEST)
         pixels = torch.from_numpy(small).permute(2, 0, 1).to(self.device)  # (3, h, w)
         boxes = self._refined(pixels, self._proposed(unit(pixels[None])))
