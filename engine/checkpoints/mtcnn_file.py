@@ -40,7 +40,10 @@ def _read(path: Path, network: nn.Module) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: no such file; `styleatlas models fetch mtcnn` fetches it")
     content = read_torch(path)
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds {excerpt(content)}, no state dict of MTCNN")
+        raise CheckpointError(
+            f"{path}: holds {excerpt(content)}, no state dict of MTCNN; `styleatlas models fetch "
+            "mtcnn` fetches it again"
+        )
     tensors = load_tensors(path, {str(name): value for name, value in content.items()})
     require_same_shapes(path, network.state_dict(), tensors)
     return tensors

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...store.errors import OptionError
 from ..models.face_readers import FaceReader
 from ..models.landmarks import Face, FaceFinder, Picture
+from ..models.mtcnn import MIRRORED
 
 BATCH = 32
-MIRRORED = [1, 0, 2, 4, 3]
-"""The number of each point's counterpart in the mirror image."""
 
 
 @torch.inference_mode()
@@ -22,15 +22,17 @@ def mirror_differences(reader: FaceReader, images: Tensor) -> dict[str, float]:
     """How far a reader differs between images and their mirror images, for each of its readings.
 
     Args:
-        images: (n, 3, H, H) in [-1, 1], aligned as FFHQ's are; n is not 0.
+        images: (n, 3, H, H) in [-1, 1], aligned as FFHQ's are.
 
     Returns:
         Of values that exclude each other, the share of the images whose likeliest value flips, 0 to
         1; of one number, the mean absolute difference, in its unit.
 
     Raises:
-        OptionError: images of another shape or type.
+        OptionError: images of another shape or type, or none.
     """
+    if not len(images):
+        raise OptionError("mirror images: there are no images to read; give one at least")
     parts: dict[str, list[Tensor]] = {name: [] for name in reader.readings}
     for some in images.split(BATCH):
         before, after = reader.read(some), reader.read(some.flip(-1))
@@ -56,6 +58,8 @@ def mirrored_distance(finder: FaceFinder, pictures: Sequence[Picture]) -> tuple[
     Raises:
         OptionError: no pictures.
     """
+    if not len(pictures):
+        raise OptionError("mirror images: there are no pictures to look at; give one at least")
     found = finder.find(pictures)
     flipped = finder.find([np.ascontiguousarray(picture[:, ::-1]) for picture in pictures])
     distances = [

@@ -41,8 +41,8 @@ MIRRORED = [1, 0, 2, 4, 3]
 class Mtcnn:
     """The cascade over networks that are frozen and in evaluation mode, on a device.
 
-    After the paper's three networks the third looks again, at each face turned upright and at its
-    mirror image, which it was trained on: points then vary less, and what is no face is seen as none
+    After the paper's three networks the third looks again, at each face turned upright and at the
+    mirror image of that: points then vary less, and what only looked like a face is seen as none
     (docs/faces.md).
     """
 

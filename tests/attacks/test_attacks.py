@@ -36,6 +36,7 @@ from .generator_attacks import GENERATORS
 from .latent_attacks import LATENTS
 from .lpips_attacks import LPIPS_FILES
 from .mapper_attacks import MAPPERS
+from .mtcnn_attacks import MTCNN
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .size_attacks import SIZES
 from .table_attacks import TABLES
@@ -48,7 +49,7 @@ SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take
 with torch.device("meta"):  # how a network is built without memory for its weights
     torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES
+ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN
 
 
 def refused(read, path: Path, message: str) -> None:

