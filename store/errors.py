@@ -13,6 +13,7 @@ A message is one line that names the thing, the place and the mend.
     ├── CheckpointError         a checkpoint that cannot be read
     ├── InputError              latents or a recipe that cannot be read
     ├── OptionError             a value out of its range
+    ├── FetchError              weights of others that could not be fetched
     ├── OutputError             a result that cannot be written
     ├── ResumeError             a work folder that this run cannot take up
     ├── WorkerError             a process of a run that was lost
@@ -67,6 +68,10 @@ class InputError(StyleAtlasError):
 
 class OptionError(StyleAtlasError):
     """A value out of its range: a seed, alpha, beta, truncation, a count."""
+
+
+class FetchError(StyleAtlasError):
+    """Published weights that were not got, or are not what was published; nothing is kept."""
 
 
 class OutputError(StyleAtlasError):

@@ -98,9 +98,15 @@ ATLAS = Naming((".h5", ".hdf5"), "an atlas is an HDF5 file; end the name in .h5"
 MAPPER = Naming((".safetensors",), "a mapper's name must end in .safetensors")
 
 
-def require_space(path: str | os.PathLike[str], needed: int) -> None:
+def require_space(
+    path: str | os.PathLike[str], needed: int, elsewhere: str = "choose another -o"
+) -> None:
     """Raise OutputError unless so many bytes are free where ``path`` lies; asked before long work.
-    A disk that does not tell is taken to have room."""
+    A disk that does not tell is taken to have room.
+
+    Args:
+        elsewhere: how another place is chosen, as the message tells it.
+    """
     target = Path(os.path.realpath(path))
     try:
         free = shutil.disk_usage(target.parent).free
@@ -109,7 +115,7 @@ def require_space(path: str | os.PathLike[str], needed: int) -> None:
     if free < needed:
         raise OutputError(
             f"{path}: the work needs {needed:,} bytes in {target.parent}, and {free:,} are free "
-            "there; free some, or choose another -o, on a larger disk"
+            f"there; free some, or {elsewhere}, on a larger disk"
         )
 
 

@@ -83,6 +83,7 @@ class Lock:
     Args:
         path: of the file that is locked; it is made, and removed on release.
         place: what the lock is for, as messages name it.
+        elsewhere: how another place is chosen, as messages tell it.
 
     Raises:
         ResumeError: another process, or another part of this one, holds it.
@@ -90,8 +91,8 @@ class Lock:
         OSError: the file cannot be made.
     """
 
-    def __init__(self, path: Path, place: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, place: Path, elsewhere: str = "choose another -o") -> None:
+        self._path, self._elsewhere = path, elsewhere
         self._descriptor: int | None = None
         while self._descriptor is None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -126,12 +127,12 @@ class Lock:
                 self._path.unlink()  # it is nobody's lock
             raise OutputError(
                 f"{place}: its file system has no locks ({error.strerror or error}), so two runs "
-                "could spoil each other's work; choose another -o, on a local disk, or mount it "
+                f"could spoil each other's work; {self._elsewhere}, on a local disk, or mount it "
                 "with locks"
             ) from error
         if not taken:
             raise ResumeError(
-                f"{place}: another run is at work here; wait for it or end it, or choose another -o"
+                f"{place}: another run is at work here; wait for it or end it, or {self._elsewhere}"
             )
 
 
