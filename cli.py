@@ -8,7 +8,7 @@ import click
 
 from . import __version__
 from .commands.base import Program
-from .store.registry import NAMES
+from .store.registry import EMBEDDED, FACES
 
 COMMANDS = {
     "convert": (
@@ -30,6 +30,7 @@ COMMANDS = {
         "mapper",
         "Train and apply latent mappers: networks that make one edit, of any image.",
     ),
+    "models": ("models", "Fetch networks that others trained and published."),
     "optimize": (
         "optimize",
         "Optimise images towards prompts, for what a table knows no way to.",
@@ -41,7 +42,7 @@ COMMANDS = {
     "prompts": ("prompts", "Care for an atlas's prompt bank."),
     "query": ("query", "Ask an atlas questions."),
     "report": ("show", "Write an atlas as one HTML page that opens anywhere and loads nothing."),
-    "sheet": ("show", "Show what style channels do, as one PNG with their phrases beside them."),
+    "sheet": ("show", "Show what style channels do, or unedited samples, as one PNG."),
     "verify": ("files", "Prove every checksum of an atlas; exit 1 if one fails."),
 }
 """By name: the module in `commands/` that has it, and the first sentence of its help, so that the
@@ -65,8 +66,9 @@ class LazyGroup(Program):
     commands={name: click.Command(name, help=text) for name, (_, text) in COMMANDS.items()},
     help=f"""Edit StyleGAN images with words, by look-up.
 
-    Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path,
-    or the name {NAMES} for the models and the atlas that ship with StyleAtlas.
+    Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path, or
+    a name: `{EMBEDDED.name}` for the models and the atlas that ship with StyleAtlas, and for a
+    generator also `{FACES.name}`, of photographic faces, once `styleatlas models` has fetched it.
     """,
 )
 @click.version_option(__version__, prog_name="styleatlas")

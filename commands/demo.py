@@ -82,7 +82,7 @@ def demo(out: Path, device: str | None) -> None:
         precompute(generator, encoder, prompt_set(EMBEDDED.name), settings, report).write(own)
     say(f"   {own}  (the one that ships took 100 images; it is used from here on)\n")
 
-    atlas = Atlas.open(EMBEDDED.atlas)
+    atlas = Atlas.open(EMBEDDED.name)
     editor = Editor(atlas, generator, encoder)
     say("2. Edit: a person and a prompt a row; as it was, two given strengths, the one found.")
     rows = []

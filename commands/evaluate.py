@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..store.errors import OptionError
-from ..store.registry import NAMES, bundle_of
+from ..store.registry import bundle_of, told_with
 from .base import Command
 from .inputs import AtlasFile, Clip, InputFile, Lpips, OutputFolder, Recogniser
 from .options import (
@@ -40,9 +40,17 @@ from .sources import encoder_loader, open_atlas, open_generator
     "DIR", "The folder for evaluation.json, evaluation.csv and index.html.", kind=OutputFolder()
 )
 @option(
-    "--edits", type=InputFile(), metavar="FILE", help=f"What to try, as JSON; known for {NAMES}."
+    "--edits",
+    type=InputFile(),
+    metavar="FILE",
+    help=f"What to try, as JSON; known for {told_with('suite')}.",
 )
-@option("--judge", type=Clip(), metavar="JUDGE", help=f"{NAMES} or a CLIP; known for {NAMES}.")
+@option(
+    "--judge",
+    type=Clip(),
+    metavar="JUDGE",
+    help=f"{told_with('judge')} or a CLIP; known for {told_with('judge')}.",
+)
 @option(
     "--reference",
     type=AtlasFile(),

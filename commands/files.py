@@ -9,7 +9,7 @@ import click
 from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError, PromptError
 from ..store.output import ATLAS, CONVERTED
 from ..store.records import Record
-from ..store.registry import NAMES, find_bundle
+from ..store.registry import find_bundle, told_with
 from .base import IMAGES, MODELS, PROMPTS, Command
 from .inputs import AnyFile, AtlasFile, Checkpoint, InputFile, OutputFile, Phrases
 from .options import (
@@ -43,7 +43,10 @@ def info(file: str, as_json: bool) -> None:
     from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
 
-    if find_bundle(file) is None and is_other_file(file):
+    bundle = find_bundle(file)
+    if bundle is not None and bundle.atlas is None:
+        record = _other_record(bundle.part("generator"))
+    elif bundle is None and is_other_file(file):
         record = _other_record(Path(file))
     else:
         record = atlas_record(open_atlas(file))
@@ -101,7 +104,7 @@ def convert(checkpoint: str, output: Path) -> None:
     from ..engine.checkpoints.read import read_checkpoint
 
     bundle = find_bundle(checkpoint)
-    path = Path(checkpoint) if bundle is None else bundle.generator
+    path = Path(checkpoint) if bundle is None else bundle.part("generator")
     read = read_checkpoint(path)
     for text in read.notes:
         note(f"note: {path}: {text}")
@@ -137,7 +140,7 @@ def convert(checkpoint: str, output: Path) -> None:
     type=Checkpoint(),
     metavar="G",
     group=MODELS,
-    help=f"That the table was drawn with: a file, or {NAMES}.",
+    help=f"That the table was drawn with: a file, or {told_with('generator')}.",
 )
 @clip_option("That the table was drawn with.", required=True)
 @option(

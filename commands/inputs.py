@@ -15,7 +15,7 @@ from ..store.errors import CheckpointError, InputError, OutputError, PromptError
 from ..store.library import locate_mapper
 from ..store.output import LONGEST_NAME, PICTURE_OR_FILM, Naming
 from ..store.paths import require_checkpoint, require_clip, require_file
-from ..store.registry import BUNDLES, FETCHED, find_bundle
+from ..store.registry import FETCHED, find_bundle, names_with
 from ..store.weights import fetched_file
 from .sink import note
 
@@ -54,17 +54,19 @@ class _Path(Given):
 class Checkpoint(Given):
     """A generator: a file, or a registered name."""
 
-    names = tuple(BUNDLES)
+    names = names_with("generator")
 
     def require(self, value: str) -> None:
-        if find_bundle(value) is None:
+        if (bundle := find_bundle(value)) is None:
             require_checkpoint(value)
+        else:
+            bundle.part("generator")
 
 
 class Clip(Given):
     """A CLIP: a file, a folder, a registered name, or one of open_clip's."""
 
-    names = tuple(BUNDLES)
+    names = names_with("clip")
 
     def require(self, value: str) -> None:
         require_clip(value)
@@ -73,12 +75,12 @@ class Clip(Given):
 class Recogniser(Clip):
     """What tells who an image shows: `off`, `clip`, `dlib`, a registered name, or a file."""
 
-    names = ("off", "clip", "dlib", *BUNDLES)
+    names = ("off", "clip", "dlib", *names_with("identity"))
 
     def require(self, value: str) -> None:
         if value == "dlib":
             fetched_file(*FETCHED[value])
-        elif value not in self.names:
+        elif value not in self.names and find_bundle(value) is None:
             require_checkpoint(value)
 
 
@@ -97,19 +99,21 @@ class Lpips(Clip):
 class AtlasFile(Given):
     """An atlas: a file, or a registered name."""
 
-    names = tuple(BUNDLES)
+    names = names_with("atlas")
 
     def require(self, value: str) -> None:
-        if find_bundle(value) is None:
+        if (bundle := find_bundle(value)) is None:
             from ..store.hdf5 import require_atlas_file
 
             require_atlas_file(value)
+        else:
+            bundle.part("atlas")
 
 
 class AnyFile(Given):
     """A file of any kind that StyleAtlas knows, or a registered name."""
 
-    names = tuple(BUNDLES)
+    names = names_with("generator")
 
     def require(self, value: str) -> None:
         if find_bundle(value) is None:

@@ -9,7 +9,7 @@ import click
 
 from ..store.errors import InputError, OptionError
 from ..store.output import MAPPER, PICTURE
-from ..store.registry import NAMES, find_bundle
+from ..store.registry import find_bundle, told_with
 from .base import HOW, IMAGES, MODELS, Group
 from .inputs import (
     Checkpoint,
@@ -101,7 +101,8 @@ def mapper() -> None:
     default="off",
     show_default=True,
     metavar="I",
-    help=f"What is to see the same person: off, clip, dlib, {NAMES}, or a face recogniser's file.",
+    help=f"What is to see the same person: off, clip, dlib, {told_with('identity')}, or a face "
+    "recogniser's file.",
 )
 @option(
     "--latents",
@@ -192,7 +193,7 @@ def mapper_train(
     """,
 )
 @click.argument("mapper", metavar="MAPPER", type=MapperFile())
-@generator_option(f"The mapper's generator; known for {NAMES}.")
+@generator_option(f"The mapper's generator; known for {told_with('generator')}.")
 @option(
     "--tuned",
     is_flag=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..store.output import PICTURE_OR_FILM
-from ..store.registry import NAMES
+from ..store.registry import told_with
 from .base import HOW, MODELS, Command
 from .inputs import AtlasFile, Checkpoint, OutputFile, Recogniser, read_pairs
 from .options import (
@@ -115,8 +115,8 @@ def usage(ctx: click.Context) -> None:
     type=Recogniser(),
     group=HOW,
     metavar="I",
-    help=f"Who is to stay the same: off, clip, dlib, {NAMES}, or the file of a face recogniser; "
-    "that of a generator loaded by such a name, and off for others, if not given.",
+    help=f"Who is to stay the same: off, clip, dlib, {told_with('identity')}, or the file of a face "
+    "recogniser; that of a generator loaded by such a name, and off for others, if not given.",
 )
 @option(
     "--identity-weight",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..store.output import STYLES
-from ..store.registry import NAMES
+from ..store.registry import told_with
 from .base import IMAGES, MODELS, OTHER, PROMPTS, RESULTS, Option
 from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt
 
@@ -92,7 +92,9 @@ device_option = option(
 )
 
 
-def generator_option(text: str = f"The atlas's generator; known for {NAMES}.") -> Decorator:
+def generator_option(
+    text: str = f"The atlas's generator; known for {told_with('generator')}.",
+) -> Decorator:
     return option("--generator", type=Checkpoint(), metavar="G", group=MODELS, help=text)
 
 
@@ -105,7 +107,7 @@ tuned_option = option(
 )
 
 
-OF_ATLAS = f"The atlas's CLIP; known for {NAMES}."
+OF_ATLAS = f"The atlas's CLIP; known for {told_with('clip')}."
 BEYOND_THE_BANK = "The atlas's CLIP, for prompts not in its bank."
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..store.output import ATLAS
-from ..store.registry import NAMES
+from ..store.registry import told_with
 from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
 from .inputs import Checkpoint, OutputFile, Phrases
 from .options import (
@@ -78,7 +78,7 @@ def usage(ctx: click.Context) -> None:
     """,
 )
 @click.argument("generator", type=Checkpoint())
-@clip_option(f"A file, a folder or a name, such as {NAMES}; see above.", required=True)
+@clip_option(f"A file, a folder or a name, such as {told_with('clip')}; see above.", required=True)
 @output_option("ATLAS", "The atlas file to write.", OutputFile(ATLAS))
 @option(
     "--samples",

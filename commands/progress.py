@@ -76,7 +76,9 @@ class ProgressLater:
         self._stack.close()
 
 
-def counting(shown: Shown, progress: Callable[[int], Progress]) -> Callable[[int], None]:
+def counting(
+    shown: Callable[[Progress], None], progress: Callable[[int], Progress]
+) -> Callable[[int], None]:
     """Shows the progress of work that tells how many more things are done.
 
     Args:

@@ -9,7 +9,7 @@ import click
 
 from ..store.errors import OutputError
 from ..store.output import ATLAS
-from ..store.registry import BUNDLES
+from ..store.registry import BUNDLES, names_with
 from .base import Group
 from .inputs import AtlasFile, OutputFile, Phrases
 from .options import OF_ATLAS, clip_option, device_option, json_option, output_option
@@ -118,7 +118,7 @@ def _target(atlas: str, output: Path | None) -> Path:
     from ..store.output import require_writable
 
     target = Path(atlas_path(atlas)) if output is None else output
-    if target.resolve() in {bundle.atlas.resolve() for bundle in BUNDLES.values()}:
+    if target.resolve() in {BUNDLES[name].part("atlas").resolve() for name in names_with("atlas")}:
         raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")
     require_writable(target)
     return target

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..store.output import PICTURE
-from ..store.registry import NAMES
+from ..store.registry import told_with
 from .base import Group
 from .inputs import AtlasFile, OutputFile, read_pair
 from .options import (
@@ -172,7 +172,7 @@ def query_entangled(
 @output_option(
     "PNG", "Also show samples that have it and that lack it.", OutputFile(PICTURE), False
 )
-@generator_option(f"The atlas's generator, for -o; known for {NAMES}.")
+@generator_option(f"The atlas's generator, for -o; known for {told_with('generator')}.")
 @tuned_option
 @device_option
 @threads_option

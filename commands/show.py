@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from ..store.output import PICTURE, REPORT
-from ..store.registry import NAMES, bundle_of
+from ..store.progress import Progress
+from ..store.registry import bundle_of, find_bundle, names_with, told_with
 from .base import Command
-from .inputs import AtlasFile, OutputFile, read_pair
+from .inputs import AtlasFile, Checkpoint, Given, OutputFile, read_pair
 from .options import (
     BEYOND_THE_BANK,
     Numbers,
@@ -17,6 +19,7 @@ from .options import (
     clip_option,
     device_option,
     generator_option,
+    is_given,
     json_option,
     neutral_option,
     output_option,
@@ -26,15 +29,49 @@ from .options import (
     truncation_option,
     tuned_option,
 )
-from .sink import answer, say
-from .sources import encoder_loader, open_atlas, open_generator
+from .progress import ProgressLater, counting
+from .sink import answer, say, sheet_counts
+from .sources import encoder_loader, load_named_generator, open_atlas, open_generator
 
 
 def sheet_usage(ctx: click.Context) -> None:
-    """Channels, or what finds them."""
-    channels, asked = ctx.params["channels"], [ctx.params[x] for x in ("top", "neutral", "target")]
-    if bool(channels) == (None not in asked) or (channels and asked != [None, None, None]):
-        raise click.UsageError("name CHANNELs, or give --top, --neutral and --target")
+    """Channels, or what finds them, of an atlas; or a generator alone."""
+    given = [name for name in _OF_CHANNELS if is_given(ctx, name)]
+    prompts = [name for name in ("top", "neutral", "target") if name in given]
+    if ctx.params["channels"]:
+        wrong = bool(prompts)
+    elif not prompts and _is_generator(ctx.params["source"]):
+        if given:
+            raise click.UsageError(
+                f"--{given[0]} is of style channels: name CHANNELs, or give --top, --neutral and "
+                "--target; without them, the sheet is one of samples"
+            )
+        return
+    else:
+        wrong = len(prompts) < 3
+    if wrong:
+        raise click.UsageError(
+            "name CHANNELs, or give --top, --neutral and --target; for a sheet of samples, name a "
+            "generator alone"
+        )
+
+
+_OF_CHANNELS = ("top", "neutral", "target", "clip", "generator", "tuned", "steps")
+
+
+def _is_generator(source: str) -> bool:
+    """Whether this may name a generator: a registered name, or a path of anything but an atlas."""
+    if find_bundle(source) is not None:
+        return True
+    from ..store.file import is_other_file
+
+    return is_other_file(source) or not os.path.exists(source)
+
+
+class _Source(Given):
+    """An atlas, or a generator: `sheet` asks for what it is, once it knows which of them."""
+
+    names = names_with("generator")
 
 
 def report_usage(ctx: click.Context) -> None:
@@ -49,9 +86,10 @@ def report_usage(ctx: click.Context) -> None:
     epilog="""
     styleatlas sheet avatars b16.conv1:20 b32.torgb:45 --seed 1-4 -o sheet.png
     styleatlas sheet avatars --top 5 --neutral "a face" --target "a face with a beard" -o beard.png
+    styleatlas sheet avatars --seed 1-64 -o samples.png
     """,
 )
-@click.argument("atlas", type=AtlasFile())
+@click.argument("source", metavar="ATLAS|GENERATOR", type=_Source())
 @click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
 @click.option("--top", type=int, metavar="K", help="The K channels that the prompts move most.")
 @neutral_option()
@@ -74,7 +112,7 @@ def report_usage(ctx: click.Context) -> None:
 @threads_option
 @json_option
 def sheet(
-    atlas: str,
+    source: str,
     channels: tuple[str, ...],
     top: int | None,
     neutral: str | None,
@@ -90,12 +128,21 @@ def sheet(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Show what style channels do, as one PNG with their phrases beside them.
+    """Show what style channels do, or unedited samples, as one PNG.
 
-    A row a seed, a column a step from the image's own style, as an edit steps. CHANNEL is written
-    layer:number; instead of channels, --top K with a pair of prompts shows those the pair moves
-    most. Large images are scaled down as the sheet grows.
+    Of an ATLAS: a row a seed, a column a step from the image's own style, as an edit steps, with a
+    channel's phrases beside its rows. CHANNEL is written layer:number; instead of channels, --top K
+    with a pair of prompts shows those the pair moves most.
+
+    Of a GENERATOR, with no channel: the image of every seed, in the order of the seeds.
+
+    Large images are scaled down as the sheet grows.
     """
+    if not channels and top is None:
+        Checkpoint().require(source)
+        _sheet_of_seeds(source, seeds, truncation, label, output, device, as_json)
+        return
+    AtlasFile().require(source)
     if target is not None:
         neutral, target = read_pair(neutral or "", target)
 
@@ -105,7 +152,7 @@ def sheet(
     from ..engine.steering.texts import TextEmbedder
 
     require_png(output)
-    opened = open_atlas(atlas)
+    opened = open_atlas(source)
     scores = None
     if top is None or neutral is None or target is None:
         flats = [opened.layout.parse(channel) for channel in channels]
@@ -125,6 +172,25 @@ def sheet(
     answer(told, f"{output}: {counts} images (channels, seeds, steps)", as_json)
 
 
+def _sheet_of_seeds(
+    generator: str,
+    seeds: tuple[int, ...],
+    truncation: float,
+    label: int | None,
+    output: Path,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    from ..engine.jobs.sample_sheet import draw_seeds
+
+    model = load_named_generator(generator, device)
+    with ProgressLater("sheet") as later:
+        drawn = counting(later, lambda done: Progress(done, len(seeds), label="sheet"))
+        draw_seeds(model, seeds, truncation, label, output, drawn)
+    told = {"output": str(output), "seeds": seeds, "truncation": truncation}
+    answer(told, f"{output}: {sheet_counts(len(seeds), 1)}", as_json)
+
+
 @click.command(
     cls=Command,
     usage=report_usage,
@@ -138,7 +204,7 @@ def sheet(
 @neutral_option("neutrals", multiple=True)
 @target_option("targets", multiple=True)
 @clip_option(BEYOND_THE_BANK)
-@generator_option(f"The atlas's generator, for pictures; known for {NAMES}.")
+@generator_option(f"The atlas's generator, for pictures; known for {told_with('generator')}.")
 @tuned_option
 @class_option
 @device_option

@@ -16,7 +16,7 @@ from ..store.atlas import Atlas
 from ..store.errors import DirectionError, OptionError, wrong_type
 from ..store.paths import require_clip
 from ..store.queries import cosine_if_alike
-from ..store.registry import NAMES
+from ..store.registry import told_with
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
@@ -434,6 +434,6 @@ def load(
         StyleAtlasError: see `Editor`.
     """
     if (name is None) == (atlas is None):
-        raise OptionError(f"load: give a name, such as {NAMES}, or an atlas")
+        raise OptionError(f"load: give a name, such as {told_with('atlas')}, or an atlas")
     source = name if atlas is None else atlas
     return Editor(source, generator, clip, device, tuned=tuned)  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def prompt_set(domain: str) -> PromptSet:
     """The prompts of a domain: a registered bundle has its own; any other, of whatever name, the
     general."""
     bundle = find_bundle(domain)
-    if bundle is None:
+    if bundle is None or bundle.vocabulary is None:
         general = files(__package__).joinpath("vocabularies/general.txt")
         return PromptSet(_phrases(general.read_text("utf-8")), GENERAL_TEMPLATES)
     return PromptSet(_phrases(bundle.vocabulary.read_text("utf-8")), bundle.templates)

@@ -27,6 +27,7 @@ class Atlas(AtlasData):
 
         Raises:
             AtlasFormatError, AtlasCorruptError: the file is missing or not sound.
+            OptionError: what goes by this name has no atlas.
         """
         require_path("atlas", source)
         from .file import read_atlas  # h5py is not needed to build an atlas
@@ -120,6 +121,10 @@ class Atlas(AtlasData):
 
 
 def atlas_path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Where the atlas of a registered name lies; anything else is a path already."""
+    """Where the atlas of a registered name lies; anything else is a path already.
+
+    Raises:
+        OptionError: what goes by this name has no atlas.
+    """
     bundle = find_bundle(source)
-    return source if bundle is None else bundle.atlas
+    return source if bundle is None else bundle.part("atlas")

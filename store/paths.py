@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .errors import CheckpointError, StyleAtlasError
-from .registry import NAMES, find_bundle
+from .registry import find_bundle, told_with
 
 HUB = "hf-hub:"
 """How a CLIP's name begins that is a repository of Hugging Face."""
@@ -43,7 +43,7 @@ def require_checkpoint(path: str | os.PathLike[str]) -> None:
     that may be meant."""
     if os.path.isdir(path):
         raise CheckpointError(f"{os.fspath(path)}: is a directory; {_folder_mend(path)}")
-    require_file(path, CheckpointError, f"check the path, or name {NAMES}")
+    require_file(path, CheckpointError, f"check the path, or name {told_with('generator')}")
 
 
 def _folder_mend(folder: str | os.PathLike[str]) -> str:
@@ -59,15 +59,18 @@ def _folder_mend(folder: str | os.PathLike[str]) -> str:
 
 
 def require_clip(source: str) -> None:
-    """Raise CheckpointError if this is the path of a CLIP that is not there. Names of open_clip's
-    are left to it."""
-    if find_bundle(source) is not None or os.path.exists(source) or source.startswith(HUB):
+    """Raise CheckpointError if this is the path of a CLIP that is not there, OptionError if it is
+    the name of a bundle that has none. Names of open_clip's are left to it."""
+    if (bundle := find_bundle(source)) is not None:
+        bundle.part("clip")
+        return
+    if os.path.exists(source) or source.startswith(HUB):
         return
     _, equals, file = source.partition("=")
     if equals:
         require_file(file, CheckpointError)
     elif os.path.isabs(source) or source.startswith(".") or source.endswith(CLIP_SUFFIXES):
         raise CheckpointError(
-            f"{source}: no such file or folder; check the path, or name {NAMES} or one of "
-            "open_clip's MODEL/TAG"
+            f"{source}: no such file or folder; check the path, or name {told_with('clip')} or one "
+            "of open_clip's MODEL/TAG"
         )

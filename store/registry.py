@@ -9,7 +9,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
+
+from .errors import OptionError
+from .weights import fetched_file
 
 _ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -21,15 +24,38 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
+class Fetched(NamedTuple):
+    """A file that `styleatlas models fetch` fetches; what `fetched_file` takes.
+
+    Args:
+        weights: the name of what it is of.
+        file: its own name.
+    """
+
+    weights: str
+    file: str
+
+
+Part = Literal["generator", "clip", "atlas"]
+Extra = Literal["judge", "identity", "suite"]
+_LACKS: Mapping[Part, str] = {
+    "generator": "generator: `{name}` has none; name one's file",
+    "clip": "CLIP: `{name}` has none; name a CLIP's file, or one of open_clip's MODEL/TAG",
+    "atlas": "atlas: `{name}` has none yet; `styleatlas precompute {name} --clip CLIP -o ATLAS` "
+    "draws one",
+}
+
+
 @dataclass(frozen=True)
 class Bundle:
     """Models that belong together, by the name people give instead of their files.
 
     Args:
         name: as people write it.
-        generator, clip, atlas: files, or folders, of what every bundle has.
-        vocabulary: a text file of the phrases of a prompt bank, one a line.
-        templates: the sentences each phrase is embedded in, with {} for the phrase.
+        generator, clip, atlas: files, or folders; None where there are none. See `part`.
+        vocabulary: a text file of the phrases of a prompt bank, one a line; None where the general
+            ones serve.
+        templates: the sentences each phrase of the vocabulary is embedded in, with {} for it.
         judge: a classifier of attributes that scores edits; None where there is none.
         identity: a network that tells who an image shows; None where there is none.
         suite: the edits that an evaluation tries, as JSON; None where there are none.
@@ -40,16 +66,31 @@ class Bundle:
     """
 
     name: str
-    generator: Path
-    clip: Path
-    atlas: Path
-    vocabulary: Path
-    templates: tuple[str, ...]
+    generator: Path | Fetched | None = None
+    clip: Path | None = None
+    atlas: Path | None = None
+    vocabulary: Path | None = None
+    templates: tuple[str, ...] = ()
     judge: Path | None = None
     identity: Path | None = None
     suite: Path | None = None
     drawings: Path | None = None
     same_images: tuple[str, ...] = ()
+
+    def part(self, which: Part) -> Path:
+        """Where the generator, the CLIP or the atlas lies.
+
+        Raises:
+            OptionError: the bundle has none.
+            CheckpointError: it was not fetched yet.
+        """
+        found = getattr(self, which)
+        if found is None:
+            raise OptionError(_LACKS[which].format(name=self.name))
+        if isinstance(found, Fetched):
+            return fetched_file(found.weights, found.file, by=self.name)
+        path: Path = found
+        return path
 
 
 EMBEDDED = Bundle(
@@ -79,9 +120,24 @@ EMBEDDED = Bundle(
 )
 """The models that ship with StyleAtlas; how they were made: `zoo/making/`."""
 
-BUNDLES: Mapping[str, Bundle] = {bundle.name: bundle for bundle in (EMBEDDED,)}
-NAMES = " or ".join(f"`{name}`" for name in BUNDLES)
-"""All names, as a message tells them."""
+FACES = Bundle(
+    name="faces",
+    # Of a folder of four files; a reader finds the others beside it.
+    generator=Fetched("mobile-stylegan", "SynthesisNetwork.xml"),
+)
+"""Photographic faces, by weights that others published; none of them ships with StyleAtlas."""
+
+BUNDLES: Mapping[str, Bundle] = {bundle.name: bundle for bundle in (EMBEDDED, FACES)}
+
+
+def names_with(part: Part | Extra) -> tuple[str, ...]:
+    """The names of the bundles that have such a part."""
+    return tuple(name for name, bundle in BUNDLES.items() if getattr(bundle, part) is not None)
+
+
+def told_with(part: Part | Extra) -> str:
+    """The same as a message tells them: `one` or `another`."""
+    return " or ".join(f"`{name}`" for name in names_with(part))
 
 
 def find_bundle(source: str | os.PathLike[str]) -> Bundle | None:
@@ -100,10 +156,10 @@ def bundle_of(model: _Named) -> Bundle | None:
     return BUNDLES.get(model.name)
 
 
-FETCHED: Mapping[str, tuple[str, str]] = {
-    "alex": ("lpips", "alexnet.ckpt"),
-    "vgg": ("lpips", "vgg16.ckpt"),
-    "dlib": ("face-api", "face_recognition_model.bin"),
+FETCHED: Mapping[str, Fetched] = {
+    "alex": Fetched("lpips", "alexnet.ckpt"),
+    "vgg": Fetched("lpips", "vgg16.ckpt"),
+    "dlib": Fetched("face-api", "face_recognition_model.bin"),
 }
 """What stands for networks that are no part of a bundle: LPIPS by its backbones, and who dlib sees.
-Each name with what `fetched_file` takes."""
+"""

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ...store.errors import CheckpointError
-from ...store.registry import NAMES
+from ...store.registry import told_with
 from ..inert.modules import CLIP_GLOBALS
 from ..inert.objects import InertTensor
 from ..inert.torchfile import read_torch
@@ -76,7 +76,7 @@ def find_weights(path: Path) -> FoundClip:
         CheckpointError: the file is unreadable or holds no weights by name.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
+        raise CheckpointError(f"{path}: no such file; check the path, or name {told_with('clip')}")
     safe = is_safetensors(path)
     content: Any = read_safetensors(path)[1] if safe else read_torch(path, CLIP_GLOBALS)
     return find_state(path, content)

@@ -22,7 +22,7 @@ from typing import Any
 
 from ...store.errors import CheckpointError, OptionError
 from ...store.paths import HUB, require_clip
-from ...store.registry import NAMES
+from ...store.registry import told_with
 from . import clip_transformers as transformers
 from .clip_file import ClipWeights, read_clip_weights
 from .clip_shapes import known_models, openai_config
@@ -281,7 +281,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: is no CLIP configuration that can be built ({_reason(error)}); "
-            f"name a folder in open_clip's layout, or {NAMES}"
+            f"name a folder in open_clip's layout, or {told_with('clip')}"
         ) from error
     return model, preprocess
 

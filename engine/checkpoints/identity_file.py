@@ -14,7 +14,7 @@ from torch import nn
 
 from ...store.errors import CheckpointError
 from ...store.fingerprint import weights_sha256
-from ...store.registry import NAMES
+from ...store.registry import told_with
 from ..inert.torchfile import read_torch
 from ..networks.attributes import IdentityNetwork
 from ..networks.dlib_resnet import DlibResNet
@@ -46,7 +46,8 @@ def read_face_network(path: Path) -> tuple[FaceNetwork, str]:
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: no such file; check the path, or name {NAMES}, `clip`, `dlib` or `off`"
+            f"{path}: no such file; check the path, or name {told_with('identity')}, `clip`, "
+            "`dlib` or `off`"
         )
     content = read_torch(path)
     if not isinstance(content, Mapping):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ...store.output import replacing
-from ...store.registry import NAMES
+from ...store.registry import told_with
 from ..inert.unpickle import map_file
 from ..networks.stylegan2 import SQUARE, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
@@ -65,7 +65,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         CheckpointError: the file is missing, truncated or no safetensors file.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; check the path, or name {NAMES}")
+        raise CheckpointError(
+            f"{path}: no such file; check the path, or name {told_with('generator')}"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...store.errors import CheckpointError, OptionError
-from ...store.registry import NAMES
+from ...store.registry import told_with
 from ..checkpoints.checkpoint import excerpt, is_real, is_whole, require_same_shapes
 from ..checkpoints.clip_source import VOCABULARY_NAME, ClipSource
 from .preprocess import Interpolation, Preprocessing, ResizeMode
@@ -219,7 +219,7 @@ def _colours(source: ClipSource, key: str, values: Any) -> tuple[float, float, f
 def _refused(source: ClipSource, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{source.place}: is no CLIP configuration that can be built ({reason}); "
-        f"name a folder in open_clip's layout, or {NAMES}"
+        f"name a folder in open_clip's layout, or {told_with('clip')}"
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from ...store.atlas import Atlas
 from ...store.errors import CheckpointError, FingerprintError, OptionError, require_path
-from ...store.registry import find_bundle
+from ...store.registry import find_bundle, names_with
 from ..checkpoints.filled import NO_AVERAGE
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
@@ -37,12 +38,12 @@ def load_generator(
 
     Raises:
         CheckpointError: the file cannot be read as a generator, or it makes no pictures: they have
-            another number of channels than grey, RGB and RGBA.
+            another number of channels than grey, RGB and RGBA; or it was not fetched yet.
         OptionError: the device does not exist here, or an unknown precision.
     """
     require_path("generator", source)
     bundle = find_bundle(source)
-    path = Path(source) if bundle is None else bundle.generator
+    path = Path(source) if bundle is None else bundle.part("generator")
     name = _stem(path) if bundle is None else bundle.name
     chosen = pick_device(device)
     checkpoint = read_checkpoint(path)
@@ -74,7 +75,7 @@ def load_encoder(
     require_path("clip", source)
     bundle = find_bundle(source)
     # Not by way of a path: a name may hold slashes, which a path on Windows would turn around.
-    found = os.fspath(source if bundle is None else bundle.clip)
+    found = os.fspath(source if bundle is None else bundle.part("clip"))
     name = _stem(Path(source)) if bundle is None else bundle.name
     return read_encoder(found, name, pick_device(device), precision)
 
@@ -123,7 +124,7 @@ def generator_of(
         OptionError: the atlas knows no name that is enough to load it.
         FingerprintError: it is another generator than the one that the atlas was drawn with.
     """
-    known = source or _known("generator", "--generator", atlas.fingerprint.generator.name)
+    known = source or _known("generator", atlas.fingerprint.generator.name)
     return generator_as_drawn(atlas, load_generator(known, device), tuned)
 
 
@@ -168,11 +169,12 @@ def clip_of(
     Raises:
         OptionError: the atlas knows no name that is enough to load it.
     """
-    return load_encoder(source or _known("CLIP", "--clip", atlas.fingerprint.clip.name), device)
+    return load_encoder(source or _known("clip", atlas.fingerprint.clip.name), device)
 
 
-def _known(what: str, option: str, name: str) -> str:
+def _known(part: Literal["generator", "clip"], name: str) -> str:
     # A file is remembered by its stem; only names of open_clip's hold a slash.
-    if find_bundle(name) is None and "/" not in name:
-        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by {option}')
+    if name not in names_with(part) and "/" not in name:
+        what = {"generator": "generator", "clip": "CLIP"}[part]
+        raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by --{part}')
     return name

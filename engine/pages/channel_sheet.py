@@ -13,7 +13,6 @@ from itertools import groupby
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -21,18 +20,15 @@ from ...store.atlas import Atlas
 from ...store.errors import OptionError
 from ...store.layout import Layer
 from ...store.records import Record
-from ..models.preprocess import as_rgb
 from ..models.protocols import Generator
 from ..models.sampling import batch_size, render_batches, styles_from_seeds
-from ..pictures.sheet import sheet
+from ..pictures.sheet import cell_size, scaled_down, sheet
 from .atlas_report import ChannelFigure
 from .highlights import Phrasebook, leading_channels
 
 STEPS = (-10.0, -5.0, 0.0, 5.0, 10.0)
 MAX_STEP = 100.0
 
-_MAX_PIXELS = 16_000_000
-_LEAST_SIDE, _USUAL_SIDE = 64, 192
 _GAP, _MARGIN, _LINE, _WIDEST = 14, 14, 18, 300
 _PHRASES = 3
 _FIGURES, _FIGURE_SIDE, _FIGURE_ROWS, _FIGURE_TRUNCATION = 8, 128, 2, 0.7
@@ -93,7 +89,7 @@ def draw_sheet(
     Raises:
         OptionError: so many images that none of them could be seen.
     """
-    side, scale = _cell(generator.image_size, len(records) * len(seeds), len(steps))
+    side, scale = cell_size(generator.image_size, len(records) * len(seeds), len(steps))
     flats = [atlas.layout.parse(record["channel"]) for record in records]
     images = channel_images(generator, atlas, styles, flats, steps, side)
     labels = [f"seed {seed}" for seed in seeds] if len(seeds) > 1 else []
@@ -121,7 +117,7 @@ def require_sheet(size: tuple[int, int], rows: int, steps: Sequence[float]) -> N
     for step in steps:
         if not abs(step) <= MAX_STEP:
             raise OptionError(f"step {step:g}: must lie between -{MAX_STEP:g} and {MAX_STEP:g}")
-    _cell(size, rows, len(steps))
+    cell_size(size, rows, len(steps))
 
 
 def sheet_records(
@@ -193,42 +189,8 @@ def _moved_images(
         else:
             parts = values.split(batch_size(generator))
             batches = [prefix.render(flat - layer.start, part) for part in parts]
-        moved[flat] = torch.cat([_scaled_down(batch, side) for batch in batches])
+        moved[flat] = torch.cat([scaled_down(batch, side) for batch in batches])
     return moved
-
-
-def _scaled_down(images: Tensor, side: int) -> Tensor:
-    images = as_rgb(images.float())
-    size = _within(images.shape[2], images.shape[3], side)
-    if size == images.shape[2:]:
-        return images
-    return F.interpolate(images.clamp(-1, 1), size, mode="bilinear", antialias=True)
-
-
-def _within(height: int, width: int, side: int) -> tuple[int, int]:
-    """A size with no more than `side` pixels on its longer side, of the same aspect."""
-    longer = max(height, width)
-    if longer <= side:
-        return height, width
-    return max(1, height * side // longer), max(1, width * side // longer)
-
-
-def _cell(size: tuple[int, int], rows: int, columns: int) -> tuple[int, int]:
-    """How large the images of a sheet are drawn at most, in pixels on their longer side, and how
-    large each of these pixels is."""
-    side = max(size)
-    scale = max(1, _USUAL_SIDE // side)
-    while rows * columns * math.prod(_within(*size, side)) * scale**2 > _MAX_PIXELS:
-        if scale > 1:
-            scale -= 1
-        else:
-            side //= 2
-        if side * scale < _LEAST_SIDE:
-            raise OptionError(
-                f"sheet of {rows} x {columns} images: is too large for one picture; "
-                "ask for fewer channels or seeds"
-            )
-    return side, scale
 
 
 def _panel(record: Record) -> Image.Image:

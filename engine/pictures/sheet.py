@@ -10,18 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.output import PICTURE, replacing
-from ..models.preprocess import to_bytes
+from ..models.preprocess import as_rgb, to_bytes
 from .recipe import Recipe, png_text
 
 MAX_SHEET_PIXELS = 100_000_000
 LABELLED_SIDE = 96
 """The least height and width in pixels of an image with labels."""
+_MOST_PIXELS = 16_000_000
+_LEAST_SIDE, _USUAL_SIDE = 64, 192
 _MARGIN = 6
 _COLUMN_LINES = 3
 _LONGEST_LINE = 120
@@ -68,6 +71,42 @@ def require_sheet_size(rows: int, columns: int, height: int, width: int) -> None
         )
 
 
+def cell_size(size: tuple[int, int], rows: int, columns: int) -> tuple[int, int]:
+    """How large images of a size (height, width) are drawn on a sheet of so many, with at most 16
+    million pixels in all: small ones are enlarged and large ones reduced by halves.
+
+    Returns:
+        Pixels on the longer side of an image, for `scaled_down`, and how often each is repeated to
+        either side, the `scale` of `sheet`.
+
+    Raises:
+        OptionError: so many images that none of them could be seen.
+    """
+    side = max(size)
+    scale = max(1, _USUAL_SIDE // side)
+    while rows * columns * math.prod(_within(*size, side)) * scale**2 > _MOST_PIXELS:
+        if scale > 1:
+            scale -= 1
+        else:
+            side //= 2
+        if side * scale < _LEAST_SIDE:
+            raise OptionError(
+                f"sheet of {rows} x {columns} images: is too large for one picture; "
+                "ask for fewer channels or seeds"
+            )
+    return side, scale
+
+
+def scaled_down(images: Tensor, side: int) -> Tensor:
+    """Images (n, 1, 3 or 4, H, W) in [-1, 1] as RGB, (n, 3, h, w), with no more than `side` pixels
+    on their longer side, of the same aspect."""
+    images = as_rgb(images.float())
+    size = _within(images.shape[2], images.shape[3], side)
+    if size == images.shape[2:]:
+        return images
+    return F.interpolate(images.clamp(-1, 1), size, mode="bilinear", antialias=True)
+
+
 def save_png(
     picture: Image.Image, path: str | os.PathLike[str], recipe: Recipe | None = None
 ) -> None:
@@ -85,6 +124,14 @@ def require_png(path: str | os.PathLike[str]) -> None:
     """Raise OutputError unless `path` names a PNG file that can be written; called before the
     work, so that none is lost."""
     PICTURE.require(path)
+
+
+def _within(height: int, width: int, side: int) -> tuple[int, int]:
+    """A size with no more than `side` pixels on its longer side, of the same aspect."""
+    longer = max(height, width)
+    if longer <= side:
+        return height, width
+    return max(1, height * side // longer), max(1, width * side // longer)
 
 
 def _pixels(row: Sequence[Tensor]) -> NDArray[np.uint8]:

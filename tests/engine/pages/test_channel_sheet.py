@@ -161,7 +161,7 @@ def test_crowded_sheet_keeps_to_its_pixels(generator, countable_atlas, monkeypat
     seeds = list(range(40))
     styles = styles_from_seeds(generator, seeds, 0.7)
     records = sheet_records(countable_atlas, [7])
-    monkeypatch.setattr("styleatlas.engine.pages.channel_sheet._MAX_PIXELS", 40 * 5 * 64**2)
+    monkeypatch.setattr("styleatlas.engine.pictures.sheet._MOST_PIXELS", 40 * 5 * 64**2)
     picture = draw_sheet(generator, countable_atlas, styles, seeds, records)
     assert picture.height - 40 * 64 in range(100), "cells of 64 pixels, and a line above them"
 
