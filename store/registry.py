@@ -25,7 +25,8 @@ class _Named(Protocol):
 
 
 class Fetched(NamedTuple):
-    """A file that `styleatlas models fetch` fetches; what `fetched_file` takes.
+    """A file that `styleatlas models fetch` fetches, or makes of what it fetched; what
+    `fetched_file` takes.
 
     Args:
         weights: the name of what it is of.
@@ -122,8 +123,7 @@ EMBEDDED = Bundle(
 
 FACES = Bundle(
     name="faces",
-    # Of a folder of four files; a reader finds the others beside it.
-    generator=Fetched("mobile-stylegan", "SynthesisNetwork.xml"),
+    generator=Fetched("mobile-stylegan", "generator.safetensors"),
 )
 """Photographic faces, by weights that others published; none of them ships with StyleAtlas."""
 

@@ -47,6 +47,8 @@ class Weights:
         sha256: of the archive, in hex.
         members: every file wanted inside the archive, by its path there. Their own names differ.
         licence: as far as it is known, of weights and of what they were trained on.
+        converted: the name of the file that is made of them as they are fetched, which is read
+            faster; None where none is.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Weights:
     sha256: str
     members: Mapping[str, Member]
     licence: str
+    converted: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -79,8 +82,8 @@ class Weights:
     def state(self) -> State:
         """Whether every file is there and of its size; what is in them is proven as they are
         fetched."""
-        sizes = [_size(path) == member.size for path, member in self.files.items()]
-        if all(sizes):
+        there = [_size(path) == member.size for path, member in self.files.items()]
+        if all(there) and (self.converted is None or (self.folder / self.converted).is_file()):
             return "fetched"
         return "damaged" if self.folder.is_dir() else "not fetched"
 
@@ -137,6 +140,7 @@ _ALL = (
         ),
         licence="package Apache-2.0; the weights were distilled from NVIDIA's FFHQ StyleGAN2, "
         "which is for non-commercial use: treat them so",
+        converted="generator.safetensors",
     ),
     Weights(
         name="lpips",
@@ -279,7 +283,7 @@ def fetched_file(name: str, file: str, *, by: str | None = None) -> Path:
 
     Args:
         name: of the weights, in `WEIGHTS`.
-        file: its own name, without the folders of the archive.
+        file: its own name, without the folders of the archive; or that of what was made of them.
         by: what the message tells to fetch, if not the weights themselves: a group they are in.
 
     Raises:
@@ -288,7 +292,7 @@ def fetched_file(name: str, file: str, *, by: str | None = None) -> Path:
     weights = WEIGHTS[name]
     path = weights.folder / file
     size = _size(path)
-    if size != weights.files[path].size:
+    if size is None or (path in weights.files and size != weights.files[path].size):
         state = "not fetched yet" if size is None else f"damaged ({path} has another size)"
         raise CheckpointError(
             f"{by or name}: {state}; `styleatlas models fetch {by or name}` fetches it"

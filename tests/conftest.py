@@ -59,11 +59,7 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     ),
     "faces": (
         "the weights that `styleatlas models fetch faces` fetches",
-        lambda: all(
-            (weights.folder / Path(member).name).is_file()
-            for weights in WEIGHTS.values()
-            for member in weights.members
-        ),
+        lambda: all(weights.state == "fetched" for weights in WEIGHTS.values()),
     ),
     "ordinary_user": (
         "a user whom permissions bind",
@@ -302,10 +298,14 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
-    """No test sees or leaves anything in the user's own cache or library of mappers; child
-    processes inherit this."""
+def _empty_user_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch
+) -> None:
+    """No test sees or leaves anything in the user's own cache, library of mappers or folder of
+    fetched weights, but for those tests that need these weights; child processes inherit this."""
     folder = tmp_path_factory.mktemp("cache")
+    if request.node.get_closest_marker("faces") is None:
+        monkeypatch.setenv("STYLEATLAS_MODELS", str(folder / "models"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     monkeypatch.setenv("STYLEATLAS_MAPPERS", str(folder / "mappers"))
     monkeypatch.setattr("styleatlas.store.cache.user_cache_path", lambda name: folder / name)
