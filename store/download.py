@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .errors import FetchError, OutputError
 
@@ -117,13 +117,14 @@ class Web:
                 yield answer
         except urllib.error.HTTPError as error:
             error.close()
+            reason = shown(" ".join(str(error.reason).split()))[:200]
             raise FetchError(
-                f"{shown(url)}: the server answers {error.code} ({error.reason}); check the index, "
-                "or try again later"
+                f"{shown(url)}: the server answers {error.code} ({reason}); check the index, or "
+                "try again later"
             ) from error
         except _BROKEN as error:
-            reason = getattr(error, "reason", None) or error
-            told = str(reason) or type(reason).__name__
+            cause = getattr(error, "reason", None) or error
+            told = " ".join(str(cause).split()) or type(cause).__name__
             raise FetchError(
                 f"{shown(url)}: cannot be fetched ({shown(told)}); check the network, the proxy "
                 "and the index"
@@ -141,6 +142,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         schemes = [urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl)]
         if schemes[1] not in ("http", "https") or schemes == ["https", "http"]:
+            fp.close()
             raise urllib.error.URLError(f"it sends one on to {shown(newurl)[:200]}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -182,16 +184,15 @@ def _pieces(answer: Any) -> Iterator[bytes]:
 @contextmanager
 def _writing(target: Path) -> Iterator[Callable[[bytes], None]]:
     """A file to write pieces to; a full disk is told from a server that fails."""
-    file: IO[bytes]
     with _as_output(target):
-        file = target.open("xb")
+        file = target.open("xb", buffering=0)  # what is kept back would fail again on closing
+
+    def write(piece: bytes) -> None:
+        with _as_output(target):
+            while piece:
+                piece = piece[file.write(piece) :]
+
     with file:
-
-        def write(piece: bytes) -> None:
-            with _as_output(target):
-                file.write(piece)
-                file.flush()
-
         yield write
 
 

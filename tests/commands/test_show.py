@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from styleatlas import Atlas, load_generator
+from styleatlas.engine.jobs.sample_sheet import draw_seeds
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.pages.channel_sheet import draw_sheet, sheet_records
 from styleatlas.store.registry import EMBEDDED
@@ -109,6 +110,56 @@ def test_sheet_of_a_generator_that_is_not_at_hand_or_another_is_refused(
 def test_sheet_is_written_as_png_alone(refused, tiny_path, tmp_path):
     found = refused("sheet", tiny_path, "b8.conv0:0", "-o", tmp_path / "sheet.jpg")
     assert "pictures are written as PNG" in found
+
+
+def test_sheet_of_a_generator_alone_shows_its_samples(answer, checkpoint, png, tmp_path):
+    options = ("--seed", "3,5-6", "--truncation", "0.5")
+    told = answer("sheet", checkpoint, *options, "-o", png)
+    assert told == f"{png}: 3 images\n"
+    known = tmp_path / "known.png"
+    draw_seeds(load_generator(checkpoint, "cpu"), (3, 5, 6), 0.5, None, known)
+    with Image.open(png) as picture, Image.open(known) as expected:
+        assert_pixels_near(picture, expected)
+    record = json.loads(answer("sheet", checkpoint, *options, "-o", png, "--json"))
+    assert record == {"output": str(png), "seeds": [3, 5, 6], "truncation": 0.5}
+
+
+def test_sheet_of_a_name_without_a_channel_is_one_of_samples(answer, png):
+    assert answer("sheet", EMBEDDED.name, "--seed", "1-64", "-o", png) == f"{png}: 64 images\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--steps", "1"), "steps"),
+        (("--tuned",), "tuned"),
+        (("--clip", "avatars"), "clip"),
+        (("--generator", "avatars"), "generator"),
+    ],
+)
+def test_sheet_of_samples_takes_nothing_that_is_of_channels(run, png, options, named):
+    result = run("sheet", EMBEDDED.name, *options, "-o", png)
+    assert result.exit_code == 2 and not png.exists()
+    assert f"--{named} is of style channels: name CHANNELs" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seed", "1-9999"), "sheet of 100 x 100 images: is too large for one picture"),
+        (("--truncation", "9"), "truncation 9: must lie between -2 and 2"),
+        (("--class", "1"), "class 1: this generator is not conditional"),
+    ],
+)
+def test_sheet_of_samples_that_cannot_be_drawn_is_explained(
+    refused, checkpoint, png, options, message
+):
+    assert message in refused("sheet", checkpoint, *options, "-o", png)
+
+
+def test_sheet_of_a_generator_that_is_not_there_is_refused(refused, png):
+    told = refused("sheet", "nowhere.pkl", "-o", png)
+    assert told == "nowhere.pkl: no such file; check the path, or name `avatars` or `faces`"
 
 
 # report
