@@ -40,7 +40,6 @@ def _all_of(names: Sequence[str]) -> list[Weights]:
 @models.command(
     "list",
     epilog="""
-    styleatlas models list
     styleatlas models list --json
     """,
 )
