@@ -81,23 +81,17 @@ def models_fetch(names: tuple[str, ...], yes: bool, index: str | None, as_json: 
     The files lie in the folder that the environment names in STYLEATLAS_MODELS, or else in the
     user's own data folder.
     """
-    from ..store.fetch import fetch, is_whole
+    from ..store.fetch import is_whole
 
     chosen = _all_of(names)
     wanted = [weights for weights in chosen if not is_whole(weights)]
     if wanted:
         _agree(wanted, yes)
-    failures: list[StyleAtlasError] = []
-    with progress_shown("fetch") as shown:
-        for weights in wanted:
-            try:
-                fetch(weights, index, shown, _convert)
-            except StyleAtlasError as error:  # the others may be had all the same
-                failures.append(error)
-    for failure in failures[:-1]:
-        note(f"styleatlas models fetch: {failure}")
-    if failures:
-        raise failures[-1]
+        failures = _fetch_all(wanted, index)
+        for failure in failures[:-1]:
+            note(f"styleatlas models fetch: {failure}")
+        if failures:
+            raise failures[-1]
     told = [{**_record(weights), "new": weights in wanted} for weights in chosen]
     lines = [
         f"{weights.name}: {'fetched' if weights in wanted else 'already there'}, {weights.folder}"
@@ -139,6 +133,20 @@ def models_remove(names: tuple[str, ...]) -> None:
     for weights in _all_of(names):
         count = remove(weights)
         say(f"{weights.name}: {f'removed, {count} files' if count else 'is not there'}")
+
+
+def _fetch_all(wanted: Sequence[Weights], index: str | None) -> list[StyleAtlasError]:
+    """All of them, whatever becomes of one; what went wrong."""
+    from ..store.fetch import fetch
+
+    failures: list[StyleAtlasError] = []
+    with progress_shown("fetch") as shown:
+        for weights in wanted:
+            try:
+                fetch(weights, index, shown, _convert)
+            except StyleAtlasError as error:
+                failures.append(error)
+    return failures
 
 
 def _convert(files: Path, output: Path) -> None:

@@ -56,6 +56,8 @@ def fetch(
         if not there:
             _download(weights, index, folder, report)
         if weights.converted is not None:
+            size = weights.size
+            report(Progress(size, size, part=weights.name, label=f"{weights.name}, converting"))
             convert(weights.folder if there else files, files / weights.converted)
         _put(files, weights.folder)
 
