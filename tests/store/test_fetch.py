@@ -60,6 +60,11 @@ def refused(weights: Weights, index: str | None = None, kind: type[Exception] = 
     return str(told.value)
 
 
+def state(weights: Weights) -> str:
+    """As it is now: mypy takes it to stay as it was."""
+    return weights.state
+
+
 FETCHED = ["made-up-1.0/", "made-up-1.0/one.bin", "made-up-1.0/two.txt"]
 
 
@@ -149,7 +154,7 @@ def test_what_was_damaged_since_is_noticed_and_a_users_own_files_stay(server):
     get(weights, index)
     assert is_whole(weights) and (weights.folder / "notes").read_text() == "mine"
     one.write_bytes(b"")
-    assert weights.state == "damaged"
+    assert state(weights) == "damaged"
 
 
 def test_what_is_whole_is_not_fetched_again(server):
@@ -176,7 +181,7 @@ def test_a_file_is_made_of_what_was_fetched_before_it_takes_its_place(server):
     get(weights, index)
     assert weights.state == "fetched" and (weights.folder / "made.safetensors").exists()
     (weights.folder / "made.safetensors").unlink()
-    assert weights.state == "damaged"
+    assert state(weights) == "damaged"
     server.answers.clear()  # to make it again nothing is fetched
     get(weights, index)
     assert weights.state == "fetched"
