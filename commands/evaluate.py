@@ -70,8 +70,8 @@ from .sources import encoder_loader, open_atlas, open_generator
     default="off",
     show_default=True,
     metavar="I",
-    help=f"Tell whether it stays the same person: off, clip, dlib, {NAMES}, or the file of a face "
-    "recogniser.",
+    help=f"Tell whether it stays the same person: off, clip, dlib, {told_with('identity')}, or the "
+    "file of a face recogniser.",
 )
 @generator_option()
 @tuned_option

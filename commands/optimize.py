@@ -115,8 +115,8 @@ def usage(ctx: click.Context) -> None:
     type=Recogniser(),
     group=HOW,
     metavar="I",
-    help=f"Who is to stay the same: off, clip, dlib, {told_with('identity')}, or the file of a face "
-    "recogniser; that of a generator loaded by such a name, and off for others, if not given.",
+    help=f"Who is to stay the same: off, clip, dlib, {told_with('identity')}, or the file of a "
+    "face recogniser; that of a generator loaded by such a name, and off for others, if not given.",
 )
 @option(
     "--identity-weight",

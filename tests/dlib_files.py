@@ -60,8 +60,8 @@ def write_tfjs(path: Path, weights: Weights) -> Path:
 
 
 def as_fetched(folder: Path, monkeypatch: pytest.MonkeyPatch, weights: Weights) -> Path:
-    """Puts these weights where fetched ones would lie, with `folder` as the user's data folder."""
-    from styleatlas.store import weights as known
+    """Puts these weights where fetched ones would lie, with `folder` as the one of all weights."""
+    from styleatlas.store.weights import WEIGHTS
 
-    monkeypatch.setattr(known, "user_data_path", lambda name: folder / name)
-    return write_tfjs(known.WEIGHTS["face-api"].folder / "face_recognition_model.bin", weights)
+    monkeypatch.setenv("STYLEATLAS_MODELS", str(folder))
+    return write_tfjs(WEIGHTS["face-api"].folder / "face_recognition_model.bin", weights)
