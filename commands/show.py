@@ -65,7 +65,7 @@ def _is_generator(source: str) -> bool:
         return True
     from ..store.file import is_other_file
 
-    return is_other_file(source) or not os.path.exists(source)
+    return is_other_file(source) or not os.path.isfile(source)
 
 
 class _Source(Given):
