@@ -240,7 +240,7 @@ _ALL = (
                 ),
             },
         ),
-        licence="MIT",
+        licence="MIT; the paper trained on WIDER FACE and CelebA",
     ),
     Weights(
         name="face-mesh",
