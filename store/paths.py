@@ -9,6 +9,8 @@ from .registry import find_bundle, told_with
 
 HUB = "hf-hub:"
 """How a CLIP's name begins that is a repository of Hugging Face."""
+SYNTHESIS_GRAPH = "SynthesisNetwork.xml"
+"""What tells the folder of a MobileStyleGAN as OpenVINO's graphs."""
 PIPELINE = "model_index.json"
 GENERATOR_SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
 CLIP_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
@@ -39,9 +41,11 @@ def require_file(
 
 
 def require_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError unless there is such a file; of a folder the message names the files
-    that may be meant."""
+    """Raise CheckpointError unless there is such a file, or a folder that holds the graphs of a
+    MobileStyleGAN; of another folder the message names the files that may be meant."""
     if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, SYNTHESIS_GRAPH)):
+            return
         raise CheckpointError(f"{os.fspath(path)}: is a directory; {_folder_mend(path)}")
     require_file(path, CheckpointError, f"check the path, or name {told_with('generator')}")
 

@@ -16,11 +16,17 @@ from ...store.errors import CheckpointError
 from ...store.fingerprint import ModelIdentity, weights_sha256
 from ..inert.objects import InertObject, InertTensor, escaped
 from ..networks.mapping import MappingConfig
+from ..networks.mobile_stylegan import START, MobileStyleGANConfig
 from ..networks.stylegan2 import Architecture, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, StyleGAN3Config
 
-GeneratorConfig = StyleGAN2Config | StyleGAN3Config
-Dialect = Literal["styleatlas", "nvidia", "tensorflow", "rosinality"]
+GeneratorConfig = StyleGAN2Config | StyleGAN3Config | MobileStyleGANConfig
+Dialect = Literal["styleatlas", "nvidia", "tensorflow", "rosinality", "mobile_stylegan", "openvino"]
+FAMILIES: dict[type[GeneratorConfig], str] = {
+    StyleGAN2Config: "stylegan2",
+    StyleGAN3Config: "stylegan3",
+    MobileStyleGANConfig: "mobile_stylegan",
+}
 Config = TypeVar("Config", bound=Any)
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -78,8 +84,8 @@ class GeneratorCheckpoint:
 
     @property
     def family(self) -> str:
-        """`stylegan2` or `stylegan3`."""
-        return "stylegan2" if isinstance(self.config, StyleGAN2Config) else "stylegan3"
+        """`stylegan2`, `stylegan3` or `mobile_stylegan`."""
+        return FAMILIES[type(self.config)]
 
     def sha256(self) -> str:
         """The identity of the weights, whatever dialect they were read from."""
@@ -107,6 +113,8 @@ def expected_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     """
     if isinstance(config, StyleGAN2Config):
         return _mapping_shapes(config) | _stylegan2_shapes(config)
+    if isinstance(config, MobileStyleGANConfig):
+        return _mapping_shapes(config) | _mobile_stylegan_shapes(config)
     return _mapping_shapes(config) | _stylegan3_shapes(config)
 
 
@@ -230,6 +238,30 @@ def _stylegan3_shapes(config: StyleGAN3Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _mobile_stylegan_shapes(config: MobileStyleGANConfig) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in config.styled_layers():
+        name, (block, part) = f"synthesis.{layer.name}", layer.name.split(".")
+        side = int(block.removeprefix("b"))
+        width, bands = config.channels[side], 4 * config.image_channels
+        shapes |= _dense(f"{name}.affine", layer.size, config.w_dim)
+        if part == "up":
+            continue
+        shapes[f"{name}.bias"] = (bands if part == "torgb" else width,)
+        if part == "torgb":
+            shapes[f"{name}.weight"] = (bands, width, 1, 1)
+            continue
+        if side == START:
+            shapes[f"synthesis.{block}.const"] = (width, START, START)
+            shapes[f"{name}.weight"] = (width, width, 3, 3)
+        else:
+            shapes[f"{name}.depthwise"] = (layer.size, 1, 3, 3)
+            shapes[f"{name}.pointwise"] = (width, layer.size, 1, 1)
+        shapes[f"{name}.noise_strength"] = ()
+        shapes[f"{name}.noise_const"] = (side, side)
+    return shapes
+
+
 def _dense(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
@@ -294,19 +326,32 @@ def _config_problems(config: GeneratorConfig) -> Iterator[str]:
     yield from _not_positive(config, "mapping_lr")
     if isinstance(config, StyleGAN2Config):
         yield from _stylegan2_problems(config)
+    elif isinstance(config, MobileStyleGANConfig):
+        yield from _mobile_stylegan_problems(config)
     else:
         yield from _stylegan3_problems(config)
 
 
-def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
-    channels = config.channels
+def _channel_problems(channels: Mapping[int, int], highest: int) -> Iterator[str]:
     steps = [4 * 2**i for i in range(len(channels))]
-    if not steps or steps[-1] > LARGEST_RESOLUTION or any(r not in channels for r in steps):
-        yield f"channels must be given for 4 and its doubles, up to {LARGEST_RESOLUTION} at most"
-    yield from constant_problems(config.constant, max(1, len(channels)))
+    if not steps or steps[-1] > highest or any(r not in channels for r in steps):
+        yield f"channels must be given for 4 and its doubles, up to {highest} at most"
     for resolution, width in channels.items():
         if not is_whole(width, 1, LARGEST_SIZE):
             yield f"channels[{resolution}] is {excerpt(width)}, must be 1 to {LARGEST_SIZE}"
+
+
+def _mobile_stylegan_problems(config: MobileStyleGANConfig) -> Iterator[str]:
+    channels = config.channels
+    yield from _channel_problems(channels, LARGEST_RESOLUTION // 2)
+    for resolution, width in sorted(channels.items())[:-1]:
+        if is_whole(width, 1, LARGEST_SIZE) and width % 4:
+            yield f"channels[{resolution}] is {width}, must be a multiple of 4, for four bands"
+
+
+def _stylegan2_problems(config: StyleGAN2Config) -> Iterator[str]:
+    yield from _channel_problems(config.channels, LARGEST_RESOLUTION)
+    yield from constant_problems(config.constant, max(1, len(config.channels)))
     yield from _out_of_range(config, filter_taps=(2, 1024), num_fp16_res=(0, 32))
     if config.architecture not in get_args(Architecture):
         known = ", ".join(get_args(Architecture))

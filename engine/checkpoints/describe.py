@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ..networks.mobile_stylegan import MobileStyleGANConfig
 from ..networks.stylegan2 import StyleGAN2Config
 from .checkpoint import Dialect, GeneratorCheckpoint
 
@@ -27,6 +28,11 @@ NVIDIA_LICENCE = (
     "The weights keep the licence of whoever published them: NVIDIA's own pickles are for "
     "non-commercial use. Converting the file does not change that."
 )
+DISTILLED_LICENCE = (
+    "The weights keep the licence of whoever trained them: that project's code is Apache-2.0, but "
+    "its published weights were distilled from NVIDIA's FFHQ generator, which is for "
+    "non-commercial use: treat them so. Converting the file does not change that."
+)
 LICENCES: dict[Dialect, str] = {
     "nvidia": NVIDIA_LICENCE,
     "tensorflow": NVIDIA_LICENCE,
@@ -34,6 +40,8 @@ LICENCES: dict[Dialect, str] = {
         "The weights keep the licence of whoever trained them: that project's code is MIT, but "
         "weights converted from NVIDIA's stay under NVIDIA's non-commercial terms."
     ),
+    "mobile_stylegan": DISTILLED_LICENCE,
+    "openvino": DISTILLED_LICENCE,
     "styleatlas": (
         "The weights keep the licence of the checkpoint they were converted from; ask whoever "
         "published it."
@@ -52,6 +60,8 @@ def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, 
     architecture: str
     if isinstance(config, StyleGAN2Config):
         architecture = config.architecture
+    elif isinstance(config, MobileStyleGANConfig):
+        architecture = "wavelets"
     else:
         radial = any(layer.down_radial for layer in config.layers)
         architecture = "config R" if radial else "config T"

@@ -1,8 +1,9 @@
 """StyleAtlas's own checkpoint: safetensors, with the numbers that rebuild the network as JSON.
 
 The header's metadata holds, under the key `styleatlas`, an object with `family` ("stylegan2" or
-"stylegan3") and the fields of `StyleGAN2Config` or `StyleGAN3Config`. Tensors carry the names of
-the NVIDIA checkpoints (`mapping.*`, `synthesis.*`), in any float type.
+"stylegan3", "mobile_stylegan") and the fields of `StyleGAN2Config`, `StyleGAN3Config` or
+`MobileStyleGANConfig`. Tensors carry the names of the NVIDIA checkpoints (`mapping.*`,
+`synthesis.*`), of a MobileStyleGAN those nearest to them, in any float type.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from ...store.errors import CheckpointError
 from ...store.output import replacing
 from ...store.registry import told_with
 from ..inert.unpickle import map_file
+from ..networks.mobile_stylegan import MobileStyleGANConfig
 from ..networks.stylegan2 import SQUARE, StyleGAN2Config
 from ..networks.stylegan3 import FilteredLayer, FourierInput, StyleGAN3Config
-from .checkpoint import GeneratorCheckpoint, GeneratorConfig, excerpt
+from .checkpoint import FAMILIES, GeneratorCheckpoint, GeneratorConfig, excerpt
 
 METADATA_KEY = "styleatlas"
-Kind = TypeVar("Kind", StyleGAN2Config, StyleGAN3Config, FourierInput, FilteredLayer)
+Kind = TypeVar(
+    "Kind", StyleGAN2Config, StyleGAN3Config, MobileStyleGANConfig, FourierInput, FilteredLayer
+)
 
 
 def read_native(path: Path) -> GeneratorCheckpoint:
@@ -91,10 +95,8 @@ def is_safetensors(path: Path) -> bool:
 def config_to_json(config: GeneratorConfig) -> str:
     """The numbers of a network as one JSON object with every field, sorted by name; without the
     constant's size where it is 4 x 4, which older versions do not know as a field."""
-    described = {"family": "stylegan2", **asdict(config)}
-    if isinstance(config, StyleGAN3Config):
-        described["family"] = "stylegan3"
-    elif config.constant == SQUARE:
+    described = {"family": FAMILIES[type(config)], **asdict(config)}
+    if isinstance(config, StyleGAN2Config) and config.constant == SQUARE:
         del described["constant"]
     return json.dumps(described, sort_keys=True, allow_nan=False)
 
@@ -111,12 +113,10 @@ def config_from_json(path: Path, text: str) -> GeneratorConfig:
         described = json.loads(text)
         family = described.pop("family")
         if family == "stylegan2":
-            channels = described["channels"]
-            widths = {int(resolution): width for resolution, width in channels.items()}
-            if [str(resolution) for resolution in widths] != list(channels):
-                raise ValueError("the keys of channels are no plain numbers")
             constant = tuple(described.get("constant", SQUARE))
-            return _built(StyleGAN2Config, described | {"channels": widths, "constant": constant})
+            return _built(StyleGAN2Config, _with_widths(described) | {"constant": constant})
+        if family == "mobile_stylegan":
+            return _built(MobileStyleGANConfig, _with_widths(described))
         if family == "stylegan3":
             layers = [_layer(layer) for layer in described["layers"]]
             first = _built(FourierInput, described["input"])
@@ -128,6 +128,15 @@ def config_from_json(path: Path, text: str) -> GeneratorConfig:
             f"{path}: its header does not describe a generator (metadata key `{METADATA_KEY}`: "
             f"{reason}); write it again with `styleatlas convert`"
         ) from error
+
+
+def _with_widths(described: dict[str, Any]) -> dict[str, Any]:
+    """With numbers for the keys of `channels`, which JSON has as text."""
+    channels = described["channels"]
+    widths = {int(resolution): width for resolution, width in channels.items()}
+    if [str(resolution) for resolution in widths] != list(channels):
+        raise ValueError("the keys of channels are no plain numbers")
+    return described | {"channels": widths}
 
 
 def _layer(described: dict[str, Any]) -> FilteredLayer:

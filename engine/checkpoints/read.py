@@ -17,6 +17,7 @@ from .checkpoint import GeneratorCheckpoint
 from .foreign import foreign_content, foreign_head, without
 from .native import METADATA_KEY, is_safetensors, read_native, read_safetensors
 from .nvidia import PERSISTENT, read_nvidia
+from .openvino import is_openvino, read_openvino
 from .states import AVERAGED, LATEST, NOT_AVERAGED, find_state, read_generator_state
 from .tensorflow import find_network, read_tensorflow
 
@@ -32,6 +33,8 @@ def read_checkpoint(path: Path) -> GeneratorCheckpoint:
             cannot compute; the message says what was found.
     """
     head = _head(path)
+    if is_openvino(path):
+        return read_openvino(path)
     if is_safetensors(path):
         return _from_safetensors(path)
     if head.startswith(b"PK\x03\x04") or TORCH_MAGIC in head[:32]:
@@ -43,6 +46,8 @@ def read_checkpoint(path: Path) -> GeneratorCheckpoint:
 
 def _head(path: Path) -> bytes:
     require_checkpoint(path)
+    if path.is_dir():
+        return b""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

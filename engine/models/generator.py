@@ -5,31 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity, weights_sha256
 from ...store.layout import Layer, StyleLayout
-from ..checkpoints.checkpoint import GeneratorCheckpoint
-from ..networks.mapping import FullyConnected
+from ..checkpoints.checkpoint import GeneratorCheckpoint, GeneratorConfig
+from ..networks.mobile_stylegan import MobileStyleGAN, MobileStyleGANConfig
 from ..networks.prefix import Prefix, prefix, resume
 from ..networks.style import NoiseMode
 from ..networks.stylegan2 import StyleGAN2, StyleGAN2Config
-from ..networks.stylegan3 import StyleGAN3, StyleGAN3Config
+from ..networks.stylegan3 import StyleGAN3
 from .precision import Precision, reduced_dtype
 
 AVERAGE = "mapping.w_avg"
 
 
+Network = StyleGAN2 | StyleGAN3 | MobileStyleGAN
+
+
 class StyleGANGenerator:
-    """`Generator` over a StyleGAN2 or StyleGAN3 network; the layout is derived from the network.
+    """`Generator` over a network of any family; the layout is derived from the network.
 
     `average` (w_dim,) is what truncation pulls towards, if not the average w of the network.
     """
 
     def __init__(
         self,
-        network: StyleGAN2 | StyleGAN3,
+        network: Network,
         identity: ModelIdentity,
         precision: Precision = "float32",
         notes: tuple[str, ...] = (),
@@ -151,10 +154,8 @@ class StyleGANGenerator:
         parts: tuple[Tensor, ...] = styles.split([layer.size for layer in self.layout], 1)
         return parts
 
-    def _affine(self, layer: str) -> FullyConnected:
-        affine = self.network.synthesis.get_submodule(f"{layer}.affine")
-        assert isinstance(affine, FullyConnected)
-        return affine
+    def _affine(self, layer: str) -> nn.Module:
+        return self.network.synthesis.get_submodule(f"{layer}.affine")
 
     def _require_label(self, c: Tensor | None, n: int) -> None:
         if not self.c_dim and c is not None:
@@ -194,6 +195,8 @@ class ResumedRender:
         return self._finish(later)
 
 
-def build(config: StyleGAN2Config | StyleGAN3Config) -> StyleGAN2 | StyleGAN3:
+def build(config: GeneratorConfig) -> Network:
     """The network a configuration describes, with random weights."""
+    if isinstance(config, MobileStyleGANConfig):
+        return MobileStyleGAN(config)
     return StyleGAN2(config) if isinstance(config, StyleGAN2Config) else StyleGAN3(config)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ...store.errors import OptionError
+from .mobile_stylegan import MobileStyleGAN
+from .mobile_stylegan import Synthesis as MobileSynthesis
 from .style import clamped
 from .stylegan2 import Features, StyleGAN2
 from .stylegan2 import Synthesis as Synthesis2
@@ -127,8 +129,24 @@ class FilteredPrefix(Prefix):
         return self._synthesis.image(self._synthesis.run(x, self._number, later))
 
 
+class StyledPrefix(Prefix):
+    """Up to any layer of a MobileStyleGAN."""
+
+    def __init__(self, synthesis: MobileSynthesis, styles: Sequence[Tensor], layer: int) -> None:
+        self._synthesis, self._number = synthesis, layer
+        self._layer = synthesis.layer(layer)
+        self._x = synthesis.in_precision(layer, synthesis.before(layer, styles))
+        super().__init__(styles, layer, self._layer.linear(self._x, styles[layer]))
+
+    def _response(self, channel: int) -> Tensor:
+        return self._layer.response(self._x, channel)
+
+    def _finish(self, y: Tensor, base: Tensor, style: Tensor, later: Sequence[Tensor]) -> Tensor:
+        return self._synthesis.run(self._layer.finish(y, "const"), self._number + 1, later)
+
+
 @torch.inference_mode()
-def prefix(network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int) -> Prefix:
+def prefix(network: StyleGAN2 | StyleGAN3 | MobileStyleGAN, styles: Sequence[Tensor], layer: int) -> Prefix:
     """`styles`, one (n, channels) a layer, rendered up to the layer of that number.
 
     Raises:
@@ -139,6 +157,8 @@ def prefix(network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int)
         if layer == 0:
             raise OptionError("layer input: is not linear in its style; render it as a whole")
         return FilteredPrefix(synthesis, styles, layer)
+    if isinstance(synthesis, MobileSynthesis):
+        return StyledPrefix(synthesis, styles, layer)
     _, part = synthesis.part(layer)
     kind = ToRGBPrefix if part == "torgb" else ConvolutionPrefix
     return kind(synthesis, styles, layer)
@@ -146,7 +166,7 @@ def prefix(network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int)
 
 @torch.inference_mode()
 def resume(
-    network: StyleGAN2 | StyleGAN3, styles: Sequence[Tensor], layer: int
+    network: StyleGAN2 | StyleGAN3 | MobileStyleGAN, styles: Sequence[Tensor], layer: int
 ) -> Callable[[Sequence[Tensor]], Tensor]:
     """`styles`, one (n, channels) a layer, rendered up to the layer of that number: a function from
     the styles (k * n, channels) of that layer and all after it to images, with constant noise."""
@@ -159,6 +179,9 @@ def resume(
             return synthesis.run(repeated, layer, later).images[-1]
 
         return finish
+    if isinstance(synthesis, MobileSynthesis):
+        bands = synthesis.before(layer, styles)
+        return lambda later: synthesis.run(_repeated(bands, len(later[0]) // n), layer, later)
     if layer == 0:
         return synthesis
     x = synthesis.before(layer, styles)

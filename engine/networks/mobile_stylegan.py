@@ -1,0 +1,308 @@
+"""MobileStyleGAN's generator (Belousov 2021, "MobileStyleGAN: A Lightweight Convolutional Neural
+Network for High-Fidelity Image Synthesis", arXiv 2104.04767) in plain PyTorch operators.
+
+Features double in size by an inverse Haar wavelet, which takes the channels of the block before as
+one low and three high bands; convolutions but the first are separable: 3x3 a channel, then 1x1.
+Demodulation does not depend on the style, so the weights here hold it already. The image is made in
+bands, too, of half its size.
+
+A style is the output of a layer's affine map as it is: published weights were exported without any
+function after it, so styles are affine in w. Beside the convolutions' and toRGB's there are those
+of the doubling, `up`, which scale the bands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .mapping import Mapping, MappingConfig
+from .style import NoiseMode, StyledLayer, renders_one_by_one
+
+START = 4  # height and width of the constant
+REDUCED_BLOCKS = 4  # the highest blocks, which compute in reduced precision where it is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileStyleGANConfig(MappingConfig):
+    """The numbers a MobileStyleGAN generator is built from.
+
+    `channels` maps each block, which is called by the side of its features, to its width; the
+    image is twice as large as the last one.
+    """
+
+    channels: dict[int, int]
+    image_channels: int = 3
+
+    @property
+    def last(self) -> int:
+        """The block that the image comes from."""
+        return max(self.channels)
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the image in pixels."""
+        return 2 * self.last
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.resolution, self.resolution
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of w: one for each layer."""
+        return 3 * len(self.channels) - 1
+
+    def styled_layers(self) -> tuple[StyledLayer, ...]:
+        """Every layer with a style, in execution order, each with a row of w of its own."""
+        first, *blocks = sorted(self.channels)
+        width = self.channels[first]
+        sizes = [(f"b{first}.conv1", first, width)]
+        for block in blocks:
+            sizes.append((f"b{block}.up", block, width))
+            sizes.append((f"b{block}.conv1", block, width // 4))
+            width = self.channels[block]
+            sizes.append((f"b{block}.conv2", block, width))
+        layers = [
+            StyledLayer(name, "conv", resolution, size, row)
+            for row, (name, resolution, size) in enumerate(sizes)
+        ]
+        torgb = f"b{self.last}.torgb"
+        return (*layers, StyledLayer(torgb, "rgb", self.resolution, width, len(layers)))
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """Bands x (n, 4c, h, w) -> (n, c, 2h, 2w), by the orthonormal Haar wavelet.
+
+    The first c channels are the low bands; of the others, three by three, those that change
+    downwards, to the right, and along both.
+    """
+    low, high = x.split([x.shape[1] // 4, x.shape[1] - x.shape[1] // 4], 1)
+    down, right, both = high.unflatten(1, (-1, 3)).unbind(2)  # (n, c, h, w) each
+    above, below = (low + down) * 0.5, (low - down) * 0.5
+    change_above, change_below = (right + both) * 0.5, (right - both) * 0.5
+    corners = torch.stack(
+        [above + change_above, above - change_above, below + change_below, below - change_below], 2
+    )
+    return F.pixel_shuffle(corners.flatten(1, 2), 2)
+
+
+class StyledModule(nn.Module):
+    """A layer whose output follows from what is linear in its style."""
+
+    def __init__(self, config: MobileStyleGANConfig, size: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(config.w_dim, size)
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        """x (n, in, h, w) under a style (n, in): what is linear in the style."""
+        raise NotImplementedError
+
+    def response(self, x: Tensor, channel: int) -> Tensor:
+        """What `linear` gains for each unit that one channel of the style gains."""
+        raise NotImplementedError
+
+    def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
+        """The layer's output from what `linear` gives; y may be overwritten."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, style: Tensor, noise: NoiseMode) -> Tensor:
+        return self.finish(self.linear(x, style), noise)
+
+
+class Up(StyledModule):
+    """Bands scaled by a style, then the inverse wavelet: twice the size, a quarter of the
+    channels."""
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        return inverse_haar(x * style[:, :, None, None].to(x.dtype))
+
+    def response(self, x: Tensor, channel: int) -> Tensor:
+        only = torch.zeros_like(x)
+        only[:, channel] = x[:, channel]
+        return inverse_haar(only)
+
+    def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
+        return y
+
+
+class Convolution(StyledModule):
+    """Input scaled by a style, 3x3 convolution, noise, bias, leaky ReLU without a gain."""
+
+    noise_const: Tensor
+
+    def __init__(
+        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
+    ) -> None:
+        super().__init__(config, inputs)
+        self.gain = 1 / math.sqrt(9 * inputs)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(block, block))
+
+    def convolved(self, x: Tensor, channels: slice) -> Tensor:
+        """Some channels of the input (n, k, h, w) through their weights: (n, out, h, w)."""
+        raise NotImplementedError
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        scale = (style * self.gain)[:, :, None, None].to(x.dtype)
+        return self.convolved(x * scale, slice(None))
+
+    def response(self, x: Tensor, channel: int) -> Tensor:
+        only = slice(channel, channel + 1)
+        return self.convolved(x[:, only] * self.gain, only)
+
+    def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
+        y = y + self.bias[:, None, None].to(y.dtype)
+        if noise != "none":
+            y = y + self._noise(noise, len(y)).to(y.dtype)
+        return F.leaky_relu(y, 0.2)
+
+    def _noise(self, noise: NoiseMode, n: int) -> Tensor:
+        """The stored map (h, w), or a new one for each of n samples (n, 1, h, w)."""
+        if noise == "const":
+            return self.noise_const * self.noise_strength
+        shape, device = self.noise_const.shape, self.noise_const.device
+        return torch.randn((n, 1, *shape), device=device) * self.noise_strength
+
+
+class FullConvolution(Convolution):
+    """With weights between all channels."""
+
+    def __init__(
+        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
+    ) -> None:
+        super().__init__(config, inputs, outputs, block)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+
+    def convolved(self, x: Tensor, channels: slice) -> Tensor:
+        return F.conv2d(x, self.weight[:, channels].to(x.dtype), padding=1)
+
+
+class SeparableConvolution(Convolution):
+    """3x3 in every channel, then 1x1 between them."""
+
+    def __init__(
+        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
+    ) -> None:
+        super().__init__(config, inputs, outputs, block)
+        self.depthwise = nn.Parameter(torch.randn(inputs, 1, 3, 3))
+        self.pointwise = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+
+    def convolved(self, x: Tensor, channels: slice) -> Tensor:
+        depthwise = self.depthwise[channels].to(x.dtype)
+        x = F.conv2d(x, depthwise, padding=1, groups=len(depthwise))
+        return F.conv2d(x, self.pointwise[:, channels].to(x.dtype))
+
+
+class ToRGB(StyledModule):
+    """Input scaled by a style, a 1x1 convolution to bands of the image's channels, the inverse
+    wavelet: the image."""
+
+    def __init__(self, config: MobileStyleGANConfig, inputs: int) -> None:
+        super().__init__(config, inputs)
+        self.gain = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.randn(4 * config.image_channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(4 * config.image_channels))
+
+    def linear(self, x: Tensor, style: Tensor) -> Tensor:
+        scale = (style * self.gain)[:, :, None, None].to(x.dtype)
+        return F.conv2d(x * scale, self.weight.to(x.dtype)).to(self.weight.dtype)
+
+    def response(self, x: Tensor, channel: int) -> Tensor:
+        only = slice(channel, channel + 1)
+        return F.conv2d(x[:, only].to(self.weight.dtype) * self.gain, self.weight[:, only])
+
+    def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
+        return inverse_haar(y + self.bias[:, None, None])
+
+
+class Synthesis(nn.Module):
+    """styles (one tensor a layer, in execution order) -> images (n, image_channels, H, W).
+
+    `reduced_dtype` is the type that the highest blocks compute in; None: as all others.
+    """
+
+    def __init__(self, config: MobileStyleGANConfig) -> None:
+        super().__init__()
+        self.layers = tuple(layer.name for layer in config.styled_layers())
+        self.reduced_dtype: torch.dtype | None = None
+        first, *blocks = sorted(config.channels)
+        self.reduced = frozenset(blocks[-REDUCED_BLOCKS:])
+        width = config.channels[first]
+        block = nn.Module()
+        block.const = nn.Parameter(torch.randn(width, START, START))
+        block.conv1 = FullConvolution(config, width, width, first)
+        self.add_module(f"b{first}", block)
+        self.features = {first: width * first**2}
+        for number in blocks:
+            outputs, block = config.channels[number], nn.Module()
+            block.up = Up(config, width)
+            block.conv1 = SeparableConvolution(config, width // 4, outputs, number)
+            block.conv2 = SeparableConvolution(config, outputs, outputs, number)
+            self.add_module(f"b{number}", block)
+            self.features[number] = outputs * number**2
+            width = outputs
+        block.torgb = ToRGB(config, width)
+
+    def freeze(self) -> None:
+        """Prepare for rendering with weights that no longer change."""
+
+    def layer(self, number: int) -> StyledModule:
+        """The layer of that number, in execution order."""
+        layer = self.get_submodule(self.layers[number])
+        assert isinstance(layer, StyledModule)
+        return layer
+
+    def forward(self, styles: Sequence[Tensor], noise: NoiseMode = "const") -> Tensor:
+        return self.run(self.start(len(styles[0])), 0, styles, noise)
+
+    def start(self, n: int) -> Tensor:
+        """Before the first layer: the learned constant, n times."""
+        const = self.get_parameter(f"{self.layers[0].split('.')[0]}.const")
+        return const.expand(n, -1, -1, -1)
+
+    def before(self, layer: int, styles: Sequence[Tensor]) -> Tensor:
+        """Before the layer of that number, with constant noise."""
+        return self.run(self.start(len(styles[0])), 0, styles[:layer])
+
+    def run(
+        self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode = "const"
+    ) -> Tensor:
+        """From before layer `first` on, through as many layers as there are styles."""
+        for i, style in enumerate(styles):
+            if renders_one_by_one(self.features[self._block(first + i)], styles[i:]):
+                samples = zip(*(style.split(1) for style in styles[i:]), strict=True)
+                return torch.cat(
+                    [
+                        self.run(sample, first + i, rest, noise)
+                        for sample, rest in zip(x.split(1), samples, strict=True)
+                    ]
+                )
+            x = self.layer(first + i)(self.in_precision(first + i, x), style, noise)
+        return x
+
+    def in_precision(self, layer: int, x: Tensor) -> Tensor:
+        """x in the type that a layer computes in."""
+        if self.reduced_dtype is None or self._block(layer) not in self.reduced:
+            return x
+        return x.to(self.reduced_dtype)
+
+    def _block(self, layer: int) -> int:
+        return int(self.layers[layer].split(".")[0].removeprefix("b"))
+
+
+class MobileStyleGAN(nn.Module):
+    """Mapping and synthesis, as `config` describes them."""
+
+    def __init__(self, config: MobileStyleGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
