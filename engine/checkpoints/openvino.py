@@ -23,6 +23,7 @@ from ..networks.mobile_stylegan import START, MobileStyleGANConfig
 from .checkpoint import LARGEST_RESOLUTION, GeneratorCheckpoint
 from .filled import NO_AVERAGE, average_w
 from .graph_walk import GraphWalk
+from .mobile_stylegan import in_bands
 
 MAPPING, SYNTHESIS = "MappingNetwork.xml", "SynthesisNetwork.xml"
 MOST_LAYERS = 32  # of a mapping network
@@ -123,7 +124,7 @@ class _MobileWalk(GraphWalk):
         widths[START] = len(tensors[f"b{START}.conv1.bias"])
         image_channels = len(tensors[f"b{sides[-1]}.torgb.bias"]) // 4
         found = {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
-        return found, dict(sorted(widths.items())), image_channels
+        return in_bands(found), dict(sorted(widths.items())), image_channels
 
     # The parts of the network, from their output to their input.
 

@@ -9,6 +9,8 @@ bands, too, of half its size.
 A style is the output of a layer's affine map as it is: published weights were exported without any
 function after it, so styles are affine in w. Beside the convolutions' and toRGB's there are those
 of the doubling, `up`, which scale the bands.
+
+Bands lie one after the other here, the low ones first, so that each is a run of channels.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mapping import Mapping, MappingConfig
+from .rows import Rows, convolved, doubled, pictured
 from .style import NoiseMode, StyledLayer, renders_one_by_one
 
 START = 4  # height and width of the constant
@@ -77,16 +80,12 @@ class MobileStyleGANConfig(MappingConfig):
         return (*layers, StyledLayer(torgb, "rgb", self.resolution, width, len(layers)))
 
 
-def inverse_haar(x: Tensor) -> Tensor:
-    """Bands x (n, 4c, h, w) -> (n, c, 2h, 2w), by the orthonormal Haar wavelet.
-
-    The first c channels are the low bands; of the others, three by three, those that change
-    downwards, to the right, and along both.
-    """
-    low, high = x.split([x.shape[1] // 4, x.shape[1] - x.shape[1] // 4], 1)
-    down, right, both = high.unflatten(1, (-1, 3)).unbind(2)  # (n, c, h, w) each
-    above, below = (low + down) * 0.5, (low - down) * 0.5
-    change_above, change_below = (right + both) * 0.5, (right - both) * 0.5
+def inverse_haar(bands: Tensor) -> Tensor:
+    """Bands (n, 4c, h, w) -> (n, c, 2h, 2w), by the orthonormal Haar wavelet: c that are low, c
+    that change downwards, c to the right, c along both."""
+    low, down, right, both = (bands * 0.5).chunk(4, 1)  # (n, c, h, w) each
+    above, below = low + down, low - down
+    change_above, change_below = right + both, right - both
     corners = torch.stack(
         [above + change_above, above - change_above, below + change_below, below - change_below], 2
     )
@@ -112,6 +111,10 @@ class StyledModule(nn.Module):
         """The layer's output from what `linear` gives; y may be overwritten."""
         raise NotImplementedError
 
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        """The same of one image by rows, in a type, under a style (in,)."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor, style: Tensor, noise: NoiseMode) -> Tensor:
         return self.finish(self.linear(x, style), noise)
 
@@ -130,6 +133,9 @@ class Up(StyledModule):
 
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return y
+
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        return doubled(_in_type(rows, dtype), style.to(dtype))
 
 
 class Convolution(StyledModule):
@@ -200,6 +206,13 @@ class SeparableConvolution(Convolution):
         x = F.conv2d(x, depthwise, padding=1, groups=len(depthwise))
         return F.conv2d(x, self.pointwise[:, channels].to(x.dtype))
 
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        depthwise = self.depthwise * (style * self.gain)[:, None, None, None]
+        pointwise, bias = self.pointwise[:, :, 0, 0], self.bias
+        noises = None if noise == "none" else self._noise(noise, 1).view_as(self.noise_const)
+        weights = (depthwise, pointwise, bias)
+        return convolved(_in_type(rows, dtype), *(weight.to(dtype) for weight in weights), noises)
+
 
 class ToRGB(StyledModule):
     """Input scaled by a style, a 1x1 convolution to bands of the image's channels, the inverse
@@ -221,6 +234,13 @@ class ToRGB(StyledModule):
 
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return inverse_haar(y + self.bias[:, None, None])
+
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        # The wavelet is linear: it goes into the weights.
+        weight = self.weight[:, :, 0, 0] * (style * self.gain)
+        corners = inverse_haar(torch.cat([weight, self.bias[:, None]], 1).t()[:, :, None, None])
+        corners = corners.flatten(1).t()  # (4 channels, in + 1)
+        return pictured(_in_type(rows, corners.dtype), corners[:, :-1], corners[:, -1])
 
 
 class Synthesis(nn.Module):
@@ -266,7 +286,7 @@ class Synthesis(nn.Module):
     def start(self, n: int) -> Tensor:
         """Before the first layer: the learned constant, n times."""
         const = self.get_parameter(f"{self.layers[0].split('.')[0]}.const")
-        return const.expand(n, -1, -1, -1)
+        return const.expand(n, -1, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def before(self, layer: int, styles: Sequence[Tensor]) -> Tensor:
         """Before the layer of that number, with constant noise."""
@@ -277,25 +297,47 @@ class Synthesis(nn.Module):
     ) -> Tensor:
         """From before layer `first` on, through as many layers as there are styles."""
         for i, style in enumerate(styles):
-            if renders_one_by_one(self.features[self._block(first + i)], styles[i:]):
+            layer, here = self.layer(first + i), first + i
+            if renders_one_by_one(self.features[self._block(here)], styles[i:]):
                 samples = zip(*(style.split(1) for style in styles[i:]), strict=True)
                 return torch.cat(
                     [
-                        self.run(sample, first + i, rest, noise)
+                        self.run(sample, here, rest, noise)
                         for sample, rest in zip(x.split(1), samples, strict=True)
                     ]
                 )
-            x = self.layer(first + i)(self.in_precision(first + i, x), style, noise)
+            if here > 0 and len(x) == 1 and x.device.type == "cpu" and not torch.is_grad_enabled():
+                return self._by_rows(x, here, styles[i:], noise)
+            x = layer(x.to(self._dtype(here, x.dtype)), style, noise)
         return x
 
     def in_precision(self, layer: int, x: Tensor) -> Tensor:
         """x in the type that a layer computes in."""
-        if self.reduced_dtype is None or self._block(layer) not in self.reduced:
-            return x
-        return x.to(self.reduced_dtype)
+        return x.to(self._dtype(layer, x.dtype))
+
+    def _by_rows(
+        self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode
+    ) -> Tensor:
+        """`run` of one image."""
+        rows: Rows = iter([x[0].permute(1, 2, 0).contiguous()])
+        layer, dtype = self.layer(first), x.dtype
+        for i, style in enumerate(styles):
+            layer, dtype = self.layer(first + i), self._dtype(first + i, dtype)
+            rows = layer.rows(rows, style[0], noise, dtype)
+        if isinstance(layer, ToRGB):
+            return torch.cat(list(rows), 1)[None]
+        return torch.cat(list(rows))[None].permute(0, 3, 1, 2)
+
+    def _dtype(self, layer: int, before: torch.dtype) -> torch.dtype:
+        """The type that a layer computes in, after one that computes in another."""
+        return self.reduced_dtype or before if self._block(layer) in self.reduced else before
 
     def _block(self, layer: int) -> int:
         return int(self.layers[layer].split(".")[0].removeprefix("b"))
+
+
+def _in_type(rows: Rows, dtype: torch.dtype) -> Rows:
+    return (tile.to(dtype) for tile in rows)
 
 
 class MobileStyleGAN(nn.Module):
