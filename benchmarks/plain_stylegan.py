@@ -66,6 +66,41 @@ def stylegan3(network, styles: Sequence[Tensor]) -> Tensor:
     return x * config.output_scale
 
 
+def mobile_stylegan(network, styles: Sequence[Tensor], noise: str = "const") -> Tensor:
+    """styles (one (n, channels) a layer, in execution order) -> images of a MobileStyleGAN."""
+    synthesis = network.synthesis
+    x = synthesis.b4.const.expand(len(styles[0]), -1, -1, -1)
+    for spec, style in zip(network.config.styled_layers(), styles, strict=True):
+        layer, (block, part) = synthesis.get_submodule(spec.name), spec.name.split(".")
+        x = x * style[:, :, None, None]
+        if part == "up":
+            x = _from_bands(x)
+            continue
+        if part == "torgb":
+            return _from_bands(F.conv2d(x / math.sqrt(x.shape[1]), layer.weight, layer.bias))
+        x = x / math.sqrt(9 * x.shape[1])
+        if block == "b4":
+            x = F.conv2d(x, layer.weight, padding=1)
+        else:
+            x = F.conv2d(x, layer.depthwise, padding=1, groups=x.shape[1])
+            x = F.conv2d(x, layer.pointwise)
+        if noise == "const":
+            x = x + layer.noise_const * layer.noise_strength
+        x = F.leaky_relu(x + layer.bias[:, None, None], 0.2)
+    raise ValueError("a MobileStyleGAN ends in torgb")
+
+
+def _from_bands(x: Tensor) -> Tensor:
+    """The inverse Haar wavelet of four bands, each by a transposed convolution with its filter."""
+    bands = x.chunk(4, 1)
+    image = torch.zeros([], device=x.device, dtype=x.dtype)
+    for band, down, right in zip(bands, (1, -1, 1, -1), (1, 1, -1, -1), strict=True):
+        rows, columns = x.new_tensor([1, down]), x.new_tensor([1, right])
+        kernel = torch.outer(rows, columns).expand(band.shape[1], 1, 2, 2) / 2
+        image = image + F.conv_transpose2d(band, kernel, stride=2, groups=band.shape[1])
+    return image
+
+
 def modulated(
     x: Tensor,
     weight: Tensor,

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from styleatlas.engine.checkpoints.checkpoint import expected_shapes
+from styleatlas.engine.networks.mobile_stylegan import MobileStyleGANConfig
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
 
 GOLDENS = Path(__file__).parent / "goldens"
-Config = StyleGAN2Config | StyleGAN3Config
+Config = StyleGAN2Config | StyleGAN3Config | MobileStyleGANConfig
 
 BUFFERS = {
     *("resample_filter", "noise_const", "w_avg", "transform", "freqs", "phases"),
@@ -39,6 +40,12 @@ def small_stylegan2(**changes: Any) -> StyleGAN2Config:
     """A StyleGAN2 of 16 x 16 pixels, other z and w, widths that differ."""
     fields: dict[str, Any] = {"z_dim": 5, "w_dim": 6, "mapping_layers": 3}
     return StyleGAN2Config(**{**fields, "channels": {4: 7, 8: 5, 16: 4}, **changes})
+
+
+def small_mobile_stylegan(**changes: Any) -> MobileStyleGANConfig:
+    """A MobileStyleGAN of 32 x 32 pixels, other z and w, widths that differ."""
+    fields: dict[str, Any] = {"z_dim": 5, "w_dim": 6, "mapping_layers": 3}
+    return MobileStyleGANConfig(**{**fields, "channels": {4: 12, 8: 8, 16: 5}, **changes})
 
 
 def small_stylegan3(**changes: Any) -> StyleGAN3Config:

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from styleatlas.engine.models.generator import StyleGANGenerator, build
+from styleatlas.engine.checkpoints.checkpoint import GeneratorConfig
+from styleatlas.engine.models.generator import Network, StyleGANGenerator, build
 from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
-from styleatlas.engine.networks.stylegan3 import StyleGAN3, StyleGAN3Config
 from styleatlas.precompute.build import precompute
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
@@ -372,13 +372,11 @@ TINY = StyleGAN2Config(z_dim=6, w_dim=6, mapping_layers=2, channels={4: 5, 8: 4}
 
 
 @pytest.fixture(scope="session")
-def make_network() -> Callable[..., StyleGAN2 | StyleGAN3]:
+def make_network() -> Callable[..., Network]:
     """A random network, if not told otherwise a StyleGAN2 of 8 x 8 pixels, with an average w, a
     noise and biases that are not zero."""
 
-    def make(
-        seed: int = 0, config: StyleGAN2Config | StyleGAN3Config = TINY
-    ) -> StyleGAN2 | StyleGAN3:
+    def make(seed: int = 0, config: GeneratorConfig = TINY) -> Network:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = build(config)

@@ -4,6 +4,7 @@ where something else is."""
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import NoReturn
 
 import numpy as np
@@ -114,24 +115,16 @@ class GraphWalk:
         if depth == 0 or len(layer.inputs) > MAX_AXES:
             self.refuse(at, "a shape")
         if layer.kind == "Const":
-            found = self.graph.constant(at.layer)
-            if found.dtype.kind != "i" or found.size > MAX_AXES:
+            numbers = self.graph.constant(at.layer)
+            if numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
                 self.refuse(at, "a shape")
-            return tuple(int(number) for number in found.flatten())
+            return tuple(int(number) for number in numbers.flatten())
         if layer.kind == "ShapeOf" and len(layer.inputs) == 1:
             return self.graph.shape(layer.inputs[0])
-        parts = [self.whole(source, depth - 1) for source in layer.inputs]
-        if layer.kind == "Concat":
-            return sum(parts, ())
-        if layer.kind == "Unsqueeze" and len(parts) == 2:
-            return parts[0]
-        if layer.kind == "Gather" and len(parts) == 3 and parts[2] == (0,):
-            values, places, _ = parts
-            if all(0 <= place < len(values) for place in places):
-                return tuple(values[place] for place in places)
-        if layer.kind == "Broadcast" and len(parts) == 2 and len(parts[0]) == len(parts[1]) == 1:
-            return parts[0] * min(parts[1][0], MAX_AXES)
-        self.refuse(at, "a shape")
+        found = _computed(layer.kind, [self.whole(part, depth - 1) for part in layer.inputs])
+        if found is None or len(found) > MAX_AXES:
+            self.refuse(at, "a shape")
+        return found
 
     def require_number(self, at: Output, wanted: float) -> None:
         """Refuse another than this one number, in float32."""
@@ -160,3 +153,18 @@ class GraphWalk:
             f"{self.graph.path}: is another network than MobileStyleGAN's: its layer {name} "
             f"({kind}) should be {wanted}; get the file again from its source"
         )
+
+
+def _computed(kind: str, parts: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """What a layer of such arithmetic makes of its inputs; None of one that is none."""
+    if kind == "Concat":
+        return tuple(chain.from_iterable(parts))
+    if kind == "Unsqueeze" and len(parts) == 2:
+        return parts[0]
+    if kind == "Gather" and len(parts) == 3 and parts[2] == (0,):
+        values, places, _ = parts
+        if all(0 <= place < len(values) for place in places):
+            return tuple(values[place] for place in places)
+    if kind == "Broadcast" and [len(part) for part in parts] == [1, 1]:
+        return parts[0] * min(parts[1][0], MAX_AXES + 1)
+    return None

@@ -79,11 +79,10 @@ class _MobileWalk(GraphWalk):
 
     def mapping(self) -> tuple[dict[str, Tensor], int]:
         """The tensors of a mapping network, and the number of its layers."""
-        weights: list[NDArray[np.float64]] = []
-        biases: list[NDArray[np.float64]] = []
+        layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         at = self.result
         while self.layer(at).inputs[:1] != (self.start,):
-            if len(weights) >= MOST_LAYERS:
+            if len(layers) >= MOST_LAYERS:
                 self.refuse(at, f"one of {MOST_LAYERS} layers at most")
             at, gain = self.into(at, "Multiply", 2)
             self.require_number(gain, math.sqrt(2))
@@ -91,21 +90,19 @@ class _MobileWalk(GraphWalk):
             at, bias = self.into(at, "Add", 2)
             at, weight = self.product(at)
             bias = self.reshaped(bias, (1, len(weight)))
-            biases.insert(0, self.vector(bias, len(weight)).astype("f8"))
-            weights.insert(0, weight.astype("f8"))
+            layers.insert(0, (weight, self.vector(bias, len(weight))))
         _, scale = self.into(at, "Multiply", 2)
         self.pixel_norm(scale)
         tensors = {}
-        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        for i, (matrix, vector) in enumerate(layers):
             # The network divides by the root of the inputs, which these have behind them.
-            tensors[f"fc{i}.weight"] = weight * math.sqrt(weight.shape[1])
-            tensors[f"fc{i}.bias"] = bias
-        return {name: torch.from_numpy(array).float() for name, array in tensors.items()}, len(
-            weights
-        )
+            scaled = torch.from_numpy(matrix).double() * math.sqrt(matrix.shape[1])
+            tensors[f"fc{i}.weight"] = scaled.float()
+            tensors[f"fc{i}.bias"] = torch.from_numpy(vector)
+        return tensors, len(layers)
 
     def synthesis(self) -> tuple[dict[str, Tensor], dict[int, int], int]:
-        """The tensors of a synthesis network, the widths of its blocks, and the image's channels."""
+        """The tensors of a synthesis network, the widths of its blocks, the image's channels."""
         side = (0, *self.graph.shape(self.result))[-1]
         sides = [START * 2**i for i in range(11) if START * 2**i < LARGEST_RESOLUTION]
         if side // 2 not in sides[1:]:
@@ -137,9 +134,7 @@ class _MobileWalk(GraphWalk):
         tensors[f"{name}.bias"] = self.vector(bias, len(weight))
         return at
 
-    def separable(
-        self, at: Output, name: str, side: int, tensors: Arrays
-    ) -> Output:
+    def separable(self, at: Output, name: str, side: int, tensors: Arrays) -> Output:
         at = self.activated(at, name, side, tensors)
         at, pointwise = self.convolution(at, "Convolution", 0)
         at, depthwise = self.convolution(at, "GroupConvolution", 1)
@@ -165,16 +160,12 @@ class _MobileWalk(GraphWalk):
             self.refuse(at, f"a constant of {START} x {START}")
         tensors[f"b{START}.const"] = const[0]
 
-    def up(
-        self, at: Output, block: str, side: int, tensors: Arrays
-    ) -> Output:
+    def up(self, at: Output, block: str, side: int, tensors: Arrays) -> Output:
         style, at = self.into(self.haar(at, side), "Multiply", 2)
         self.affine(style, f"{block}.up", tensors)
         return at
 
-    def activated(
-        self, at: Output, name: str, side: int, tensors: Arrays
-    ) -> Output:
+    def activated(self, at: Output, name: str, side: int, tensors: Arrays) -> Output:
         """Leaky ReLU of a convolution with noise and bias."""
         width = self.graph.shape(at)[1:2]
         at, bias = self.into(self.leaky(at), "Add", 2)
@@ -188,9 +179,7 @@ class _MobileWalk(GraphWalk):
         tensors[f"{name}.noise_const"] = (maps / (strength or np.float32(1)))[0, 0]
         return at
 
-    def scaled(
-        self, at: Output, name: str, gain: float, tensors: Arrays
-    ) -> Output:
+    def scaled(self, at: Output, name: str, gain: float, tensors: Arrays) -> Output:
         """What a layer's style scales."""
         style, at = self.into(at, "Multiply", 2)
         style, number = self.into(style, "Multiply", 2)
@@ -231,9 +220,7 @@ class _MobileWalk(GraphWalk):
                 self.refuse(at, "the high bands")
         return whole
 
-    def widened(
-        self, at: Output, channels: int, strides: str, shape: Shape, sign: int
-    ) -> Output:
+    def widened(self, at: Output, channels: int, strides: str, shape: Shape, sign: int) -> Output:
         """What a filter (1, sign) / sqrt 2 doubles along one axis."""
         before, weight = self.into(at, "GroupConvolutionBackpropData", 2)
         self.require(at, strides=strides, pads_begin="0, 0", pads_end="0, 0", dilations="1, 1")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import GeneratorCheckpoint
+from .mobile_stylegan import is_mobile_stylegan, read_mobile_stylegan
 from .nvidia_state import is_nvidia_state, read_nvidia_state
 from .rosinality import is_rosinality, read_rosinality
 from .tensors import below, without_parallel
@@ -34,8 +35,9 @@ def find_state(content: Mapping[Any, Any]) -> tuple[dict[str, object], str] | No
 
 
 def is_generator_state(state: Mapping[Any, Any]) -> bool:
-    """Whether these are the tensors of a generator, in NVIDIA's names or rosinality's."""
-    return is_rosinality(state) or is_nvidia_state(state)
+    """Whether these are the tensors of a generator, in NVIDIA's names, rosinality's or those of
+    MobileStyleGAN's authors."""
+    return is_mobile_stylegan(state) or is_rosinality(state) or is_nvidia_state(state)
 
 
 def read_generator_state(
@@ -47,5 +49,7 @@ def read_generator_state(
     Raises:
         CheckpointError: the tensors are not those of a network that can be built.
     """
+    if is_mobile_stylegan(state):  # some of its names are rosinality's
+        return read_mobile_stylegan(path, state)
     read = read_rosinality if is_rosinality(state) else read_nvidia_state
     return read(path, state, latent_avg)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from xml.parsers import expat
 
 import numpy as np
@@ -26,7 +26,11 @@ MAX_XML_BYTES = 16 * 2**20
 MAX_LAYERS = 20_000
 MAX_DEPTH = 12
 MAX_AXES = 8
-DTYPES = {"f32": np.dtype("<f4"), "i64": np.dtype("<i8"), "i32": np.dtype("<i4")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "f32": np.dtype("<f4"),
+    "i64": np.dtype("<i8"),
+    "i32": np.dtype("<i4"),
+}
 
 Shape = tuple[int, ...]
 
@@ -197,7 +201,7 @@ class _Reader:
         return int(text)
 
 
-def _range(path: Path, layer: GraphLayer) -> tuple[np.dtype[np.generic], Shape, int, int]:
+def _range(path: Path, layer: GraphLayer) -> tuple[np.dtype[Any], Shape, int, int]:
     """Type, shape, and place in bytes of a constant."""
     name, given = _named(layer.name), layer.attributes
     if (dtype := DTYPES.get(given.get("element_type", ""))) is None:

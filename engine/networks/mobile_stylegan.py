@@ -143,9 +143,7 @@ class Convolution(StyledModule):
 
     noise_const: Tensor
 
-    def __init__(
-        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
-    ) -> None:
+    def __init__(self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int) -> None:
         super().__init__(config, inputs)
         self.gain = 1 / math.sqrt(9 * inputs)
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -181,9 +179,7 @@ class Convolution(StyledModule):
 class FullConvolution(Convolution):
     """With weights between all channels."""
 
-    def __init__(
-        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
-    ) -> None:
+    def __init__(self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int) -> None:
         super().__init__(config, inputs, outputs, block)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
 
@@ -194,9 +190,7 @@ class FullConvolution(Convolution):
 class SeparableConvolution(Convolution):
     """3x3 in every channel, then 1x1 between them."""
 
-    def __init__(
-        self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int
-    ) -> None:
+    def __init__(self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int) -> None:
         super().__init__(config, inputs, outputs, block)
         self.depthwise = nn.Parameter(torch.randn(inputs, 1, 3, 3))
         self.pointwise = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
@@ -207,11 +201,10 @@ class SeparableConvolution(Convolution):
         return F.conv2d(x, self.pointwise[:, channels].to(x.dtype))
 
     def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
-        depthwise = self.depthwise * (style * self.gain)[:, None, None, None]
-        pointwise, bias = self.pointwise[:, :, 0, 0], self.bias
+        depthwise = (self.depthwise * (style * self.gain)[:, None, None, None]).to(dtype)
+        pointwise, bias = self.pointwise[:, :, 0, 0].to(dtype), self.bias.to(dtype)
         noises = None if noise == "none" else self._noise(noise, 1).view_as(self.noise_const)
-        weights = (depthwise, pointwise, bias)
-        return convolved(_in_type(rows, dtype), *(weight.to(dtype) for weight in weights), noises)
+        return convolved(_in_type(rows, dtype), depthwise, pointwise, bias, noises)
 
 
 class ToRGB(StyledModule):
@@ -315,9 +308,7 @@ class Synthesis(nn.Module):
         """x in the type that a layer computes in."""
         return x.to(self._dtype(layer, x.dtype))
 
-    def _by_rows(
-        self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode
-    ) -> Tensor:
+    def _by_rows(self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode) -> Tensor:
         """`run` of one image."""
         rows: Rows = iter([x[0].permute(1, 2, 0).contiguous()])
         layer, dtype = self.layer(first), x.dtype

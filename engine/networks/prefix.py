@@ -146,7 +146,9 @@ class StyledPrefix(Prefix):
 
 
 @torch.inference_mode()
-def prefix(network: StyleGAN2 | StyleGAN3 | MobileStyleGAN, styles: Sequence[Tensor], layer: int) -> Prefix:
+def prefix(
+    network: StyleGAN2 | StyleGAN3 | MobileStyleGAN, styles: Sequence[Tensor], layer: int
+) -> Prefix:
     """`styles`, one (n, channels) a layer, rendered up to the layer of that number.
 
     Raises:

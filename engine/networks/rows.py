@@ -1,5 +1,5 @@
-"""A MobileStyleGAN's layers over one image a few rows at a time, for a CPU: what one layer puts out,
-the next takes while it is in the cache, and no feature map of a high resolution is ever whole.
+"""A MobileStyleGAN's layers over one image a few rows at a time, for a CPU: what one layer puts
+out, the next takes while it is in the cache, and no features of a high resolution are ever whole.
 
 Layers are generators, each over that before it. Rows are (h, w, channels) and come from the top.
 """

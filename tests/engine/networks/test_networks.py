@@ -1,4 +1,4 @@
-"""Both families of networks against their plain formulation, and as `Generator`s."""
+"""All families of networks against their plain formulation, and as `Generator`s."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from styleatlas import load_generator
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.models.generator import StyleGANGenerator
+from styleatlas.engine.networks.mobile_stylegan import MobileStyleGANConfig
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
-from styleatlas.engine.networks.stylegan3 import stylegan3_config
+from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
 from styleatlas.store.errors import OptionError
 from styleatlas.store.fingerprint import ModelIdentity
 
-from ...checkpoint_files import small_stylegan2, small_stylegan3
+from ...checkpoint_files import small_mobile_stylegan, small_stylegan2, small_stylegan3
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 import plain_stylegan
@@ -45,6 +46,10 @@ CONFIGS = {
     "conditional": small_stylegan2(c_dim=3, embed_features=4, layer_features=9),
     "wide": StyleGAN2Config(
         z_dim=4, w_dim=4, mapping_layers=1, channels={4: 3, 8: 2, 16: 2, 32: 2, 64: 1, 128: 64}
+    ),
+    "MobileStyleGAN": small_mobile_stylegan(),
+    "MobileStyleGAN, grey, conditional": small_mobile_stylegan(
+        channels={4: 4, 8: 4, 16: 8, 32: 4}, image_channels=1, c_dim=2
     ),
     "StyleGAN3-T": small_stylegan3(),
     "StyleGAN3-T of 14 layers": small_stylegan3(resolution=32, num_layers=14, num_critical=2),
@@ -74,9 +79,12 @@ def random_styles(network, n: int) -> list[Tensor]:
 
 
 def plain_image(network, styles: list[Tensor]) -> Tensor:
-    family = StyleGAN2Config
-    formula = plain_stylegan.stylegan2 if isinstance(network.config, family) else None
-    return (formula or plain_stylegan.stylegan3)(network, styles)
+    formula = {
+        StyleGAN2Config: plain_stylegan.stylegan2,
+        StyleGAN3Config: plain_stylegan.stylegan3,
+        MobileStyleGANConfig: plain_stylegan.mobile_stylegan,
+    }[type(network.config)]
+    return formula(network, styles)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -102,7 +110,9 @@ def test_gradient_is_that_of_the_plain_formula(network):
         assert torch.allclose(gradient, same, rtol=1e-5, atol=1e-7 * float(same.abs().max() + 1))
 
 
-@pytest.mark.parametrize("name", ["skip", "resnet with a binding clamp", "StyleGAN3-R"])
+@pytest.mark.parametrize(
+    "name", ["skip", "resnet with a binding clamp", "StyleGAN3-R", "MobileStyleGAN"]
+)
 def test_render_can_be_differentiated_twice(name, make_network):
     generator = generator_of(make_network(config=CONFIGS[name]).double())
     styles = torch.randn(1, generator.layout.size, dtype=torch.float64) + 1
@@ -114,7 +124,7 @@ def test_render_can_be_differentiated_twice(name, make_network):
 
 # PyTorch's own forward-mode rules still go through what it deprecates.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
-@pytest.mark.parametrize("name", ["skip", "wide", "StyleGAN3-T"])
+@pytest.mark.parametrize("name", ["skip", "wide", "StyleGAN3-T", "MobileStyleGAN"])
 def test_render_works_under_the_transforms_of_torch_func(name, make_network):
     network = make_network(config=CONFIGS[name]).double()
     generator = generator_of(network)

@@ -10,7 +10,7 @@ from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.store.errors import OptionError
 from styleatlas.store.fingerprint import ModelIdentity
 
-from ...checkpoint_files import small_stylegan2, small_stylegan3
+from ...checkpoint_files import small_mobile_stylegan, small_stylegan2, small_stylegan3
 
 CONFIGS = {
     "skip": small_stylegan2(),
@@ -18,6 +18,7 @@ CONFIGS = {
     "orig": small_stylegan2(architecture="orig"),
     "not square": small_stylegan2(constant=(3, 5)),
     "grey, 3 taps, no noise": small_stylegan2(image_channels=1, filter_taps=3, use_noise=False),
+    "MobileStyleGAN": small_mobile_stylegan(),
     "StyleGAN3-T": small_stylegan3(),
     "StyleGAN3-R": small_stylegan3(conv_kernel=1, use_radial_filters=True),
 }
