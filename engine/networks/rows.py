@@ -39,7 +39,6 @@ def convolved(
 ) -> Rows:
     """(h, w, in) -> (h, w, out): 3x3 in every channel by `depthwise` (in, 1, 3, 3), then
     `pointwise` (out, in), bias (out,), noise (height, width) of the whole map, leaky ReLU 0.2."""
-    depthwise = depthwise.contiguous(memory_format=torch.channels_last)
     done = 0
     for window in _windows(_small(rows)):
         y = F.conv2d(

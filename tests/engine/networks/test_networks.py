@@ -186,7 +186,7 @@ def test_render_resumed_at_any_layer_is_the_whole_render(name, make_network):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["skip", "StyleGAN3-T"])
+@pytest.mark.parametrize("name", ["skip", "StyleGAN3-T", "MobileStyleGAN"])
 def test_render_resumed_in_reduced_precision_is_as_near_as_the_whole_render(
     name, precision, make_network
 ):
@@ -224,7 +224,7 @@ def test_images_of_a_batch_do_not_see_each_other(network):
 
 @pytest.mark.parametrize(("precision", "bound"), [("bfloat16", 0.05), ("float16", 0.01)])
 @pytest.mark.parametrize(
-    "name", ["skip", "resnet with a binding clamp", "StyleGAN3-T", "StyleGAN3-R"]
+    "name", ["skip", "resnet with a binding clamp", "StyleGAN3-T", "StyleGAN3-R", "MobileStyleGAN"]
 )
 def test_reduced_precision_changes_the_image_little(name, precision, bound, make_network, tmp_path):
     network = make_network(config=CONFIGS[name])
