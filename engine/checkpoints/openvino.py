@@ -55,8 +55,8 @@ def read_openvino(path: Path) -> GeneratorCheckpoint:
             f"{path}: is a graph of OpenVINO's; of those MobileStyleGAN is read, by the folder "
             f"that holds {MAPPING} and {SYNTHESIS}; name the folder"
         )
-    mapping, layers = _MobileWalk(read_graph(folder / MAPPING)).mapping()
-    synthesis, channels, image_channels = _MobileWalk(read_graph(folder / SYNTHESIS)).synthesis()
+    mapping, layers = MobileWalk(read_graph(folder / MAPPING)).mapping()
+    synthesis, channels, image_channels = MobileWalk(read_graph(folder / SYNTHESIS)).synthesis()
     config = MobileStyleGANConfig(
         z_dim=mapping["fc0.weight"].shape[1],
         w_dim=mapping["fc0.weight"].shape[0],
@@ -74,7 +74,7 @@ def read_openvino(path: Path) -> GeneratorCheckpoint:
     return GeneratorCheckpoint.of(path, config, tensors, "openvino", (NO_AVERAGE,))
 
 
-class _MobileWalk(GraphWalk):
+class MobileWalk(GraphWalk):
     """Through one of the two graphs."""
 
     def mapping(self) -> tuple[dict[str, Tensor], int]:

@@ -119,7 +119,7 @@ class _Reader:
         self.text = ""
 
     def read(self, text: bytes) -> dict[int, GraphLayer]:
-        parser = expat.ParserCreate()
+        parser = expat.ParserCreate("utf-8")  # whatever encoding the file names: codecs are code
         parser.StartDoctypeDeclHandler = self._forbidden
         parser.EntityDeclHandler = self._forbidden
         parser.StartElementHandler = self._start
@@ -211,7 +211,7 @@ def _range(path: Path, layer: GraphLayer) -> tuple[np.dtype[Any], Shape, int, in
     numbers = [*sizes, given.get("offset", ""), given.get("size", "")]
     plain = all(n.isascii() and n.isdigit() and len(n) <= 12 for n in numbers)
     if not plain or len(sizes) > MAX_AXES:
-        _refuse(path, f"layer {name} has {_named(listed)} numbers at {_named(numbers[-2])}")
+        _refuse(path, f"layer {name} has no plain numbers for its shape, place and size")
     shape, (offset, size) = tuple(map(int, sizes)), map(int, numbers[-2:])
     if math.prod(shape) * dtype.itemsize != size:
         _refuse(path, f"layer {name} has {size} bytes for numbers of shape {shape}")

@@ -33,6 +33,7 @@ from . import hostile
 from .clip_attacks import CLIPS
 from .conftest import clean, traces
 from .generator_attacks import GENERATORS
+from .graph_attacks import GRAPHS
 from .latent_attacks import LATENTS
 from .lpips_attacks import LPIPS_FILES
 from .mapper_attacks import MAPPERS
@@ -49,7 +50,7 @@ SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take
 with torch.device("meta"):  # how a network is built without memory for its weights
     torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
-ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN
+ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN | GRAPHS
 
 
 def refused(read, path: Path, message: str) -> None:

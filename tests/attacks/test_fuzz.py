@@ -34,6 +34,7 @@ from styleatlas.engine.checkpoints.clip_transformers import read_config as read_
 from styleatlas.engine.checkpoints.lpips_file import read_part
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
+from styleatlas.engine.checkpoints.openvino import MobileWalk
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.table_file import read_statistics, read_table
 from styleatlas.engine.checkpoints.tfjs_file import read_manifest
@@ -41,6 +42,7 @@ from styleatlas.engine.evaluation.drawings import Drawings
 from styleatlas.engine.fallbacks.mapper import Mapper, MapperRecord, write_mapper
 from styleatlas.engine.fallbacks.mapper_fit import fitted
 from styleatlas.engine.inert.objects import InertObject, InertTensor
+from styleatlas.engine.inert.openvino import read_graph
 from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.models.clip_network import build_network
 from styleatlas.engine.models.latents import read_latents
@@ -51,6 +53,7 @@ from .. import checkpoint_files as files
 from .. import transformers_clip as transformers_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
+from ..mobile_files import lightning_state, synthesis_graph
 from . import hostile, mtcnn_attacks
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
@@ -132,6 +135,27 @@ def tensorflow_alone() -> bytes:
     return content(
         lambda path: files.tensorflow_pickle(path, GREY, tensors, flat=True, content=alone)
     )
+
+
+MOBILE = files.small_mobile_stylegan(channels={4: 4, 8: 4})
+
+
+def student() -> bytes:
+    static = {layer.name: torch.ones(layer.size) for layer in MOBILE.styled_layers()}
+    state = lightning_state(MOBILE, files.random_tensors(MOBILE), static)
+    return hostile.saved({"state_dict": state})
+
+
+@functools.cache
+def graph() -> tuple[bytes, bytes]:
+    """Text and constants."""
+    written = synthesis_graph(MOBILE, files.random_tensors(MOBILE))
+    return written.text(written.result).encode(), bytes(written.data)
+
+
+def read_graph_beside_weights(path: Path) -> object:
+    path.with_suffix(".bin").write_bytes(graph()[1])
+    return MobileWalk(read_graph(path)).synthesis()
 
 
 def styleclip_mapper() -> bytes:
@@ -342,6 +366,8 @@ TARGETS = {
     "safetensors, not square": Target(lambda: converted(HIGH), ".safetensors", read_generator),
     "TensorFlow, not square": Target(lambda: tensorflow(HIGH), ".pkl", read_generator),
     "rosinality, not square": Target(lambda: rosinality(HIGH), ".pt", read_generator),
+    "MobileStyleGAN's student": Target(student, ".ckpt", read_generator),
+    "OpenVINO's graph": Target(lambda: graph()[0], ".xml", read_graph_beside_weights),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
     "whole CLIP": Target(whole_clip, ".pt", read_clip),
     "Long-CLIP": Target(long_clip, ".ckpt", read_clip),
