@@ -46,7 +46,7 @@ def info(file: str, as_json: bool) -> None:
     bundle = find_bundle(file)
     if bundle is not None and bundle.atlas is None:
         record = _other_record(bundle.part("generator"))
-    elif bundle is None and is_other_file(file):
+    elif bundle is None and (Path(file).is_dir() or is_other_file(file)):
         record = _other_record(Path(file))
     else:
         record = atlas_record(open_atlas(file))
@@ -54,10 +54,8 @@ def info(file: str, as_json: bool) -> None:
 
 
 def _other_record(path: Path) -> Record:
-    """Of a file that is no atlas."""
-    with path.open("rb") as file:
-        picture = file.read(8) == b"\x89PNG\r\n\x1a\n"
-    if picture:
+    """Of a file that is no atlas, or of a folder that holds a generator."""
+    if path.is_file() and _begins(path, b"\x89PNG\r\n\x1a\n"):
         from ..engine.pictures.recipe import read_recipe
 
         return read_recipe(path).record()
@@ -85,6 +83,11 @@ def _other_record(path: Path) -> Record:
         raise
 
 
+def _begins(path: Path, head: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
+
+
 @click.command(
     cls=Command,
     epilog="""
@@ -97,8 +100,8 @@ def convert(checkpoint: str, output: Path) -> None:
     """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
 
     Reads NVIDIA's pickles, modules and state dicts of StyleGAN2 and StyleGAN3, legacy TensorFlow
-    pickles and rosinality's files, and runs nothing in them. The weights, and so the atlases drawn
-    with them, stay the same.
+    pickles, rosinality's files and MobileStyleGANs, and runs nothing in them. The weights, and so
+    the atlases drawn with them, stay the same.
     """
     from ..engine.checkpoints.native import write_generator
     from ..engine.checkpoints.read import read_checkpoint

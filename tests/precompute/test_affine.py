@@ -11,12 +11,13 @@ from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.precompute.affine import TOLERANCE, affine_map, styles_of
 from styleatlas.store.fingerprint import ModelIdentity
 
-from ..checkpoint_files import small_stylegan3
+from ..checkpoint_files import small_mobile_stylegan, small_stylegan3
 from ..near import assert_near
 
 CONFIGS = {
     "StyleGAN2": StyleGAN2Config(z_dim=6, w_dim=70, mapping_layers=2, channels={4: 5, 8: 4}),
     "StyleGAN3": small_stylegan3(),
+    "MobileStyleGAN": small_mobile_stylegan(),
     "StyleGAN3 R": small_stylegan3(use_radial_filters=True, conv_kernel=1),
 }
 
