@@ -21,8 +21,10 @@ import plain_stylegan
 import torch
 from torch import Tensor, nn
 
+from styleatlas.engine.checkpoints.checkpoint import GeneratorConfig
 from styleatlas.engine.models.generator import build
 from styleatlas.engine.models.preprocess import Preprocessing, preprocess
+from styleatlas.engine.networks.mobile_stylegan import MobileStyleGANConfig
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.engine.networks.stylegan3 import StyleGAN3Config, stylegan3_config
 from styleatlas.store.records import text_table
@@ -40,10 +42,18 @@ def stylegan2_config(resolution: int, base: int) -> StyleGAN2Config:
     return StyleGAN2Config(z_dim=512, w_dim=512, mapping_layers=8, channels=channels)
 
 
-GENERATORS: dict[str, StyleGAN2Config | StyleGAN3Config] = {
+MOBILE = MobileStyleGANConfig(
+    z_dim=512,
+    w_dim=512,
+    mapping_layers=8,
+    channels={**dict.fromkeys((4, 8, 16, 32, 64), 512), 128: 256, 256: 128, 512: 64},
+)
+
+GENERATORS: dict[str, GeneratorConfig] = {
     "StyleGAN2 256": stylegan2_config(256, 16384),
     "StyleGAN2 512": stylegan2_config(512, 32768),
     "StyleGAN2 1024": stylegan2_config(1024, 32768),
+    "MobileStyleGAN 1024": MOBILE,
     "StyleGAN3-T 256": stylegan3_config(resolution=256, channel_base=16384),
     "StyleGAN3-R 256": stylegan3_config(
         resolution=256, channel_base=32768, channel_max=1024, **RADIAL
@@ -53,13 +63,14 @@ BATCHES = {
     "StyleGAN2 256": (1, 4, 8),
     "StyleGAN2 512": (1, 4),
     "StyleGAN2 1024": (1, 2),
+    "MobileStyleGAN 1024": (1, 2),
     "StyleGAN3-T 256": (1, 2),
     "StyleGAN3-R 256": (1, 2),
     "ViT-B/32": (1, 8, 32),
 }
 
 
-def macs(config: StyleGAN2Config | StyleGAN3Config) -> int:
+def macs(config: GeneratorConfig) -> int:
     """Multiplications of a render's learned convolutions, the least that any formulation needs."""
     if isinstance(config, StyleGAN3Config):
         sides = [layer.in_size + layer.kernel - 1 for layer in config.layers]
@@ -67,6 +78,8 @@ def macs(config: StyleGAN2Config | StyleGAN3Config) -> int:
             layer.in_channels * layer.out_channels * (layer.kernel * side) ** 2
             for layer, side in zip(config.layers, sides, strict=True)
         )
+    if isinstance(config, MobileStyleGANConfig):
+        return _mobile_macs(config)
     total, inputs = 0, 0
     for side, width in sorted(config.channels.items()):
         # A transposed convolution multiplies at the resolution of its input.
@@ -76,6 +89,16 @@ def macs(config: StyleGAN2Config | StyleGAN3Config) -> int:
     return total
 
 
+def _mobile_macs(config: MobileStyleGANConfig) -> int:
+    (start, inputs), *blocks = sorted(config.channels.items())
+    total = (9 * inputs * inputs) * start**2
+    for side, width in blocks:
+        inputs //= 4
+        total += (9 * inputs + inputs * width + 9 * width + width * width) * side**2
+        inputs = width
+    return total + 4 * config.image_channels * inputs * config.last**2
+
+
 def generator_runs(name: str, batch: int, device: str) -> tuple[dict[str, Run], float]:
     """Our formulation and the plain one, and the multiplications of a batch."""
     config = GENERATORS[name]
@@ -83,9 +106,11 @@ def generator_runs(name: str, batch: int, device: str) -> tuple[dict[str, Run], 
     stored.load_state_dict(network.state_dict())
     network.synthesis.freeze()
     styles = [1 + torch.randn(batch, layer.size).to(device) for layer in config.styled_layers()]
-    plain = plain_stylegan.stylegan2
-    if isinstance(config, StyleGAN3Config):
-        plain = plain_stylegan.stylegan3
+    plain = {
+        StyleGAN2Config: plain_stylegan.stylegan2,
+        StyleGAN3Config: plain_stylegan.stylegan3,
+        MobileStyleGANConfig: plain_stylegan.mobile_stylegan,
+    }[type(config)]
     runs = {"ours": partial(network.synthesis, styles), "plain": partial(plain, stored, styles)}
     return runs, batch * macs(config)
 

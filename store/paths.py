@@ -12,7 +12,7 @@ HUB = "hf-hub:"
 SYNTHESIS_GRAPH = "SynthesisNetwork.xml"
 """What tells the folder of a MobileStyleGAN as OpenVINO's graphs."""
 PIPELINE = "model_index.json"
-GENERATOR_SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
+GENERATOR_SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
 CLIP_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 
 

@@ -12,13 +12,15 @@ from .tensors import without_parallel
 
 SUPPORTED = (
     "generators are read from NVIDIA's .pkl and state dicts of StyleGAN2 and StyleGAN3, "
-    "rosinality's .pt and StyleAtlas's own .safetensors"
+    "rosinality's .pt, MobileStyleGAN's .ckpt or graphs, and StyleAtlas's own .safetensors"
 )
 ORIGINAL = (
     "get the weights as NVIDIA's .pkl or rosinality's .pt, from which such files are mostly "
     "converted"
 )
-OTHER_NETWORK = "its network is another than StyleGAN2 and StyleGAN3, and no conversion mends that"
+OTHER_NETWORK = (
+    "its network is none of StyleGAN2, StyleGAN3 and MobileStyleGAN, and no conversion mends that"
+)
 
 # How a file begins, what it is, what to do.
 HEADS = (

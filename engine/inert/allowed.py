@@ -292,7 +292,14 @@ TORCH_GLOBALS: Allowed = {
 }
 """For files of torch.save and torch.jit.save."""
 
-GENERATOR_GLOBALS: Allowed = {**TORCH_GLOBALS, **_MODULES}
+_LIGHTNING: Allowed = {  # what a checkpoint of PyTorch Lightning's is told apart by
+    ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): Global(),
+    ("pytorch_lightning.utilities.parsing", "AttributeDict"): Global(
+        call=_easy_dict, new=_easy_dict
+    ),
+}
+
+GENERATOR_GLOBALS: Allowed = {**TORCH_GLOBALS, **_MODULES, **_LIGHTNING}
 """For generators by torch.save, among them NVIDIA's modules as a whole, as tuning saves them."""
 
 LATENT_GLOBALS: Allowed = {

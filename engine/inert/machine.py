@@ -383,7 +383,7 @@ def _scripted_object(machine: Machine, symbol: Symbol, args: tuple[Any, ...]) ->
 
 
 SCRIPTED = Global(call=_scripted_object, new=_scripted_object)
-KEY_TYPES = (str, bytes, float, bool, type(None))
+KEY_TYPES = (str, bytes, float, bool, type(None), Symbol)
 PROTO, STOP = 0x80, ord(".")
 OPERATIONS: dict[int, Callable[[Machine], None]] = {
     ord("("): Machine.op_mark,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.models.generator import build
 from styleatlas.store.errors import CheckpointError
 
+from ...attacks import hostile
 from ...checkpoint_files import random_tensors, small_mobile_stylegan
 from ...mobile_files import lightning_state
 from ...near import assert_near
@@ -69,6 +71,27 @@ def test_state_of_training_is_read_with_its_demodulation(tmp_path, state, static
     assert_near(network.synthesis(styles), wanted.synthesis(styles))
     z = torch.randn(3, CONFIG.z_dim)
     assert_near(network.mapping(z), wanted.mapping(z))
+
+
+def test_what_lightning_keeps_beside_the_state_is_passed_over(tmp_path, state):
+    named = {
+        "pytorch_lightning.callbacks.model_checkpoint": ("ModelCheckpoint", object),
+        "pytorch_lightning.utilities.parsing": ("AttributeDict", dict),
+    }
+    modules = {part: ModuleType(part) for part in ("pytorch_lightning", *named)}
+    made = []
+    for module, (name, base) in named.items():
+        made.append(type(name, (base,), {"__module__": module}))
+        setattr(modules[module], name, made[-1])
+    callback, attributes = made
+    content = {
+        "callbacks": {callback: {"best": torch.tensor(1.0)}},
+        "hyper_parameters": attributes(lr=0.1),
+        "state_dict": state,
+    }
+    with hostile.modules_of(modules):
+        path = saved(tmp_path, content)
+    assert read_checkpoint(path).sha256() == read_checkpoint(saved(tmp_path, state)).sha256()
 
 
 def test_averaged_student_is_preferred(tmp_path, state):
