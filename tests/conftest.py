@@ -67,14 +67,6 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
         "a user whom permissions bind",
         lambda: hasattr(os, "geteuid") and os.geteuid() != 0,
     ),
-    "faces": (
-        "the weights that `styleatlas models fetch faces` fetches",
-        lambda: all(
-            (weights.folder / Path(member).name).is_file()
-            for weights in WEIGHTS.values()
-            for member in weights.members
-        ),
-    ),
 }
 
 # Examples are the same everywhere and take the time they take.

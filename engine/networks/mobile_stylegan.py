@@ -265,7 +265,9 @@ class Synthesis(nn.Module):
         block.torgb = ToRGB(config, width)
 
     def freeze(self) -> None:
-        """Prepare for rendering with weights that no longer change."""
+        """Prepare for rendering with weights that no longer change: lay them out in memory as
+        convolutions over channels-last features read them."""
+        self.to(memory_format=torch.channels_last)
 
     def layer(self, number: int) -> StyledModule:
         """The layer of that number, in execution order."""
