@@ -16,6 +16,7 @@ Bands lie one after the other here, the low ones first, so that each is a run of
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,34 +93,38 @@ def inverse_haar(bands: Tensor) -> Tensor:
     return F.pixel_shuffle(corners.flatten(1, 2), 2)
 
 
-class StyledModule(nn.Module):
+class StyledModule(nn.Module, ABC):
     """A layer whose output follows from what is linear in its style."""
 
     def __init__(self, config: MobileStyleGANConfig, size: int) -> None:
         super().__init__()
         self.affine = nn.Linear(config.w_dim, size)
 
+    @abstractmethod
     def linear(self, x: Tensor, style: Tensor) -> Tensor:
         """x (n, in, h, w) under a style (n, in): what is linear in the style."""
-        raise NotImplementedError
 
+    @abstractmethod
     def response(self, x: Tensor, channel: int) -> Tensor:
         """What `linear` gains for each unit that one channel of the style gains."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
-        """The layer's output from what `linear` gives; y may be overwritten."""
-        raise NotImplementedError
-
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
-        """The same of one image by rows, in a type, under a style (in,)."""
-        raise NotImplementedError
+        """The layer's output from what `linear` gives."""
 
     def forward(self, x: Tensor, style: Tensor, noise: NoiseMode) -> Tensor:
         return self.finish(self.linear(x, style), noise)
 
 
-class Up(StyledModule):
+class RowsModule(StyledModule):
+    """A layer, any but the first, which one image may also pass a few rows at a time."""
+
+    @abstractmethod
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        """Its output from its input, in a type, under a style (in,)."""
+
+
+class Up(RowsModule):
     """Bands scaled by a style, then the inverse wavelet: twice the size, a quarter of the
     channels."""
 
@@ -150,9 +155,9 @@ class Convolution(StyledModule):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(block, block))
 
+    @abstractmethod
     def convolved(self, x: Tensor, channels: slice) -> Tensor:
         """Some channels of the input (n, k, h, w) through their weights: (n, out, h, w)."""
-        raise NotImplementedError
 
     def linear(self, x: Tensor, style: Tensor) -> Tensor:
         scale = (style * self.gain)[:, :, None, None].to(x.dtype)
@@ -187,7 +192,7 @@ class FullConvolution(Convolution):
         return F.conv2d(x, self.weight[:, channels].to(x.dtype), padding=1)
 
 
-class SeparableConvolution(Convolution):
+class SeparableConvolution(Convolution, RowsModule):
     """3x3 in every channel, then 1x1 between them."""
 
     def __init__(self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int) -> None:
@@ -207,7 +212,7 @@ class SeparableConvolution(Convolution):
         return convolved(_in_type(rows, dtype), depthwise, pointwise, bias, noises)
 
 
-class ToRGB(StyledModule):
+class ToRGB(RowsModule):
     """Input scaled by a style, a 1x1 convolution to bands of the image's channels, the inverse
     wavelet: the image."""
 
@@ -313,11 +318,12 @@ class Synthesis(nn.Module):
     def _by_rows(self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode) -> Tensor:
         """`run` of one image."""
         rows: Rows = iter([x[0].permute(1, 2, 0).contiguous()])
-        layer, dtype = self.layer(first), x.dtype
+        dtype = x.dtype
         for i, style in enumerate(styles):
             layer, dtype = self.layer(first + i), self._dtype(first + i, dtype)
+            assert isinstance(layer, RowsModule)
             rows = layer.rows(rows, style[0], noise, dtype)
-        if isinstance(layer, ToRGB):
+        if first + len(styles) == len(self.layers):
             return torch.cat(list(rows), 1)[None]
         return torch.cat(list(rows))[None].permute(0, 3, 1, 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -87,6 +88,20 @@ def test_average_w_is_a_mean_of_w_and_noted(folder):
         w = network.mapping(torch.randn(20000, CONFIG.z_dim))
     spread = w.std(0)
     assert ((network.mapping.w_avg - w.mean(0)).abs() < 0.05 * spread + 1e-6).all()
+
+
+def test_average_w_has_the_same_bits_however_it_is_summed(folder):
+    """It counts for the identity of the weights, which no processor may change."""
+    read = read_checkpoint(folder)
+    x = np.random.RandomState(0).standard_normal((10_000, CONFIG.z_dim))
+    x /= np.sqrt((x**2).mean(1, keepdims=True) + 1e-8)
+    for i in range(CONFIG.mapping_layers):
+        weight = read.tensors[f"mapping.fc{i}.weight"].double().numpy()[:, ::-1]
+        bias = read.tensors[f"mapping.fc{i}.bias"].double().numpy()
+        x = np.einsum("ni,oi->no", x[:, ::-1], weight / math.sqrt(weight.shape[1])) + bias
+        x = np.where(x > 0, x, 0.2 * x) * math.sqrt(2)
+    wanted = [math.fsum(column) / len(x) for column in x.T[:, ::-1]]
+    assert read.tensors["mapping.w_avg"].tolist() == np.float32(wanted).tolist()
 
 
 @pytest.mark.parametrize("name", ["", "SynthesisNetwork.xml", "MappingNetwork.xml"])
