@@ -1,18 +1,22 @@
 """MobileStyleGAN against others that run its graphs: `python benchmarks/mobile_stylegan.py FOLDER`.
 
 FOLDER holds the graphs of the package random-face. In one run and in turn, the best of the rounds
-counts: ours, by rows; ours with whole features, as it computes where gradients are asked for; the
-plain formulation of `plain_stylegan.py`; OpenVINO, where it can be imported; with --reference a
-Python file whose class IR(xml, bin) runs a graph. The last column is the largest difference of the
-image from the plain one, in its standard deviations.
+counts; threads wait without spinning, as those of the commands do. Measured are: ours, by rows;
+ours, with whole features, as it computes where gradients are asked for; the plain formulation of
+`plain_stylegan.py`; OpenVINO, where it can be imported; with --reference a Python file whose class
+IR(xml, bin) runs a graph. The last column is the largest difference of the image from the plain
+one, in its standard deviations.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do; before PyTorch comes
 
 import click
 import plain_stylegan
