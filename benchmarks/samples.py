@@ -65,7 +65,7 @@ class NoisyEncoder:
         self._encoder, self._sigma = encoder, sigma
         self.identity, self.device = encoder.identity, encoder.device
         self.precision, self.width = encoder.precision, encoder.width
-        self.logit_scale = encoder.logit_scale
+        self.image_size, self.logit_scale = encoder.image_size, encoder.logit_scale
 
     def images(self, images: Tensor) -> Tensor:
         embedded = self._encoder.images(images)

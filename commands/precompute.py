@@ -64,6 +64,8 @@ def usage(ctx: click.Context) -> None:
         raise click.UsageError("--method is what --table was called; give --table alone")
     if ctx.params["reference_compat"] is not None and given & {"table", "method"}:
         raise click.UsageError("--reference-compat is a table of its own; leave out --table")
+    if ctx.params["reference_compat"] is not None and ctx.params["draft"]:
+        raise click.UsageError("--reference-compat sees whole images; leave out --draft")
     rows = [f"--{name}" for name in ("images", "probes", "refit", "strength") if name in given]
     if "none" in (ctx.params["table"], ctx.params["method"]) and rows:
         raise click.UsageError(f"--table none measures no channel; leave out {', '.join(rows)}")
@@ -93,6 +95,12 @@ def usage(ctx: click.Context) -> None:
     show_default=True,
     group=IMAGES,
     help="Images a channel is measured on.",
+)
+@option(
+    "--draft",
+    is_flag=True,
+    group=IMAGES,
+    help="Render no larger than CLIP needs; see above.",
 )
 @option(
     "--table",
@@ -182,6 +190,7 @@ def precompute(
     output: Path,
     samples: int,
     images: int,
+    draft: bool,
     table: TableName,
     method: TableName | None,
     probes: int | None,
@@ -215,6 +224,11 @@ def precompute(
     first, and --table none is an atlas of them alone. Where an atlas of the same models is there,
     it keeps its table and its prompts and gets the samples it lacks.
 
+    --draft lets CLIP see the smallest image that is at least as large as its input: of StyleGAN2
+    with skip connections a lower block's, of MobileStyleGAN the low band of its wavelets. First
+    some samples are seen both ways, and a draft that shows other things than whole images is
+    refused. Channels of layers that do not reach it are not measured.
+
     --reference-compat draws the table as StyleCLIP's own builders do, to compare with theirs:
     tensorflow (global_directions) or torch (global_torch). Their latents are those of --seed 5
     --statistics 100000.
@@ -227,6 +241,7 @@ def precompute(
     Hugging Face's transformers, a name such as ViT-B-32/openai, or ViT-B-32/openai=FILE for a
     fine-tune of that one.
     """
+    from ..engine.models.draft import Draft
     from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
     from ..precompute.build import open_work
@@ -268,6 +283,11 @@ def precompute(
     phrases = read_phrases(prompts_file) if prompts_file else ()
     model = load_named_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
+    side = None
+    if draft:
+        model = smaller = Draft.for_clip(model, encoder)
+        side = smaller.side
+        note(f"draft: images of {side} px in place of {max(smaller.whole.image_size)} px")
     prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
     extension = extension_of(output, model, encoder, settings, _given(), phrases)
     if dry_run:
@@ -292,7 +312,7 @@ def precompute(
             note(complaint)
         if work.done:
             note(f"resuming: {len(work.done)} of {work.total} blocks are done")
-        sources = Sources(generator, clip, precision)
+        sources = Sources(generator, clip, precision, side)
         with progress_shown() as shown:
             embedded = counting(shown, lambda done: bank_progress(done, len(prompts.phrases)))
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 
+from ..engine.models.draft import Draft
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import w_shape
 from ..engine.steering.texts import encode_with
@@ -21,12 +23,15 @@ from ..store.atlas import Atlas
 from ..store.bank import PromptBank
 from ..store.errors import OptionError
 from ..store.fingerprint import Fingerprint, view_of
+from ..store.records import Record
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
+from .agreement import agreement, require_agreement
 from .blocks import Models, Setup
 from .drawing import Drawing
 from .executors import InThisProcess
 from .methods import MEASURE_METHODS
+from .plan import Plan
 from .probes import Probes
 from .refit import refit
 from .samples import SAMPLE_PSI
@@ -53,7 +58,7 @@ def open_work(
             for it and the atlas.
     """
     settings = settled(generator, encoder, prompts, settings)
-    plan = settings.plan(generator.layout, encoder.width)
+    plan = settings.plan(generator, encoder.width)
     shapes = plan.shapes(len(prompts.phrases), encoder.width)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
     run = Run(
@@ -62,7 +67,7 @@ def open_work(
         blocks=len(shapes),
         library=LIBRARY,
     )
-    sizes = len(prompts.phrases), encoder.width, w_shape(generator)[1]
+    sizes = len(prompts.phrases), encoder.width, w_shape(generator)[1], generator.layout.size
     return WorkFolder(atlas, run, shapes, plan.atlas_bytes(*sizes))
 
 
@@ -89,7 +94,8 @@ def precompute(
     after each block.
 
     Raises:
-        OptionError: settings that the generator or the prompts cannot satisfy.
+        OptionError: settings that the generator or the prompts cannot satisfy, or a draft that
+            shows CLIP other things than whole images do.
         PromptError: a phrase that CLIP cannot read.
         OutputError: a block that cannot be kept.
         WorkerError: a process at work was lost.
@@ -97,7 +103,7 @@ def precompute(
         DeviceMemoryError: not even one image fits into the device's memory.
     """
     settings = settled(generator, encoder, prompts, settings)
-    plan = settings.plan(generator.layout, encoder.width)
+    plan = settings.plan(generator, encoder.width)
     resumed = work.done if work else frozenset[int]()
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
     bank = _bank(encoder, prompts, work, embedded)
@@ -117,12 +123,15 @@ def precompute(
     worker = worker_of(generator, encoder, setup, executor, sources)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
+    found: dict[str, Any] = {}
+    if isinstance(generator, Draft):
+        found["agreement"] = _agreement(generator, bank, plan, scheduler, work)
     samples = None
     if drawing:  # first: they are of use alone, and come in a fraction of the time
         samples = drawing.measure(generator, encoder, plan, scheduler.run)
-    table, found = method.measure(plan, setup, scheduler.run)
+    table, told = method.measure(plan, setup, scheduler.run)
     fingerprint = fingerprint_of(generator, encoder, settings)
-    details = {**fingerprint.settings, **found, "templates": list(prompts.templates)}
+    details = {**fingerprint.settings, **found, **told, "templates": list(prompts.templates)}
     atlas = Atlas(
         layout=generator.layout,
         style_mean=mean,
@@ -139,6 +148,20 @@ def precompute(
         samples=samples,
     )
     return refit(atlas, plan, settings.seed, scheduler.run) if settings.refit else atlas
+
+
+def _agreement(
+    draft: Draft, bank: PromptBank, plan: Plan, scheduler: Scheduler, work: WorkFolder | None
+) -> Record:
+    """How a draft agrees with whole images; one that is refused leaves no work behind."""
+    found = agreement(bank, scheduler.run(plan.agreement, plan.first_agreement))
+    try:
+        require_agreement(draft, found)
+    except OptionError:
+        if work:
+            work.finish()
+        raise
+    return found
 
 
 def worker_of(
@@ -191,6 +214,8 @@ def fingerprint_of(
     if settings.takes_slopes:
         details["probes"] = settings.products(encoder.width)
     details |= {"precision": generator.precision, "clip_precision": encoder.precision}
+    if isinstance(generator, Draft):
+        details["draft"] = generator.side
     if view := view_of(generator.identity):
         details["view"] = view
     return Fingerprint(generator.identity, encoder.identity, details)

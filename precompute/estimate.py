@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..engine.models.draft import Draft
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import batch_size, w_shape
 from ..engine.steering.texts import encode_with
@@ -55,12 +56,13 @@ def estimate(
     """
     require_workers(workers)
     settings = settled(generator, encoder, prompts, settings)
-    plan = plan or settings.plan(generator.layout, encoder.width)
+    plan = plan or settings.plan(generator, encoder.width)
     phrases = len(prompts.phrases)
     shapes = plan.shapes(phrases, encoder.width)
     trial = _trial(Models(generator, encoder), plan, settings)
     seconds = {
         "prompts": _prompt_seconds(encoder, prompts),
+        "agreement": _agreement_seconds(plan, trial) / workers,
         "samples": _sample_seconds(plan, trial, generator) / workers,
         "slopes": _slope_seconds(plan, trial) / workers,
         "sweep": _sweep_seconds(plan, trial) / workers,
@@ -69,11 +71,16 @@ def estimate(
     return {
         "table": settings.table,
         "channels": len(plan.channels),
+        "draft": generator.side if isinstance(generator, Draft) else None,
         "images": settings.images,
         "samples": sum(block.count for block in plan.samples),
         "blocks": len(shapes),
         "renders": sum(
-            _renders(blocks) for blocks in (plan.samples, plan.pulled, plan.sweep, plan.composites)
+            _renders(blocks)
+            for blocks in (
+                *(plan.agreement, plan.samples, plan.pulled),
+                *(plan.sweep, plan.composites),
+            )
         ),
         "vector_jacobian_products": _renders(plan.slopes),
         "seconds": {name: round(value, 1) for name, value in seconds.items() if value},
@@ -81,7 +88,9 @@ def estimate(
         "device": str(generator.device),
         "workers": workers,
         "work_folder_bytes": shapes_bytes(shapes),
-        "atlas_bytes": plan.atlas_bytes(phrases, encoder.width, w_shape(generator)[1]),
+        "atlas_bytes": plan.atlas_bytes(
+            phrases, encoder.width, w_shape(generator)[1], generator.layout.size
+        ),
         "peak_memory_bytes": _peak_memory(generator.device),
     }
 
@@ -93,6 +102,13 @@ def _prompt_seconds(encoder: JointEncoder, prompts: PromptSet) -> float:
     encode = encode_with(encoder)
     taken = _seconds(lambda: embed_prompts(some, prompts.templates, encode), encoder.device)
     return taken * len(prompts.phrases) / len(some)
+
+
+def _agreement_seconds(plan: Plan, trial: Trial) -> float:
+    if not plan.agreement:
+        return 0.0
+    one = replace(plan.agreement[0], last=1)
+    return trial(one) / one.renders * _renders(plan.agreement)
 
 
 def _sample_seconds(plan: Plan, trial: Trial, generator: Generator) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.models.draft import Draft
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import w_shape
 from ..engine.steering.samples import SampleMap
@@ -83,7 +84,8 @@ def extension_of(
 
     Raises:
         FingerprintError: it is an atlas of another generator or CLIP.
-        OptionError: it was drawn by other settings than those given, or has more samples.
+        OptionError: it was drawn by other settings than those given, from drafts where these are
+            whole images or the other way round, or has more samples.
         AtlasFormatError: its settings have no seed that could be gone on with.
     """
     try:
@@ -110,6 +112,12 @@ def extension_of(
         raise OptionError(
             f"{path}: holds an atlas that was drawn otherwise: {', '.join(different)}; leave that "
             f"out, which keeps its table, {mend}"
+        )
+    drafts, side = known.get("draft"), generator.side if isinstance(generator, Draft) else None
+    if drafts != side:
+        raise OptionError(
+            f"{path}: holds an atlas of {_images(drafts)}, not of {_images(side)}, which would not "
+            f"compare; {'leave out' if drafts is None else 'give'} --draft, or {mend}"
         )
     if lacking := unknown(phrases, atlas.prompts):
         raise OptionError(
@@ -211,8 +219,14 @@ def estimate_extension(
     return record | {"atlas_bytes": _atlas_bytes(generator, extension)}
 
 
+def _images(draft: object) -> str:
+    """What CLIP saw, by the setting `draft`."""
+    return "whole images" if draft is None else f"drafts of {draft} px"
+
+
 def _atlas_bytes(generator: Generator, extension: Extension) -> int:
     """What the atlas will take on disk."""
     atlas = extension.atlas
     plan = replace(extension.plan, channels=atlas.channels)
-    return plan.atlas_bytes(len(atlas.prompts), atlas.prompts.width, w_shape(generator)[1])
+    sizes = atlas.prompts.width, w_shape(generator)[1], atlas.layout.size
+    return plan.atlas_bytes(len(atlas.prompts), *sizes)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
+from .agreement import COMPARED, AgreementBlock
 from .blocks import WorkBlock
 from .composites import COMPOSITE_IMAGES, CompositesBlock
 from .samples import UNKNOWN, PulledBlock, SamplesBlock
@@ -28,15 +29,16 @@ class Plan:
     """The blocks of a run, after the prompt bank, which is block 0.
 
     Args:
-        layout: of the generator.
+        layout: of the generator, without the layers that its images do not depend on.
         channels: the flat indices of all rows, ascending (R,).
         slopes: blocks of derivatives, numbered after those of samples.
         sweep: blocks of the sweep, numbered after them. Those of the screened method have the
             right sizes, but which channels they have is known once the slopes are.
         composites: blocks of composites, numbered last. Their steps are zeros until they are known,
             once the table is.
-        samples, pulled: blocks of samples, and of those at a smaller psi, numbered from 1. Their
-            latents are known once they are drawn.
+        samples, pulled: blocks of samples, and of those at a smaller psi. Their latents are known
+            once they are drawn.
+        agreement: blocks that compare a draft with whole images, numbered from 1; none without.
     """
 
     layout: StyleLayout
@@ -46,16 +48,29 @@ class Plan:
     composites: Sequence[CompositesBlock] = ()
     samples: Sequence[SamplesBlock] = ()
     pulled: Sequence[PulledBlock] = ()
+    agreement: Sequence[AgreementBlock] = ()
 
     @property
     def blocks(self) -> list[WorkBlock]:
         """All of them, the first numbered 1."""
-        return [*self.samples, *self.pulled, *self.slopes, *self.sweep, *self.composites]
+        return [
+            *self.agreement,
+            *self.samples,
+            *self.pulled,
+            *self.slopes,
+            *self.sweep,
+            *self.composites,
+        ]
+
+    @property
+    def first_agreement(self) -> int:
+        """The number of the first block that compares."""
+        return 1
 
     @property
     def first_samples(self) -> int:
         """The number of the first block of samples."""
-        return 1
+        return self.first_agreement + len(self.agreement)
 
     @property
     def first_pulled(self) -> int:
@@ -87,11 +102,12 @@ class Plan:
         """About how long every block takes, by its number, in whole renders."""
         return [0.0, *(block.cost(self.layout) for block in self.blocks)]
 
-    def atlas_bytes(self, phrases: int, width: int, w_dim: int) -> int:
-        """About what the atlas will take on disk, for latents w of `w_dim` dimensions."""
+    def atlas_bytes(self, phrases: int, width: int, w_dim: int, styles: int) -> int:
+        """About what the atlas will take on disk, for latents w of `w_dim` dimensions and so many
+        style channels."""
         table = 4 * width * (len(self.channels) + phrases)
         samples, pulled = (max((x.last for x in y), default=0) for y in (self.samples, self.pulled))
-        affine = 4 * self.layout.size * (w_dim + 1) if samples else 0
+        affine = 4 * styles * (w_dim + 1) if samples else 0
         return table + samples * (2 * w_dim + 4) + 2 * width * (samples + pulled) + affine
 
     def shapes(self, phrases: int, width: int) -> list[Shapes]:
@@ -143,6 +159,11 @@ def sample_blocks(layout: StyleLayout, first: int, last: int) -> list[SamplesBlo
 def pulled_blocks(layout: StyleLayout, first: int, last: int) -> list[PulledBlock]:
     """The same at a smaller psi."""
     return [PulledBlock(*span, UNKNOWN) for span in _spans(layout, first, last)]
+
+
+def agreement_blocks(layout: StyleLayout, label: int | None) -> list[AgreementBlock]:
+    """The samples that are seen both ways, for whole images of this layout."""
+    return [AgreementBlock(*span, label) for span in _spans(layout, 0, COMPARED)]
 
 
 def _spans(layout: StyleLayout, first: int, last: int) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from ..store.atlas import Atlas
 from ..store.layout import StyleLayout
 from ..store.progress import Progress
 from ..store.records import Record, duration
+from .agreement import COMPARED, LEAST, agreement_text
 from .blocks import ChannelsBlock, WorkBlock
 from .imported import BELONGS, CHANNELS
 from .samples import PULLED_PSI
@@ -70,6 +71,8 @@ def estimate_text(record: Record) -> str:
         "table": record["table"],
         "channels": f"{record['channels']:,} over {record['images']} images",
         "samples": f"{record['samples']:,} to draw",
+        "draft": f"images of {record['draft']} px; {COMPARED} samples are first seen whole, too, "
+        f"and both must agree by a median cosine of {LEAST:g}",
         "blocks": f"{record['blocks']:,}",
         "renders": f"{record['renders']:,}",
         "products": f"{record['vector_jacobian_products']:,} vector-Jacobian products",
@@ -81,6 +84,8 @@ def estimate_text(record: Record) -> str:
     }
     if not record["channels"]:
         del rows["channels"], rows["products"]
+    if record["draft"] is None:
+        del rows["draft"]
     return "\n".join(f"{key:<13}{value}" for key, value in rows.items())
 
 
@@ -94,6 +99,10 @@ def summary(atlas: Atlas) -> Record:
             len(atlas.samples),
             len(atlas.samples.pulled),
         )
+    if "draft" in atlas.fingerprint.settings:
+        found = atlas.fingerprint.settings.get("agreement")
+        sampled["draft"] = atlas.fingerprint.settings["draft"]
+        sampled["agreement"] = found if isinstance(found, dict) else {}
     if not len(atlas.channels):
         return {"channels": 0, **sampled}
     if atlas.rows_alone:  # whose images and figures nobody knows
@@ -108,6 +117,8 @@ def summary(atlas: Atlas) -> Record:
             layers.append((float(np.median(atlas.strength[inside])), layer.name))
     strongest = int(np.argmax(atlas.strength * atlas.consistency))
     settings = atlas.fingerprint.settings
+    if "draft" in settings:  # the others of its layers change nothing in it
+        sampled["unreached"] = len(atlas.layout.indices("conv", "rgb")) - len(atlas.channels)
     record: Record = {
         "channels": len(atlas.channels),
         "images": images,
@@ -130,9 +141,12 @@ def atlas_text(name: str, record: Record) -> str:
     samples = f"{record['samples']:,} samples"
     if record["samples"]:
         samples += f", {record['pulled_samples']:,} of them also at psi {PULLED_PSI:g}"
+    seen = []
+    if "draft" in record:
+        seen = [f"  CLIP saw drafts of {record['draft']} px: {agreement_text(record['agreement'])}"]
     if not record["channels"]:
         told = f"{name}: {samples}, {record['prompts']} prompts, no channels"
-        return f"{told}\nnext: styleatlas info {name}"
+        return "\n".join([told, *seen, f"next: styleatlas info {name}"])
     if record["images"] is None:
         told = f"{name}: {record['channels']} channels of another program's table, "
         return f"{told}{samples}, {record['prompts']} prompts\nnext: styleatlas info {name}"
@@ -147,9 +161,15 @@ def atlas_text(name: str, record: Record) -> str:
     lines = [
         f"{name}: {record['channels']} channels over {images}, {record['prompts']} prompts",
         *([f"  {samples}"] if record["samples"] else []),
+        *seen,
         f"  {record['live']} channels move CLIP's embedding{consistency}",
         f"  strongest layers: {', '.join(record['strongest_layers']) or 'none'}",
     ]
+    if record.get("unreached"):
+        lines.append(
+            f"  {record['unreached']} channels of later layers do not reach the draft and were not "
+            "measured"
+        )
     if "audit" in record:
         audit = record["audit"]
         lines.append(

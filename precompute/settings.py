@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..engine.models.draft import Draft, reaching
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import MAX_SEED, one_hot_labels, require_truncation
 from ..prompts.sets import PromptSet
 from ..store.errors import OptionError
-from ..store.layout import StyleLayout
 from .composites import require_composites
 from .methods import MEASURE_METHODS, SCREENING_PROBES, TableName
-from .plan import Plan, composite_blocks, pulled_blocks, sample_blocks
+from .plan import Plan, agreement_blocks, composite_blocks, pulled_blocks, sample_blocks
 from .probes import require_probes
 from .samples import pulled_count, require_samples
 from .statistics import require_statistics
@@ -97,12 +97,14 @@ class PrecomputeSettings:
         """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
         return MEASURE_METHODS[self.table].products(width, self.probes)
 
-    def plan(self, layout: StyleLayout, width: int) -> Plan:
-        """What these ask for of a generator of this layout and a CLIP of `width` dimensions.
+    def plan(self, generator: Generator, width: int) -> Plan:
+        """What these ask for of a generator and a CLIP of `width` dimensions. Of a draft, only
+        channels that reach it are measured, and how well it agrees with whole images.
 
         Raises:
             OptionError: the generator has no channels to measure.
         """
+        layout = reaching(generator)
         plan = MEASURE_METHODS[self.table].plan(layout, self.images, self.products(width))
         if not len(plan.channels) and self.table != "none":
             raise OptionError("this generator has no style channels of convolutions")
@@ -111,6 +113,11 @@ class PrecomputeSettings:
             samples=sample_blocks(layout, 0, self.samples),
             pulled=pulled_blocks(layout, 0, pulled_count(self.samples)),
             composites=composite_blocks(layout, plan.channels, self.refit or 0),
+            agreement=(
+                agreement_blocks(generator.layout, self.label)
+                if isinstance(generator, Draft)
+                else ()
+            ),
         )
 
 

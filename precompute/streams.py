@@ -21,6 +21,7 @@ class Stream(IntEnum):
     COMPOSITE_IMAGES = 4
     COMPOSITES = 5
     SAMPLES = 8
+    AGREEMENT = 9
 
     def random(self, seed: int, *numbers: int) -> np.random.Generator:
         """This stream of a seed, from its beginning; with `numbers`, that of one part of it."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..engine.models.draft import Draft
 from ..engine.models.load import load_encoder, load_generator
 from ..engine.models.precision import Precision
+from ..engine.models.protocols import Generator
 from ..store.errors import FingerprintError
 from ..store.fingerprint import ModelIdentity
 from .blocks import Arrays, Models, Setup, WorkBlock
@@ -27,11 +29,12 @@ class LocalWorker:
 @dataclass(frozen=True)
 class Sources:
     """Where another process finds the models of a run: what `load_generator` and `load_encoder`
-    take."""
+    take; and the side of the generator's drafts, if it is these that are drawn."""
 
     generator: str
     clip: str
     precision: Precision = "float32"
+    draft: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class RemoteWorker:
 
 @lru_cache(maxsize=1)
 def _models(sources: Sources, device: str | None) -> Models:
-    return Models(
-        load_generator(sources.generator, device, sources.precision),
-        load_encoder(sources.clip, device, sources.precision),
-    )
+    generator: Generator = load_generator(sources.generator, device, sources.precision)
+    if sources.draft is not None:
+        generator = Draft(generator, sources.draft)
+    return Models(generator, load_encoder(sources.clip, device, sources.precision))

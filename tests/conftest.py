@@ -246,7 +246,7 @@ class CountableEncoder:
 
     def __init__(self, channels: int = 14, seed: int = 0) -> None:
         self.channels = channels
-        self.width = 2 * channels
+        self.width, self.image_size = 2 * channels, CountableGenerator.SIDE
         told = {"width": self.width, "quick_gelu": 0, "network": 1, "tokenizer": 2}
         sha256 = sha256_of(f"clip {seed} {channels}")
         self.identity = ModelIdentity(f"countable clip {seed}", sha256, told)

@@ -90,6 +90,7 @@ class Resumed(Protocol):
 class JointEncoder(Protocol):
     """A CLIP: images and texts as unit vectors in one space of `width` dimensions.
 
+    `image_size` is the side in pixels of the square that it sees of an image, of any size.
     `logit_scale` is what its cosines are multiplied by to be the logits of a softmax over texts:
     the inverse of the temperature it was trained to, 100 for OpenAI's.
     """
@@ -98,6 +99,7 @@ class JointEncoder(Protocol):
     device: torch.device
     precision: Precision
     width: int
+    image_size: int
     logit_scale: float
 
     def images(self, images: Tensor) -> Tensor:
