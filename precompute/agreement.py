@@ -27,7 +27,7 @@ from .streams import Stream
 COMPARED = 64
 """Samples that are seen both ways."""
 LEAST = 0.95
-"""Below this median cosine a draft is refused; the trials behind it are in docs/methods.md."""
+"""Below this median, of cosines or of correlations, a draft is refused; see docs/methods.md."""
 
 Floats = NDArray[np.float64]
 
@@ -102,11 +102,11 @@ def agreement(bank: PromptBank, blocks: Iterable[tuple[AgreementBlock, Arrays]])
 
 def require_agreement(draft: Draft, found: Record) -> None:
     """Raise OptionError where a draft is too far from the whole images."""
-    if found["median_cosine"] >= LEAST:
+    if min(found["median_cosine"], found["median_correlation"]) >= LEAST:
         return
     raise OptionError(
         f"draft of {draft.side} px: CLIP sees other things in it than in whole images: "
-        f"{agreement_text(found)}; the median cosine must be {LEAST:g} or more; leave out --draft"
+        f"{agreement_text(found)}; both medians must be {LEAST:g} or more; leave out --draft"
     )
 
 

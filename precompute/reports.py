@@ -72,7 +72,7 @@ def estimate_text(record: Record) -> str:
         "channels": f"{record['channels']:,} over {record['images']} images",
         "samples": f"{record['samples']:,} to draw",
         "draft": f"images of {record['draft']} px; {COMPARED} samples are first seen whole, too, "
-        f"and both must agree by a median cosine of {LEAST:g}",
+        f"and both must agree by {LEAST:g} in the median",
         "blocks": f"{record['blocks']:,}",
         "renders": f"{record['renders']:,}",
         "products": f"{record['vector_jacobian_products']:,} vector-Jacobian products",
