@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .mapping import MappingConfig
 from .mobile_stylegan import MobileStyleGAN, MobileStyleGANConfig, ToRGB
+from .rows import Rows
 from .style import NoiseMode
 from .stylegan2 import StyleGAN2, StyleGAN2Config
 from .stylegan3 import StyleGAN3
@@ -40,6 +41,12 @@ class LowBand(ToRGB):
 
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return y + self.bias[:, None, None]
+
+    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+        weight = self.weight[:, :, 0, 0] * (style * self.gain)  # (channels, in)
+        for x in rows:
+            y = weight @ x.flatten(0, 1).t().to(weight.dtype)
+            yield (y + self.bias[:, None]).unflatten(1, x.shape[:2])
 
 
 DraftConfig = StyleGAN2Config | LowBandConfig

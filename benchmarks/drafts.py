@@ -1,0 +1,140 @@
+"""What `precompute --draft` saves and how a draft agrees: `python benchmarks/drafts.py GENERATOR`.
+
+GENERATOR is a file, a registered name, or "StyleGAN2 256", "StyleGAN2 512": those of the published
+widths with random weights. Whole images and drafts are rendered in turn, rendered for CLIP in turn,
+and slopes taken in turn; the best of the rounds counts. The embedded CLIP of avatars sees 64 px and
+knows drawings: with it, figures of agreement stand in for those of a CLIP that knows photographs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import click
+import torch
+from generators import GENERATORS, machine, macs
+
+from styleatlas import load_encoder, load_generator
+from styleatlas.engine.models.draft import Draft
+from styleatlas.engine.models.generator import StyleGANGenerator, build
+from styleatlas.engine.models.protocols import Generator
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.networks.draft import draft_configs
+from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
+from styleatlas.engine.steering.texts import encode_with
+from styleatlas.precompute.agreement import COMPARED, AgreementBlock, agreement
+from styleatlas.precompute.blocks import Models, Setup
+from styleatlas.precompute.probes import Probes
+from styleatlas.precompute.slopes import SlopesBlock
+from styleatlas.prompts.embed import build_bank
+from styleatlas.prompts.sets import prompt_set
+from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.records import Record, text_table
+
+PRODUCTS = 4  # vector-Jacobian products of the one image that slopes are taken at
+PROJECTED = "StyleGAN2 1024"
+
+
+def opened(name: str) -> Generator:
+    """A generator by its name or file, or one of random weights."""
+    if name not in GENERATORS:
+        return load_generator(name, "cpu")
+    torch.manual_seed(0)
+    network = build(GENERATORS[name])
+    network.synthesis.freeze()
+    return StyleGANGenerator(network, ModelIdentity(f"{name} of random weights", "0" * 64, {}))
+
+
+def best_in_turn(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The least seconds of each, after one run that does not count."""
+    seconds = dict.fromkeys(runs, float("inf"))
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds
+
+
+def speeds(draft: Draft, models: dict[str, Models], rounds: int) -> list[Record]:
+    """Images, or slopes, a second of either."""
+    styles = styles_from_seeds(draft, range(4), 1.0)
+    encoder = models["draft"].encoder
+    eye = torch.eye(encoder.width).numpy()
+    one = styles[:1].numpy()
+    setup = Setup(one, one[0], one[0] * 0 + 1, Probes(eye[:PRODUCTS], eye[PRODUCTS:], 0, 0), one)
+    channels = draft.reaching.indices("conv", "rgb")
+    slopes = SlopesBlock(channels, 0, 1, PRODUCTS)
+
+    @torch.inference_mode()
+    def rendered(generator: Generator, seen: bool) -> None:
+        images = generator.render(styles)
+        if seen:
+            encoder.images(images)
+
+    rows = []
+    for what, count, work in (
+        ("renders", len(styles), lambda x: rendered(x.generator, seen=False)),
+        ("renders seen by CLIP", len(styles), lambda x: rendered(x.generator, seen=True)),
+        ("slopes", PRODUCTS, lambda x: slopes.run(x, setup)),
+    ):
+        runs = {name: (lambda x=x, work=work: work(x)) for name, x in models.items()}
+        seconds = best_in_turn(runs, rounds)
+        row: Record = {"": what}
+        row |= {f"{name} a second": round(count / took, 2) for name, took in seconds.items()}
+        rows.append(row | {"times": round(seconds["whole"] / seconds["draft"], 2)})
+    return rows
+
+
+def share_left_out(config: StyleGAN2Config, side: int) -> float:
+    """Of the multiplications of a render, those that its draft of this side does without."""
+    drafts = draft_configs(config)
+    smaller = drafts[side]
+    assert isinstance(smaller, StyleGAN2Config)
+    return 1 - macs(smaller) / macs(config)
+
+
+@click.command(help=__doc__)
+@click.argument("generator", default="StyleGAN2 256")
+@click.option("--clip", default="avatars", show_default=True)
+@click.option("--side", type=int, help="Of the draft, if not the least that CLIP need not enlarge.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def main(generator: str, clip: str, side: int | None, rounds: int, as_json: bool) -> None:
+    whole, encoder = opened(generator), load_encoder(clip, "cpu")
+    draft = Draft.for_clip(whole, encoder) if side is None else Draft(whole, side)
+    models = {"whole": Models(whole, encoder), "draft": Models(draft, encoder)}
+    rows = speeds(draft, models, rounds)
+    prompts = prompt_set(encoder.identity.name)
+    bank = build_bank(prompts.phrases, ("{}",), encode_with(encoder), encoder.width)
+    styles = styles_from_seeds(draft, [1], 1.0).numpy()
+    nothing = Setup(styles, styles[0], styles[0], Probes.of(bank.embeddings, 0, 0), styles)
+    block = AgreementBlock(0, COMPARED)
+    found = agreement(bank, [(block, block.run(models["draft"], nothing))])
+    record: Record = {
+        "machine": machine("cpu"),
+        "generator": whole.identity.name,
+        "clip": encoder.identity.name,
+        "whole_px": max(whole.image_size),
+        "draft_px": draft.side,
+        "clip_px": encoder.image_size,
+        "channels_that_reach_it": f"{draft.reaching.size} of {draft.layout.size}",
+        "speeds": rows,
+        "agreement": found,
+    }
+    for name in sorted({generator, PROJECTED} & GENERATORS.keys()):
+        drawn = 256 if name == PROJECTED else draft.side
+        left_out = share_left_out(GENERATORS[name], drawn)
+        record[f"{name}: multiplications above {drawn} px"] = f"{left_out:.0%}"
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    for key, value in record.items():
+        click.echo(f"\n{text_table(value)}\n" if key == "speeds" else f"{key}: {value}")
+
+
+if __name__ == "__main__":
+    main()
