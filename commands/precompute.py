@@ -283,11 +283,11 @@ def precompute(
     phrases = read_phrases(prompts_file) if prompts_file else ()
     model = load_named_generator(generator, device, precision)
     encoder = load_encoder(clip, device, precision)
-    side = None
+    shrunk = None
     if draft:
         model = smaller = Draft.for_clip(model, encoder)
-        side = smaller.side
-        note(f"draft: images of {side} px in place of {max(smaller.whole.image_size)} px")
+        shrunk = smaller.side, smaller.fitted
+        note(f"draft: images of {smaller.side} px in place of {max(smaller.whole.image_size)} px")
     prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
     extension = extension_of(output, model, encoder, settings, _given(), phrases)
     if dry_run:
@@ -312,7 +312,7 @@ def precompute(
             note(complaint)
         if work.done:
             note(f"resuming: {len(work.done)} of {work.total} blocks are done")
-        sources = Sources(generator, clip, precision, side)
+        sources = Sources(generator, clip, precision, shrunk)
         with progress_shown() as shown:
             embedded = counting(shown, lambda done: bank_progress(done, len(prompts.phrases)))
 

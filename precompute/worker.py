@@ -29,12 +29,12 @@ class LocalWorker:
 @dataclass(frozen=True)
 class Sources:
     """Where another process finds the models of a run: what `load_generator` and `load_encoder`
-    take; and the side of the generator's drafts, if it is these that are drawn."""
+    take; and where it is drafts that are drawn, their side and what was fitted for them."""
 
     generator: str
     clip: str
     precision: Precision = "float32"
-    draft: int | None = None
+    draft: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,5 +66,5 @@ class RemoteWorker:
 def _models(sources: Sources, device: str | None) -> Models:
     generator: Generator = load_generator(sources.generator, device, sources.precision)
     if sources.draft is not None:
-        generator = Draft(generator, sources.draft)
+        generator = Draft(generator, *sources.draft)
     return Models(generator, load_encoder(sources.clip, device, sources.precision))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ...store.errors import OptionError
 from ...store.layout import Layer, StyleLayout
-from ..networks.draft import DraftConfig, draft_configs, draft_network
+from ..networks.draft import DraftConfig, added, draft_configs, draft_network, fit
 from ..networks.style import NoiseMode
 from .generator import ResumedRender, StyleGANGenerator
 from .protocols import Generator, JointEncoder, Prefix
+from .sampling import styles_from_seeds
+
+FITTED_TO = 48
+"""Images of seeds at psi 1; more make no better draft of the avatars."""
 
 
 class Draft:
@@ -18,15 +26,18 @@ class Draft:
     Layout, identity, styles and w are the whole generator's. `reaching` is the layout's first
     layers, those that the draft depends on: the others change nothing in it.
 
+    That of a StyleGAN2 is fitted to whole images, which takes some tens of renders.
+
     Args:
         whole: the generator.
         side: of the images, the longer one, in pixels.
+        fitted: what another draft of the same generator and size has found; see `fitted`.
 
     Raises:
         OptionError: it has no draft of that size.
     """
 
-    def __init__(self, whole: Generator, side: int) -> None:
+    def __init__(self, whole: Generator, side: int, fitted: bytes | None = None) -> None:
         config = _drafts(whole).get(side)
         if config is None or not isinstance(whole, StyleGANGenerator):
             raise OptionError(f"draft of {side} px: {_named(whole)} has none; leave it out")
@@ -34,9 +45,14 @@ class Draft:
         self.layout, self.rows, self.identity = whole.layout, whole.rows, whole.identity
         self.device, self.precision, self.notes = whole.device, whole.precision, whole.notes
         self.z_dim, self.c_dim = whole.z_dim, whole.c_dim
-        self._small = StyleGANGenerator(
-            draft_network(whole.network, config), whole.identity, whole.precision
-        )
+        network = draft_network(whole.network, config)
+        self._small = StyleGANGenerator(network, whole.identity, whole.precision)
+        self._added = added(network)
+        if fitted is None:
+            fit(whole.network, network, self._images())
+        elif self._added is not None:
+            found = torch.frombuffer(bytearray(fitted), dtype=torch.float32).to(self.device)
+            vector_to_parameters(found, self._added.parameters())
         self.image_size = self._small.image_size
         self.reaching = StyleLayout(self.layout.layers[: len(self._small.layout)])
 
@@ -55,6 +71,13 @@ class Draft:
                 "with skip connections do where they are large enough; leave out --draft"
             )
         return cls(whole, min(fitting))
+
+    @property
+    def fitted(self) -> bytes:
+        """What was fitted, for a draft in another process; nothing of a MobileStyleGAN's."""
+        if self._added is None:
+            return b""
+        return parameters_to_vector(self._added.parameters()).cpu().numpy().tobytes()
 
     def __repr__(self) -> str:
         return f"<draft of {self.side} px of {self.whole!r}>"
@@ -104,6 +127,11 @@ class Draft:
         layer = layer if layer.start < self.reaching.size else last
         small = self._small.resume(self.reached_by(styles), self._small.layout[layer.name])
         return ResumedDraft(self, small)
+
+    def _images(self) -> Iterator[tuple[Tensor, ...]]:
+        """The styles of images to fit to, a layer each."""
+        for seed in range(FITTED_TO):
+            yield self.whole.by_layer(styles_from_seeds(self.whole, [seed], 1.0))
 
     def reached_by(self, styles: Tensor) -> Tensor:
         """Those of styles (n, C) that the draft depends on.

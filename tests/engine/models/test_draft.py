@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, conv2d, unfold
 
 from styleatlas.engine.models.draft import Draft, reaching
 from styleatlas.engine.models.generator import StyleGANGenerator
+from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.engine.networks.mobile_stylegan import MobileStyleGANConfig
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.store.errors import OptionError
@@ -55,7 +57,7 @@ def styles_of(model: StyleGANGenerator, n: int = 3) -> Tensor:
     return torch.randn(n, model.layout.size, generator=torch.Generator().manual_seed(1)) + 1
 
 
-def plain_draft(model: StyleGANGenerator, styles: Tensor, last: int) -> Tensor:
+def plain_partial(model: StyleGANGenerator, styles: Tensor, last: int) -> Tensor:
     """The partial image of a block by the plain loop, left there."""
     config: StyleGAN2Config = model.network.config
     lower = {block: width for block, width in config.channels.items() if block <= last}
@@ -65,26 +67,104 @@ def plain_draft(model: StyleGANGenerator, styles: Tensor, last: int) -> Tensor:
     return plain_stylegan.stylegan2(left, model.by_layer(styles))
 
 
+def plain_features(model: StyleGANGenerator, styles: Tensor, last: int) -> Tensor:
+    """What that block's toRGB takes in, by the plain loop."""
+    config, x = (
+        model.network.config,
+        model.network.synthesis.b4.const.expand(len(styles), -1, -1, -1),
+    )
+    parts = dict(zip((layer.name for layer in model.layout), model.by_layer(styles), strict=True))
+    for name, style in parts.items():
+        block, part = name.split(".")
+        if part != "torgb" and int(block[1:]) <= last:
+            layer = getattr(getattr(model.network.synthesis, block), part)
+            up = part == "conv0"
+            x = plain_stylegan._stylegan2_layer(config, layer, x, style, "const", 1.0, up)
+    return x
+
+
+def plain_draft(model: StyleGANGenerator, styles: Tensor, draft: Draft) -> Tensor:
+    """The partial image and the convolution that was fitted, by the plain loop."""
+    x = plain_features(model, styles, 8)
+    numbers = torch.tensor(np.frombuffer(draft.fitted, np.float32))
+    weight, bias = numbers[:-3].view(3, x.shape[1], 3, 3), numbers[-3:]
+    return plain_partial(model, styles, 8) + conv2d(x, weight, bias, padding=1)
+
+
 @pytest.mark.parametrize("config", SKIP.values(), ids=SKIP.keys())
-def test_draft_of_skip_connections_is_the_partial_image_of_a_block(make_model, config):
+def test_draft_of_skip_connections_before_it_is_fitted_is_the_partial_image(make_model, config):
     model = make_model(config)
     styles = styles_of(model)
     for block in (4, 8):
         height, width = config.size(block)
-        draft = Draft(model, max(height, width))
+        draft = Draft(model, max(height, width), bytes(4 * 3 * (9 * config.channels[block] + 1)))
         with torch.no_grad():
-            found, wanted = draft.render(styles), plain_draft(model, styles, block)
+            found, wanted = draft.render(styles), plain_partial(model, styles, block)
         assert found.shape == (3, 3, *draft.image_size) == (3, 3, height, width)
         assert float((found - wanted).abs().max()) <= 2e-5 * float(wanted.std())
+
+
+def test_draft_of_skip_connections_adds_what_was_fitted_to_the_partial_image(make_model):
+    model = make_model(SKIP["skip"])
+    styles, draft = styles_of(model), Draft(model, 8)
+    with torch.no_grad():
+        assert_near(draft.render(styles), plain_draft(model, styles, draft), 2e-5)
+
+
+def test_what_is_fitted_is_the_least_squares_of_what_whole_images_have_more(make_model):
+    model = make_model(SKIP["skip"])
+    rows, wanted = [], []
+    random = torch.Generator().manual_seed(0)
+    for seed in range(48):
+        styles = styles_from_seeds(model, [seed], 1.0)
+        with torch.no_grad():
+            image = plain_stylegan.stylegan2(model.network, model.by_layer(styles))
+            missing = avg_pool2d(image, 2) - plain_partial(model, styles, 8)
+            x = unfold(plain_features(model, styles, 8), 3, padding=1)[0]  # (9 c, 64)
+        some = torch.randperm(64, generator=random)[:46]  # 9 x 5 weights and a bias
+        rows.append(np.vstack([x.numpy()[:, some], np.ones(46)]).T)
+        wanted.append(missing[0].flatten(1).numpy()[:, some].T)
+    solution = np.linalg.lstsq(np.concatenate(rows), np.concatenate(wanted), rcond=None)[0]
+    found = np.frombuffer(Draft(model, 8).fitted, np.float32)
+    weight, bias = found[:-3].reshape(3, 45), found[-3:]
+    assert np.abs(weight - solution[:-1].T).max() < 0.01 * np.abs(solution).max()
+    assert np.abs(bias - solution[-1]).max() < 0.01 * np.abs(solution).max()
+
+
+def test_fitted_draft_is_nearer_to_whole_images_that_it_was_not_fitted_to(make_model):
+    model = make_model(small_stylegan2(channels={4: 12, 8: 12, 16: 12}))
+    styles = styles_from_seeds(model, range(1000, 1020), 1.0)
+    partial = Draft(model, 8, bytes(4 * 3 * (9 * 12 + 1)))
+    with torch.no_grad():
+        wanted = avg_pool2d(model.render(styles), 2)
+        errors = [
+            float((draft.render(styles) - wanted).square().mean())
+            for draft in (partial, Draft(model, 8))
+        ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_what_one_draft_found_serves_another_and_no_random_number_is_drawn(make_model):
+    for config, side in ((SKIP["skip"], 8), (MOBILE, 16)):
+        model = make_model(config)
+        torch.manual_seed(5)
+        first = Draft(model, side)
+        after = torch.rand(3)
+        torch.manual_seed(5)
+        assert torch.equal(torch.rand(3), after)
+        other, styles = Draft(model, side, first.fitted), styles_of(model)
+        with torch.no_grad():
+            assert torch.equal(other.render(styles), first.render(styles))
 
 
 def test_draft_of_wavelets_is_the_mean_of_every_four_pixels(make_model):
     model = make_model(MOBILE)
     draft, styles = Draft(model, 16), styles_of(model)
-    with torch.no_grad():
-        found, wanted = draft.render(styles), avg_pool2d(model.render(styles), 2)
     assert draft.image_size == (16, 16) and model.image_size == (32, 32)
-    assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.std())
+    for some in (styles, styles[:1]):  # a single one goes by rows
+        with torch.no_grad():
+            found, wanted = draft.render(some), avg_pool2d(model.render(some), 2)
+        assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.std())
 
 
 def test_generator_renders_as_before_once_it_has_a_draft(make_model):
@@ -120,7 +200,7 @@ def test_gradients_flow_through_a_draft_as_through_what_it_is_of(make_model, sid
     draft, styles = Draft(model, side), styles_of(model).requires_grad_()
     weights = torch.randn(3, 3, side, side)
     (found,) = torch.autograd.grad((draft.render(styles) * weights).sum(), styles)
-    image = plain_draft(model, styles, 8) if side == 8 else avg_pool2d(model.render(styles), 2)
+    image = plain_draft(model, styles, draft) if side == 8 else avg_pool2d(model.render(styles), 2)
     (wanted,) = torch.autograd.grad((image * weights).sum(), styles)
     assert_near(found, wanted)
 
