@@ -225,9 +225,9 @@ def precompute(
     it keeps its table and its prompts and gets the samples it lacks.
 
     --draft lets CLIP see the smallest image that is at least as large as its input: of StyleGAN2
-    with skip connections a lower block's, of MobileStyleGAN the low band of its wavelets. First
-    some samples are seen both ways, and a draft that shows other things than whole images is
-    refused. Channels of layers that do not reach it are not measured.
+    with skip connections a lower block's, fitted to some whole images, of MobileStyleGAN the low
+    band of its wavelets. First some samples are seen both ways, and a draft that shows other things
+    than whole images is refused. Channels of layers that do not reach it are not measured.
 
     --reference-compat draws the table as StyleCLIP's own builders do, to compare with theirs:
     tensorflow (global_directions) or torch (global_torch). Their latents are those of --seed 5

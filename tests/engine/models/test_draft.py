@@ -59,7 +59,8 @@ def styles_of(model: StyleGANGenerator, n: int = 3) -> Tensor:
 
 def plain_partial(model: StyleGANGenerator, styles: Tensor, last: int) -> Tensor:
     """The partial image of a block by the plain loop, left there."""
-    config: StyleGAN2Config = model.network.config
+    config = model.network.config
+    assert isinstance(config, StyleGAN2Config)
     lower = {block: width for block, width in config.channels.items() if block <= last}
     left = SimpleNamespace(
         config=replace(config, channels=lower), synthesis=model.network.synthesis
