@@ -26,7 +26,7 @@ from .streams import Stream
 
 COMPARED = 64
 """Samples that are seen both ways."""
-LEAST = 0.95
+LEAST = 0.97
 """Below this median, of cosines or of correlations, a draft is refused; see docs/methods.md."""
 
 Floats = NDArray[np.float64]

@@ -94,7 +94,7 @@ def test_draft_that_shows_other_things_is_refused_and_nothing_is_left(
     assert result.exit_code == 1 and result.stdout == ""
     *_, told = result.stderr.splitlines()
     assert told.startswith("styleatlas precompute: draft of 16 px: CLIP sees other things in it")
-    assert told.endswith("both medians must be 0.95 or more; leave out --draft")
+    assert told.endswith("both medians must be 0.97 or more; leave out --draft")
     assert list(tmp_path.iterdir()) == []
 
 

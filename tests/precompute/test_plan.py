@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,7 +123,9 @@ def test_reference_takes_convolutions_of_the_first_17_layers_alone():
 
 
 def plan_of(layout: StyleLayout, width: int = 512, **settings) -> Plan:
-    return PrecomputeSettings(**{"samples": 0, **settings}).plan(layout, width)
+    return PrecomputeSettings(**{"samples": 0, **settings}).plan(
+        SimpleNamespace(layout=layout), width
+    )
 
 
 @pytest.mark.parametrize(

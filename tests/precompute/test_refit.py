@@ -224,7 +224,7 @@ def test_run_stopped_among_the_composites_resumes_to_the_same_bits(
     settings = settings_of(table=method)
     arguments = (make_generator(), make_encoder(), PROMPTS, settings)
     undisturbed = precompute(*arguments, lambda progress: None)
-    blocks = len(settings.plan(arguments[0].layout, arguments[1].width).blocks)
+    blocks = len(settings.plan(arguments[0], arguments[1].width).blocks)
     for finished in range(blocks - 4, blocks):  # from before the composites to the last of them
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             stop_after(patch, finished)

@@ -110,7 +110,7 @@ def test_run_stopped_after_any_block_resumes_to_the_same_bits(
         table=method, probes=probes, images=images, statistics=50, samples=0
     )
     undisturbed = in_memory(settings)
-    blocks = len(settings.plan(generator.layout, encoder.width).blocks)
+    blocks = len(settings.plan(generator, encoder.width).blocks)
     assert blocks > 5
     for finished in range(blocks):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):

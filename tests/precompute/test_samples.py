@@ -208,7 +208,7 @@ def test_summary_of_an_atlas_with_both_tells_the_samples_in_a_line(draw, generat
 
 def test_samples_come_first_in_blocks_of_their_own(generator, encoder):
     settings = replace(ALONE, table="sweep", images=2)
-    plan = settings.plan(generator.layout, encoder.width)
+    plan = settings.plan(generator, encoder.width)
     kinds = [block.kind for block in plan.blocks]
     assert kinds == ["samples"] * 4 + ["pulled"] * 2 + ["sweep"] * 2
     assert [(x.first, x.last) for x in plan.samples] == [(0, 16), (16, 32), (32, 48), (48, 50)]
@@ -310,7 +310,7 @@ def test_estimate_counts_samples_in_seconds_and_bytes(generator, encoder, tmp_pa
 
 def test_bytes_that_are_foretold_are_those_of_the_file(generator, encoder, tmp_path):
     many = replace(ALONE, samples=20_000)
-    plan = many.plan(generator.layout, encoder.width)
+    plan = many.plan(generator, encoder.width)
     atlas = drawn(generator, encoder)
     samples, repeat = atlas.samples, np.zeros(20_000, int)
     assert samples is not None
@@ -318,7 +318,9 @@ def test_bytes_that_are_foretold_are_those_of_the_file(generator, encoder, tmp_p
     whole = replace(samples, w=w, label=label, embedding=embedding)
     replace(atlas, samples=whole).write(tmp_path / "a.h5")
     size = (tmp_path / "a.h5").stat().st_size
-    assert plan.atlas_bytes(2, encoder.width, 5) == pytest.approx(size, rel=0.03)
+    assert plan.atlas_bytes(2, encoder.width, 5, generator.layout.size) == pytest.approx(
+        size, rel=0.03
+    )
 
 
 def test_pulled_samples_are_the_first_up_to_a_thousand(monkeypatch):
@@ -331,7 +333,7 @@ def test_drawing_of_known_samples_draws_only_the_others(generator, encoder):
     known = drawn(generator, encoder).samples
     run: Callable = lambda blocks, first: iter(())  # noqa: E731
     whole = Drawing.of(generator, 50, 0, None, known)
-    plan = replace(ALONE, samples=0, table="sweep").plan(generator.layout, encoder.width)
+    plan = replace(ALONE, samples=0, table="sweep").plan(generator, encoder.width)
     same = whole.measure(generator, encoder, plan, run)
     for name in ARRAYS:
         assert np.array_equal(getattr(same, name), getattr(known, name))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, unfold
 
+from styleatlas import load_generator
 from styleatlas.engine.models.draft import Draft, reaching
 from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.sampling import styles_from_seeds
@@ -20,6 +21,7 @@ from styleatlas.engine.networks.mobile_stylegan import MobileStyleGANConfig
 from styleatlas.engine.networks.stylegan2 import StyleGAN2Config
 from styleatlas.store.errors import OptionError
 from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.weights import fetched_file
 
 from ...checkpoint_files import small_stylegan2, small_stylegan3
 from ...near import assert_near
@@ -276,3 +278,14 @@ def test_draft_in_reduced_precision_is_near_the_exact_one(make_network, precisio
             found = Draft(reduced, side).render(styles)
         assert found.dtype == torch.float32 and not torch.equal(found, wanted)
         assert float((found - wanted).square().mean().sqrt()) <= 0.03 * float(wanted.std())
+
+
+@pytest.mark.faces
+def test_draft_of_the_published_weights_is_the_mean_of_every_four_pixels():
+    folder = fetched_file("mobile-stylegan", "SynthesisNetwork.xml").parent
+    model = load_generator(folder / "SynthesisNetwork.xml", "cpu")
+    styles = styles_from_seeds(model, [1], 0.7)
+    with torch.no_grad():
+        found, wanted = Draft(model, 512).render(styles), avg_pool2d(model.render(styles), 2)
+    assert found.shape == (1, 3, 512, 512)
+    assert float((found - wanted).abs().max()) <= 1e-5
