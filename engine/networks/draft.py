@@ -48,7 +48,7 @@ class LowBand(ToRGB):
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return y + self.bias[:, None, None]
 
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+    def rows(self, rows: Rows, style: Tensor, noise: Tensor | None, dtype: torch.dtype) -> Rows:
         weight = self.weight[:, :, 0, 0] * (style * self.gain)  # (channels, in)
         for x in rows:
             y = weight @ x.flatten(0, 1).t().to(weight.dtype)

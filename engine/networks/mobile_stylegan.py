@@ -19,16 +19,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mapping import Mapping, MappingConfig
-from .rows import Rows, convolved, doubled, pictured
+from .rows import Pass, Rows, convolved, doubled, in_strips, pictured, through
 from .style import NoiseMode, StyledLayer, renders_one_by_one
 
 START = 4  # height and width of the constant
+SMALL = 64  # the highest block whose features are few enough for threads to share an operator
 REDUCED_BLOCKS = 4  # the highest blocks, which compute in reduced precision where it is asked for
 
 
@@ -117,11 +119,19 @@ class StyledModule(nn.Module, ABC):
 
 
 class RowsModule(StyledModule):
-    """A layer, any but the first, which one image may also pass a few rows at a time."""
+    """A layer, any but the first, which one image may also pass a few rows at a time; `reach` is
+    how many rows above and below a row it looks at."""
+
+    reach = 0
 
     @abstractmethod
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
-        """Its output from its input, in a type, under a style (in,)."""
+    def rows(self, rows: Rows, style: Tensor, noise: Tensor | None, dtype: torch.dtype) -> Rows:
+        """Its output from its input, in a type, under a style (in,), with the part of `noise_map`
+        that belongs to the rows."""
+
+    def noise_map(self, noise: NoiseMode) -> Tensor | None:
+        """The noise of one image, (height, width); None without."""
+        return None
 
 
 class Up(RowsModule):
@@ -139,7 +149,7 @@ class Up(RowsModule):
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return y
 
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+    def rows(self, rows: Rows, style: Tensor, noise: Tensor | None, dtype: torch.dtype) -> Rows:
         return doubled(_in_type(rows, dtype), style.to(dtype))
 
 
@@ -195,6 +205,8 @@ class FullConvolution(Convolution):
 class SeparableConvolution(Convolution, RowsModule):
     """3x3 in every channel, then 1x1 between them."""
 
+    reach = 1
+
     def __init__(self, config: MobileStyleGANConfig, inputs: int, outputs: int, block: int) -> None:
         super().__init__(config, inputs, outputs, block)
         self.depthwise = nn.Parameter(torch.randn(inputs, 1, 3, 3))
@@ -205,11 +217,13 @@ class SeparableConvolution(Convolution, RowsModule):
         x = F.conv2d(x, depthwise, padding=1, groups=len(depthwise))
         return F.conv2d(x, self.pointwise[:, channels].to(x.dtype))
 
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+    def noise_map(self, noise: NoiseMode) -> Tensor | None:
+        return None if noise == "none" else self._noise(noise, 1).view_as(self.noise_const)
+
+    def rows(self, rows: Rows, style: Tensor, noise: Tensor | None, dtype: torch.dtype) -> Rows:
         depthwise = (self.depthwise * (style * self.gain)[:, None, None, None]).to(dtype)
         pointwise, bias = self.pointwise[:, :, 0, 0].to(dtype), self.bias.to(dtype)
-        noises = None if noise == "none" else self._noise(noise, 1).view_as(self.noise_const)
-        return convolved(_in_type(rows, dtype), depthwise, pointwise, bias, noises)
+        return convolved(_in_type(rows, dtype), depthwise, pointwise, bias, noise)
 
 
 class ToRGB(RowsModule):
@@ -233,7 +247,7 @@ class ToRGB(RowsModule):
     def finish(self, y: Tensor, noise: NoiseMode) -> Tensor:
         return inverse_haar(y + self.bias[:, None, None])
 
-    def rows(self, rows: Rows, style: Tensor, noise: NoiseMode, dtype: torch.dtype) -> Rows:
+    def rows(self, rows: Rows, style: Tensor, noise: Tensor | None, dtype: torch.dtype) -> Rows:
         # The wavelet is linear: it goes into the weights.
         weight = self.weight[:, :, 0, 0] * (style * self.gain)
         corners = inverse_haar(torch.cat([weight, self.bias[:, None]], 1).t()[:, :, None, None])
@@ -316,16 +330,22 @@ class Synthesis(nn.Module):
         return x.to(self._dtype(layer, x.dtype))
 
     def _by_rows(self, x: Tensor, first: int, styles: Sequence[Tensor], noise: NoiseMode) -> Tensor:
-        """`run` of one image."""
-        rows: Rows = iter([x[0].permute(1, 2, 0).contiguous()])
-        dtype = x.dtype
-        for i, style in enumerate(styles):
-            layer, dtype = self.layer(first + i), self._dtype(first + i, dtype)
+        """`run` of one image: what is small at once, what is large in a strip for each thread."""
+        features, dtype = x[0].permute(1, 2, 0).contiguous(), x.dtype  # (h, w, channels)
+        small: list[Pass] = []
+        large: list[Pass] = []
+        for number, style in enumerate(styles, first):
+            layer, dtype = self.layer(number), self._dtype(number, dtype)
             assert isinstance(layer, RowsModule)
-            rows = layer.rows(rows, style[0], noise, dtype)
-        if first + len(styles) == len(self.layers):
-            return torch.cat(list(rows), 1)[None]
-        return torch.cat(list(rows))[None].permute(0, 3, 1, 2)
+            steps = large if self._block(number) > SMALL else small
+            run = partial(layer.rows, style=style[0], dtype=dtype)
+            steps.append(Pass(run, self._block(number), layer.reach, layer.noise_map(noise)))
+        image = first + len(styles) == len(self.layers)
+        if small:
+            features = torch.cat(list(through(small, features)), 1 if image and not large else 0)
+        if large:
+            features = in_strips(large, features, 1 if image else 0)
+        return features[None] if image else features[None].permute(0, 3, 1, 2)
 
     def _dtype(self, layer: int, before: torch.dtype) -> torch.dtype:
         """The type that a layer computes in, after one that computes in another."""

@@ -2,20 +2,87 @@
 out, the next takes while it is in the cache, and no features of a high resolution are ever whole.
 
 Layers are generators, each over that before it. Rows are (h, w, channels) and come from the top.
+Operators on so little gain nothing from several threads, so each thread takes a strip of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 Rows = Iterator[Tensor]
 
 # The most numbers of what goes from layer to layer at once: 1 MiB in float32.
 TILE = 2**18
+
+
+class Layer(Protocol):
+    """A layer by rows."""
+
+    def __call__(self, rows: Rows, *, noise: Tensor | None) -> Rows: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A layer that one image is to pass.
+
+    Args:
+        layer: it, given all but the rows and the noise that belongs to them.
+        side: the height of the features that it computes with.
+        reach: how many rows above and below a row it looks at.
+        noise: of the whole height, (side, width); None without.
+    """
+
+    layer: Layer
+    side: int
+    reach: int
+    noise: Tensor | None
+
+
+def through(passes: Sequence[Pass], features: Tensor, top: int = 0, of: int | None = None) -> Rows:
+    """Rows (h, w, channels) through layers, `top` rows down from the uppermost of so many."""
+    rows: Rows = iter([features])
+    height = len(features) if of is None else of
+    for step in passes:
+        scale = step.side // height
+        part = slice(top * scale, (top + len(features)) * scale)
+        rows = step.layer(rows, noise=None if step.noise is None else step.noise[part])
+    return rows
+
+
+def in_strips(passes: Sequence[Pass], features: Tensor, along: int) -> Tensor:
+    """Features (h, w, channels) through layers, a strip of them on each of PyTorch's threads; what
+    comes out has its rows along one dimension. Strips overlap by what the layers reach over."""
+    height, threads = len(features), torch.get_num_threads()
+    threads = min(threads, height)
+    if threads == 1 or is_functorch_wrapped_tensor(features):  # no other thread can read those
+        return torch.cat(list(through(passes, features)), along)
+    margin = math.ceil(sum(step.reach * height / step.side for step in passes))
+    inference = torch.is_inference_mode_enabled()
+
+    def strip(first: int, last: int) -> Tensor:
+        torch.set_num_threads(1)  # of this thread
+        above, below = max(first - margin, 0), min(last + margin, height)
+        with torch.no_grad(), torch.inference_mode(inference):
+            part = features[above:below]
+            found = torch.cat(list(through(passes, part, above, height)), along)
+            scale = found.shape[along] // len(part)
+            return found.narrow(along, (first - above) * scale, (last - first) * scale)
+
+    bounds = [height * k // threads for k in range(threads + 1)]
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        strips = list(pool.map(strip, bounds[:-1], bounds[1:]))
+    torch.set_num_threads(before)  # which threads that start later take over from the last asked
+    return torch.cat(strips, along)
 
 
 def doubled(rows: Rows, style: Tensor) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ PUBLISHED = MobileStyleGANConfig(
     mapping_layers=8,
     channels={**dict.fromkeys((4, 8, 16, 32, 64), 512), 128: 256, 256: 128, 512: 64},
 )
+LARGE = {4: 12, 8: 8, 16: 8, 32: 8, 64: 8, 128: 8, 256: 4}  # with features that go in strips
 GIBIBYTE = 2**30
 
 
@@ -96,6 +98,51 @@ def test_render_by_rows_is_the_plain_formula(tile, noise, make_network, monkeypa
     monkeypatch.setattr(rows, "TILE", tile)
     found = generator.render(styles, noise)
     assert float((found - wanted).abs().max()) <= 1e-9 * float(wanted.std())
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads PyTorch computes on, for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("noise", ["const", "random", "none"])
+@torch.no_grad()
+def test_strips_of_several_threads_make_the_image_of_one(noise, make_network, threads):
+    network = make_network(config=small_mobile_stylegan(channels=LARGE)).double()
+    generator = generator_of(network)
+    styles = styles_of(generator, 1).double()
+    images = []
+    for count in (1, 2, 3, 7):
+        threads(count)
+        torch.manual_seed(3)
+        images.append(generator.render(styles, noise))
+        assert torch.get_num_threads() == count
+    for image in images[1:]:
+        assert_near(image, images[0], 1e-9)
+
+
+@torch.no_grad()
+def test_strips_end_at_any_layer(make_network, threads):
+    network = make_network(config=small_mobile_stylegan(channels=LARGE)).double()
+    generator = generator_of(network)
+    styles = generator.by_layer(styles_of(generator, 1).double())
+    for layer in range(len(styles) - 7, len(styles)):
+        threads(1)
+        whole = network.synthesis.before(layer, styles)
+        threads(3)
+        assert_near(network.synthesis.before(layer, styles), whole, 1e-9)
+
+
+@torch.no_grad()
+def test_strips_render_under_vmap(make_network, threads):
+    generator = generator_of(make_network(config=small_mobile_stylegan(channels=LARGE)).double())
+    styles = styles_of(generator, 2).double()
+    threads(2)
+    found = torch.func.vmap(lambda style: generator.render(style[None])[0])(styles)
+    torch.testing.assert_close(found, generator.render(styles))
 
 
 def test_tiles_are_as_small_as_they_are_said_to_be(monkeypatch):
