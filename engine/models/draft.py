@@ -17,7 +17,7 @@ from .protocols import Generator, JointEncoder, Prefix
 from .sampling import styles_from_seeds
 
 FITTED_TO = 48
-"""Images of seeds at psi 1; more make no better draft of the avatars."""
+"""Images of seeds at psi 1; more made no better draft of the embedded generator."""
 
 
 class Draft:
