@@ -41,6 +41,11 @@ def atlas_record(atlas: AtlasData) -> Record:
         "width": atlas.prompts.width,
         "samples": 0 if atlas.samples is None else len(atlas.samples),
         "pulled_samples": 0 if atlas.samples is None else len(atlas.samples.pulled),
+        "features": (
+            {}
+            if atlas.samples is None
+            else {name: read.record() for name, read in atlas.samples.readings.items()}
+        ),
         "layers": layers,
     }
 
@@ -52,7 +57,7 @@ def record_text(record: Record) -> str:
     for key, value in record.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             tables.append(text_table(value))
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             name = f"{value['name']}" if "name" in value else ""
             lines.append(_line(key, name))
             lines += [_line(f"  {inner}", v) for inner, v in value.items() if inner != "name"]
@@ -67,7 +72,7 @@ def _line(key: str, value: object) -> str:
     elif isinstance(value, list | tuple):
         text = "; ".join(map(str, value)) or "-"
     elif isinstance(value, dict):
-        text = ", ".join(f"{name} {inner}" for name, inner in value.items())
+        text = ", ".join(f"{name} {inner}" for name, inner in value.items()) or "-"
     else:
         text = "-" if value is None else str(value)
     return f"{key:<18}{text}".rstrip()

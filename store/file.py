@@ -64,9 +64,11 @@ def write_atlas(atlas: AtlasData, path: str | os.PathLike[str]) -> None:
         "/prompts/text": encode_texts(atlas.prompts.texts),
         "/prompts/embedding": atlas.prompts.embeddings,
     }
+    sources: dict[str, str] = {}
     if atlas.samples is not None:
         arrays |= atlas.samples.arrays()
-    write_contents(path, attributes, arrays)
+        sources = atlas.samples.sources()
+    write_contents(path, attributes, arrays, sources)
 
 
 @dataclass(frozen=True)
@@ -142,5 +144,5 @@ def _build(reader: Reader, kind: type[Kind]) -> Kind:
         ),
         created=attributes["created"],
         library=attributes["library"],
-        samples=SampleSet.of(arrays),
+        samples=SampleSet.of(arrays, reader.sources()),
     )

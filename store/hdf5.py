@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import AtlasCorruptError, AtlasError, AtlasFormatError, StyleAtlasError
+from .features import feature_path, require_name
 from .output import replacing
 from .paths import require_file
 from .schema import (
+    FEATURES,
     FORMAT,
     FORMAT_VERSION,
     MAX_ATTRIBUTE_BYTES,
+    MAX_FEATURES,
     MAX_TEXT_BYTES,
     SAMPLE_FIELDS,
     TEXT_ATTRIBUTES,
@@ -108,7 +111,13 @@ class Reader:
             group = self._file["samples"]
             if not isinstance(group, h5py.Group):
                 raise AtlasFormatError(f"/samples: is not a group; {_MEND}")
-            return fields_of([x.path for x in SAMPLE_FIELDS if x.path.split("/")[-1] in group])
+            paths = [x.path for x in SAMPLE_FIELDS if x.path.split("/")[-1] in group]
+            return fields_of([*paths, *_features(group)] if paths else ())
+
+    def sources(self) -> dict[str, str]:
+        """Who read every feature of the samples, by the path of its dataset."""
+        fields = [field for field in self.fields() if field.path.startswith(FEATURES)]
+        return {x.path: _text_attribute(self._dataset(x), x.path, "source") for x in fields}
 
     def array(self, field: Field) -> NDArray[Any]:
         """One dataset, its checksum proven; text comes as fixed-length bytes."""
@@ -159,7 +168,10 @@ class Reader:
 
 
 def write_contents(
-    path: str | os.PathLike[str], attributes: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]
+    path: str | os.PathLike[str],
+    attributes: Mapping[str, str],
+    arrays: Mapping[str, NDArray[Any]],
+    sources: Mapping[str, str],
 ) -> None:
     """Write an atlas file in one step: afterwards ``path`` is the old file or the whole new one.
 
@@ -167,6 +179,7 @@ def write_contents(
         attributes: every name of ``TEXT_ATTRIBUTES``.
         arrays: one of the right type for every field of `fields_of`, by path; text by
             :func:`encode_texts`.
+        sources: who read each of the features among them, by path.
 
     Raises:
         AtlasFormatError: contents beyond the limits of the format.
@@ -186,6 +199,8 @@ def write_contents(
         for field in fields:
             dataset = file.create_dataset(field.path, data=arrays[field.path])
             _put_text_attribute(dataset, "sha256", _sha256(arrays[field.path]))
+            if field.path in sources:
+                _put_text_attribute(dataset, "source", sources[field.path])
     with replacing(path) as output:
         output.write(image.getbuffer())
 
@@ -213,6 +228,24 @@ def _translated(place: str) -> Iterator[None]:
         raise AtlasFormatError(
             f"{place}: cannot be read ({_first_line(error)}); {_MEND}"
         ) from error
+
+
+def _features(samples: h5py.Group) -> list[str]:
+    """The paths of all that is in the group of features, where samples have one."""
+    name = FEATURES.split("/")[-1]
+    link = samples.get(name, getlink=True)
+    if link is None:
+        return []
+    if not isinstance(link, h5py.HardLink):
+        raise AtlasFormatError(f"{FEATURES}: is a link; an atlas must hold its data itself")
+    group = samples[name]
+    if not isinstance(group, h5py.Group):
+        raise AtlasFormatError(f"{FEATURES}: is not a group; {_MEND}")
+    if len(group) > MAX_FEATURES:
+        raise AtlasFormatError(f"{FEATURES}: holds {len(group)}, more than {MAX_FEATURES}")
+    for inner in group:
+        require_name(inner)
+    return [feature_path(inner) for inner in group]
 
 
 def _follow(file: h5py.File, path: str) -> h5py.Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .checks import as_array, require_range, require_unit, row_norms
 from .errors import AtlasFormatError, OptionError
+from .features import Feature, FeatureSource, feature_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,13 @@ class SampleSet:
         weight, bias: style = weight @ w + bias, float32 (C, w_dim) and (C,); None where the
             generator's styles are not affine in w.
         styles: of the images, float16 (N, C), where weight and bias are None; None elsewhere.
+        readings: what networks read of the images, by name; `features` are their numbers alone.
 
     Raises:
         AtlasFormatError: a wrong shape, type or range, no sample, or not exactly one of the affine
             map and the styles; names the dataset it would be in the file.
-        AtlasCorruptError: NaN, infinity, or embeddings that are not unit vectors.
+        AtlasCorruptError: NaN, infinity, or embeddings that are not unit vectors. A feature may be
+            NaN in whole rows.
     """
 
     w: NDArray[np.float16]
@@ -50,6 +53,7 @@ class SampleSet:
     weight: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
     styles: NDArray[np.float16] | None = None
+    readings: Mapping[str, Feature] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._set("w", np.float16, (None, None))
@@ -80,13 +84,29 @@ class SampleSet:
         for name in ("embedding", "pulled"):
             require_unit(f"/samples/{name}", row_norms(getattr(self, name)))
         self._check_styles(n, w_dim)
+        read = {name: self.readings[name].checked(name, n) for name in sorted(self.readings)}
+        object.__setattr__(self, "readings", read)
 
     def __len__(self) -> int:
         return len(self.w)
 
     def __repr__(self) -> str:
         pulled = f"{len(self.pulled):,} of them also at psi {self.pulled_psi:g}"
-        return f"<SampleSet: {len(self):,} samples, {pulled}>"
+        read = f", with {', '.join(self.readings)}" if self.readings else ""
+        return f"<SampleSet: {len(self):,} samples, {pulled}{read}>"
+
+    @property
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """What networks read of the N images, by name, F numbers each: float32 (N, F), a row of NaN
+        where a reader found nothing; empty where nothing was read.
+
+        With `precompute --features faces`: `identity` (N, 128), dlib's, of which two less than .6
+        apart (L2) are of one person; `expression` (N, 7) and `gender` (N, 2), probabilities; `age`
+        (N, 1), years; `landmarks` (N, 10), x and y of five points in shares of the image's side,
+        from its upper left corner. `readings[name].source` says what each number is, and which
+        weights read it from which part of the image.
+        """
+        return {name: feature.values for name, feature in self.readings.items()}
 
     def style_directions(self, w_steps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """How far steps in w (k, w_dim), the same in all rows of it, move every style channel:
@@ -139,16 +159,28 @@ class SampleSet:
         """The datasets of the file, by path."""
         arrays = {f"/samples/{name}": getattr(self, name) for name in _NAMES}
         arrays["/samples/pulled_psi"] = np.array([self.pulled_psi])
+        arrays |= {feature_path(name): values for name, values in self.features.items()}
         return {path: array for path, array in arrays.items() if array is not None}
 
+    def sources(self) -> dict[str, str]:
+        """Who read the features, as JSON, by the path of the dataset."""
+        return {feature_path(name): x.source.to_json() for name, x in self.readings.items()}
+
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> SampleSet | None:
-        """What `arrays` gave; None where no samples are among them."""
-        found = {name: arrays.get(f"/samples/{name}") for name in _NAMES}
+    def of(cls, arrays: Mapping[str, NDArray[Any]], sources: Mapping[str, str]) -> SampleSet | None:
+        """What `arrays` and `sources` gave; None where no samples are among them."""
+        found: dict[str, Any] = {name: arrays.get(f"/samples/{name}") for name in _NAMES}
         if found["w"] is None:
             return None
         psi = as_array("/samples/pulled_psi", arrays["/samples/pulled_psi"], np.float64, (1,))
-        return cls(**{**found, "pulled_psi": float(psi[0])})  # type: ignore[arg-type]
+        readings = {}
+        for path, text in sources.items():
+            try:
+                source = FeatureSource.from_json(text)
+            except AtlasFormatError as error:
+                raise AtlasFormatError(f"{path}, attribute source: {error}") from error
+            readings[path.rsplit("/", 1)[-1]] = Feature(arrays[path], source)
+        return cls(**found, pulled_psi=float(psi[0]), readings=readings)
 
     def _set(self, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> None:
         array = as_array(f"/samples/{name}", getattr(self, name), dtype, shape)

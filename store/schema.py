@@ -16,7 +16,17 @@ MAX_ATTRIBUTE_BYTES = 2**20
 MAX_TEXT_BYTES = 1024
 
 Axis = Literal[
-    "layers", "channels", "rows", "prompts", "width", "samples", "pulled", "latent", "null", "one"
+    "layers",
+    "channels",
+    "rows",
+    "prompts",
+    "width",
+    "samples",
+    "pulled",
+    "latent",
+    "null",
+    "one",
+    "numbers",
 ]
 
 # Far above any generator or vocabulary known, far below what would harm a machine.
@@ -31,7 +41,10 @@ MAX_LENGTHS: dict[Axis, int] = {
     "latent": 16_384,
     "null": 10_000,
     "one": 1,
+    "numbers": 16_384,
 }
+_OWN: Axis = "numbers"  # of each feature; all other axes are the same wherever they appear
+MAX_FEATURES = 64
 
 
 @dataclass(frozen=True)
@@ -86,9 +99,14 @@ SAMPLE_FIELDS = (*_SAMPLES, *_AFFINE, *_STYLES)
 (weight and bias) or the styles themselves."""
 
 
+FEATURES = "/samples/features"
+"""The group of features of samples, each a dataset by its name, which an atlas with samples may
+hold."""
+
+
 def fields_of(paths: Collection[str]) -> tuple[Field, ...]:
     """What an atlas must hold of which these paths are known: its samples, too, where it holds any
-    field of them.
+    field of them, and with them the features that are among the paths.
 
     Raises:
         AtlasFormatError: the styles of samples, and the map that they follow from.
@@ -102,7 +120,11 @@ def fields_of(paths: Collection[str]) -> tuple[Field, ...]:
             f"{_STYLES[0].path}: stands beside {affine[0].path}, from which styles follow; "
             "leave out one of them"
         )
-    return (*FIELDS, *_SAMPLES, *(_STYLES if _STYLES[0] in found else _AFFINE))
+    features = sorted(path for path in paths if path.startswith(f"{FEATURES}/"))
+    if len(features) > MAX_FEATURES:
+        raise AtlasFormatError(f"{FEATURES}: holds {len(features)}, more than {MAX_FEATURES}")
+    read = [Field(path, "<f4", ("samples", _OWN)) for path in features]
+    return (*FIELDS, *_SAMPLES, *(_STYLES if _STYLES[0] in found else _AFFINE), *read)
 
 
 def check_shapes(fields: Sequence[Field], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -117,7 +139,8 @@ def check_shapes(fields: Sequence[Field], shapes: Mapping[str, tuple[int, ...]])
         if len(shape) != len(field.axes):
             raise AtlasFormatError(f"{field.path}: has shape {shape}, must be {field}")
         for axis, length in zip(field.axes, shape, strict=True):
-            known, place = lengths.setdefault(axis, (length, field.path))
+            here = length, field.path
+            known, place = here if axis == _OWN else lengths.setdefault(axis, here)
             if length != known:
                 raise AtlasFormatError(
                     f"{field.path}: has {length} {axis}, but {place} has {known}; write it again"

@@ -14,6 +14,7 @@ from styleatlas.store.bank import PromptBank
 from styleatlas.store.fingerprint import Fingerprint, ModelIdentity
 from styleatlas.store.layout import StyleLayout
 from styleatlas.store.sample_set import SampleSet
+from styleatlas.store.schema import FEATURES
 
 
 def _unit(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
@@ -139,7 +140,8 @@ def same_samples(one: SampleSet | None, other: SampleSet | None) -> bool:
         return one is other
     found, known = one.arrays(), other.arrays()
     return found.keys() == known.keys() and all(
-        found[path].dtype == known[path].dtype and np.array_equal(found[path], known[path])
+        found[path].dtype == known[path].dtype
+        and np.array_equal(found[path], known[path], equal_nan=path.startswith(FEATURES))
         for path in found
     )
 
