@@ -67,6 +67,8 @@ def usage(ctx: click.Context) -> None:
     if ctx.params["reference_compat"] is not None and ctx.params["draft"]:
         raise click.UsageError("--reference-compat sees whole images; leave out --draft")
     rows = [f"--{name}" for name in ("images", "probes", "refit", "strength") if name in given]
+    if ctx.params["features"] and ctx.params["samples"] == 0:
+        raise click.UsageError("--features reads samples, of which there are none; give --samples")
     if "none" in (ctx.params["table"], ctx.params["method"]) and rows:
         raise click.UsageError(f"--table none measures no channel; leave out {', '.join(rows)}")
 
@@ -101,6 +103,12 @@ def usage(ctx: click.Context) -> None:
     is_flag=True,
     group=IMAGES,
     help="Render no larger than CLIP needs; see above.",
+)
+@option(
+    "--features",
+    type=click.Choice(["faces"]),
+    group=IMAGES,
+    help="Keep what is read of the samples' faces; see above.",
 )
 @option(
     "--table",
@@ -191,6 +199,7 @@ def precompute(
     samples: int,
     images: int,
     draft: bool,
+    features: str | None,
     table: TableName,
     method: TableName | None,
     probes: int | None,
@@ -224,6 +233,10 @@ def precompute(
     first, and --table none is an atlas of them alone. Where an atlas of the same models is there,
     it keeps its table and its prompts and gets the samples it lacks.
 
+    --features faces keeps what networks read of each sample, too: identity, expression, age, gender
+    and five landmarks, for generators of aligned faces; `styleatlas models fetch faces` fetches
+    their weights. Samples that are there without are rendered again.
+
     --draft lets CLIP see the smallest image that is at least as large as its input: of StyleGAN2
     with skip connections a lower block's, fitted to some whole images, of MobileStyleGAN the low
     band of its wavelets. First some samples are seen both ways, and a draft that shows other things
@@ -242,6 +255,7 @@ def precompute(
     fine-tune of that one.
     """
     from ..engine.models.draft import Draft
+    from ..engine.models.features import load_features
     from ..engine.models.load import load_encoder, pick_device
     from ..engine.models.precision import pick_precision
     from ..precompute.build import open_work
@@ -288,13 +302,14 @@ def precompute(
         model = smaller = Draft.for_clip(model, encoder)
         shrunk = smaller.side, smaller.fitted
         note(f"draft: images of {smaller.side} px in place of {max(smaller.whole.image_size)} px")
+    readers = None if features is None else load_features(features, model)
     prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
-    extension = extension_of(output, model, encoder, settings, _given(), phrases)
+    extension = extension_of(output, model, encoder, settings, _given(), phrases, readers)
     if dry_run:
         if extension:
             record = estimate_extension(model, encoder, extension, workers)
         else:
-            record = estimate(model, encoder, prompts, settings, workers)
+            record = estimate(model, encoder, prompts, settings, workers, features=readers)
         answer(record, estimate_text(record), as_json)
         return
     if extension and not extension.plan.blocks:
@@ -305,14 +320,14 @@ def precompute(
     with (
         open_extension(output, model, encoder, extension)
         if extension
-        else open_work(output, model, encoder, prompts, settings) as work,
+        else open_work(output, model, encoder, prompts, settings, readers) as work,
         open_executor(workers, ray, device, threads_asked()) as executor,
     ):
         for complaint in work.complaints:
             note(complaint)
         if work.done:
             note(f"resuming: {len(work.done)} of {work.total} blocks are done")
-        sources = Sources(generator, clip, precision, shrunk)
+        sources = Sources(generator, clip, precision, shrunk, features)
         with progress_shown() as shown:
             embedded = counting(shown, lambda done: bank_progress(done, len(prompts.phrases)))
 
@@ -324,7 +339,7 @@ def precompute(
                 if extension:
                     drawn = extend(model, encoder, extension, *how)
                 else:
-                    drawn = build(model, encoder, prompts, settings, *how, embedded)
+                    drawn = build(model, encoder, prompts, settings, *how, embedded, readers)
                 drawn.write(output)
             except KeyboardInterrupt:
                 if work.done:

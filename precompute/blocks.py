@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..engine.models.features import Features
 from ..engine.models.protocols import Generator, JointEncoder
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
@@ -25,10 +26,13 @@ STILL = 1e-5
 
 
 class Models:
-    """The models of this process, and how many images they take at once."""
+    """The models of this process, those that read features where any do, and how many images they
+    take at once."""
 
-    def __init__(self, generator: Generator, encoder: JointEncoder) -> None:
-        self.generator, self.encoder = generator, encoder
+    def __init__(
+        self, generator: Generator, encoder: JointEncoder, features: Features | None = None
+    ) -> None:
+        self.generator, self.encoder, self.features = generator, encoder, features
         # Gradients take more memory than renders, so that each has its own size.
         self.renders, self.gradients = MeasuredBatches(generator), MeasuredBatches(generator)
 

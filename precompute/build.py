@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.models.draft import Draft
+from ..engine.models.features import Features
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import w_shape
 from ..engine.steering.texts import encode_with
@@ -22,7 +23,7 @@ from ..prompts.sets import PromptSet
 from ..store.atlas import Atlas
 from ..store.bank import PromptBank
 from ..store.errors import OptionError
-from ..store.fingerprint import Fingerprint, view_of
+from ..store.fingerprint import Fingerprint, digest, view_of
 from ..store.records import Record
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
@@ -30,6 +31,7 @@ from .agreement import agreement, require_agreement
 from .blocks import Models, Setup
 from .drawing import Drawing
 from .executors import InThisProcess
+from .features import sources_of, widths_of
 from .methods import MEASURE_METHODS
 from .plan import Plan
 from .probes import Probes
@@ -49,6 +51,7 @@ def open_work(
     encoder: JointEncoder,
     prompts: PromptSet,
     settings: PrecomputeSettings,
+    features: Features | None = None,
 ) -> WorkFolder:
     """The work folder beside the file that this atlas will be written to.
 
@@ -58,11 +61,11 @@ def open_work(
             for it and the atlas.
     """
     settings = settled(generator, encoder, prompts, settings)
-    plan = settings.plan(generator, encoder.width)
+    plan = settings.plan(generator, encoder.width, widths_of(features))
     shapes = plan.shapes(len(prompts.phrases), encoder.width)
     texts = json.dumps([prompts.phrases, prompts.templates]).encode()
     run = Run(
-        fingerprint_of(generator, encoder, settings),
+        with_readers(fingerprint_of(generator, encoder, settings), features),
         prompts=hashlib.sha256(texts).hexdigest(),
         blocks=len(shapes),
         library=LIBRARY,
@@ -81,14 +84,16 @@ def precompute(
     executor: Executor | None = None,
     sources: Sources | None = None,
     embedded: Callable[[int], None] = lambda phrases: None,
+    features: Features | None = None,
 ) -> Atlas:
-    """Draws the atlas of a generator as a CLIP sees it.
+    """Draws the atlas of a generator as a CLIP sees it, and with `features` what those read of its
+    samples.
 
     With `work`, from `open_work` with the same arguments, finished blocks are kept and those that
     were kept are not drawn again; the arrays are the same, bit for bit on one device.
 
     With an `executor` from `open_executor`, other processes draw the blocks; they load the models
-    from `sources`. Without, they are drawn here.
+    from `sources`, readers of features, too. Without, they are drawn here.
 
     `embedded` is told how many more prompts are; `report` is called once all of them are, and
     after each block.
@@ -103,7 +108,7 @@ def precompute(
         DeviceMemoryError: not even one image fits into the device's memory.
     """
     settings = settled(generator, encoder, prompts, settings)
-    plan = settings.plan(generator, encoder.width)
+    plan = settings.plan(generator, encoder.width, widths_of(features))
     resumed = work.done if work else frozenset[int]()
     # The bank first: a phrase that cannot be embedded should not cost a sweep.
     bank = _bank(encoder, prompts, work, embedded)
@@ -120,7 +125,7 @@ def precompute(
     if settings.refit:
         pool = composite_styles(generator, *drawn).cpu().numpy()
     setup = Setup(styles, mean, (settings.strength * std).astype(np.float32), probes, pool)
-    worker = worker_of(generator, encoder, setup, executor, sources)
+    worker = worker_of(generator, encoder, setup, executor, sources, features)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
     found: dict[str, Any] = {}
@@ -128,7 +133,8 @@ def precompute(
         found["agreement"] = _agreement(generator, bank, plan, scheduler, work)
     samples = None
     if drawing:  # first: they are of use alone, and come in a fraction of the time
-        samples = drawing.measure(generator, encoder, plan, scheduler.run)
+        readers = sources_of(features)
+        samples = drawing.measure(generator, encoder, plan, scheduler.run, readers)
     table, told = method.measure(plan, setup, scheduler.run)
     fingerprint = fingerprint_of(generator, encoder, settings)
     details = {**fingerprint.settings, **found, **told, "templates": list(prompts.templates)}
@@ -170,6 +176,7 @@ def worker_of(
     setup: Setup,
     executor: Executor | None,
     sources: Sources | None,
+    features: Features | None,
 ) -> LocalWorker | RemoteWorker:
     """Who works on the blocks of a run where an executor puts them.
 
@@ -177,10 +184,11 @@ def worker_of(
         OptionError: other processes without sources.
     """
     if executor is None or isinstance(executor, InThisProcess):
-        return LocalWorker(Models(generator, encoder), setup)
+        return LocalWorker(Models(generator, encoder, features), setup)
     if sources is None:
         raise OptionError("executor: other processes need sources to load the models from")
-    return RemoteWorker(sources, generator.identity, encoder.identity, setup)
+    read = sources_of(features)
+    return RemoteWorker(sources, generator.identity, encoder.identity, setup, read)
 
 
 def _bank(
@@ -219,3 +227,11 @@ def fingerprint_of(
     if view := view_of(generator.identity):
         details["view"] = view
     return Fingerprint(generator.identity, encoder.identity, details)
+
+
+def with_readers(fingerprint: Fingerprint, features: Features | None) -> Fingerprint:
+    """The same for a run that reads features: an atlas says of each beside it who read it."""
+    if features is None:
+        return fingerprint
+    read = {name: digest(source.fields()) for name, source in features.sources.items()}
+    return replace(fingerprint, settings={**fingerprint.settings, "features": read})

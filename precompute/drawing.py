@@ -7,9 +7,9 @@ given more of them later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,16 +21,20 @@ from ..engine.steering.samples import SampleMap
 from ..engine.steering.texts import encode_with
 from ..prompts.nonsense import nonsense
 from ..store.errors import OptionError
+from ..store.features import FeatureSource
 from ..store.sample_set import SampleSet
 from .affine import affine_map, styles_of
 from .blocks import Arrays, RunBlocks, WorkBlock
+from .features import readings_of
 from .plan import Plan
-from .samples import PULLED_PSI, SAMPLE_PSI, SamplesBlock
+from .samples import PULLED_PSI, SAMPLE_PSI, RenderedBlock
 from .streams import Stream
 
 _PROVEN = 64  # latents that the map from w to styles is proven on
 _NONSENSE = 129  # prompts; each but the first makes a difference with the one before
 _CHUNK = 1_000  # latents of one stream; another number would give other samples
+
+Rendered = TypeVar("Rendered", bound=RenderedBlock)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +87,23 @@ class Drawing:
         encoder: JointEncoder,
         plan: Plan,
         run: RunBlocks,
+        sources: Mapping[str, FeatureSource],
     ) -> SampleSet:
         """All samples: those that are known, and what `run` returns of the blocks of the plan; and
-        what their scores are along prompts that mean nothing."""
+        what their scores are along prompts that mean nothing.
+
+        Args:
+            sources: who reads the features that all of them have.
+        """
         w = self.w.astype(np.float32)
         before = self.known
+        known = {} if before is None else before.readings
+        read = [arrays for _, arrays in run(_filled(plan.features, w), plan.first_features)]
+        if before is not None and not (plan.samples or plan.pulled):
+            return replace(before, readings=readings_of(sources, known, read)) if read else before
         psi = PULLED_PSI if before is None else before.pulled_psi
         nearer = self.centre + np.float32(psi) * (w - self.centre)
-        sampled = run(_filled(plan.samples, w), plan.first_samples)
+        sampled = _kept(run(_filled(plan.samples, w), plan.first_samples), read)
         pulled = run(_filled(plan.pulled, nearer), plan.first_pulled)
         unknown = np.zeros(0, np.float32)
         samples = SampleSet(
@@ -104,10 +117,11 @@ class Drawing:
             null_spread=unknown,
             **self._styles(generator, w),
         )
+        samples = replace(samples, readings=readings_of(sources, known, read))
         gain, spread = SampleMap(samples).chance(meaningless(encoder))
         return replace(samples, null_gain=gain, null_spread=spread)
 
-    def _styles(self, generator: Generator, w: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _styles(self, generator: Generator, w: NDArray[np.float32]) -> dict[str, Any]:
         """The map from w to styles, or the styles where there is none."""
         if self.known is not None and self.known.weight is not None and self.known.bias is not None:
             return {"weight": self.known.weight, "bias": self.known.bias}
@@ -124,9 +138,18 @@ def meaningless(encoder: JointEncoder) -> NDArray[np.float64]:
     return np.diff(embedded.astype(np.float64), axis=0)
 
 
-def _filled(blocks: Sequence[SamplesBlock], w: NDArray[np.float32]) -> list[SamplesBlock]:
+def _filled(blocks: Sequence[Rendered], w: NDArray[np.float32]) -> list[Rendered]:
     """The blocks with their latents out of those of all samples (N, w_dim)."""
     return [replace(block, w=w[block.first : block.last]) for block in blocks]
+
+
+def _kept(
+    blocks: Iterable[tuple[WorkBlock, Arrays]], read: list[Arrays]
+) -> Iterator[tuple[WorkBlock, Arrays]]:
+    """The blocks as they come, of which all but the embeddings is put into `read`."""
+    for block, arrays in blocks:
+        read.append({name: values for name, values in arrays.items() if name != "embedding"})
+        yield block, arrays
 
 
 def _joined(

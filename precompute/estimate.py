@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..engine.models.draft import Draft
+from ..engine.models.features import Features
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import batch_size, w_shape
 from ..engine.steering.texts import encode_with
@@ -22,8 +23,10 @@ from ..store.shards import shapes_bytes
 from .blocks import Models, Setup, WorkBlock
 from .drawing import average_w
 from .executors import require_workers
+from .features import widths_of
 from .plan import Plan
 from .probes import Probes
+from .samples import RenderedBlock
 from .settings import PrecomputeSettings, settled
 from .statistics import image_styles
 from .sweep import SweepBlock
@@ -43,6 +46,7 @@ def estimate(
     settings: PrecomputeSettings,
     workers: int,
     plan: Plan | None = None,
+    features: Features | None = None,
 ) -> dict[str, Any]:
     """The plan of a run, that of the settings if not told otherwise, and what it takes on this
     device.
@@ -56,14 +60,15 @@ def estimate(
     """
     require_workers(workers)
     settings = settled(generator, encoder, prompts, settings)
-    plan = plan or settings.plan(generator, encoder.width)
+    plan = plan or settings.plan(generator, encoder.width, widths_of(features))
     phrases = len(prompts.phrases)
     shapes = plan.shapes(phrases, encoder.width)
-    trial = _trial(Models(generator, encoder), plan, settings)
+    trial = _trial(Models(generator, encoder, features), plan, settings)
     seconds = {
         "prompts": _prompt_seconds(encoder, prompts),
         "agreement": _agreement_seconds(plan, trial) / workers,
         "samples": _sample_seconds(plan, trial, generator) / workers,
+        "features": _render_seconds(plan.features, trial, generator) / workers,
         "slopes": _slope_seconds(plan, trial) / workers,
         "sweep": _sweep_seconds(plan, trial) / workers,
         "composites": _composite_seconds(plan, trial) / workers,
@@ -74,11 +79,12 @@ def estimate(
         "draft": generator.side if isinstance(generator, Draft) else None,
         "images": settings.images,
         "samples": sum(block.count for block in plan.samples),
+        "features": [] if features is None else list(features.widths),
         "blocks": len(shapes),
         "renders": sum(
             _renders(blocks)
             for blocks in (
-                *(plan.agreement, plan.samples, plan.pulled),
+                *(plan.agreement, plan.samples, plan.pulled, plan.features),
                 *(plan.sweep, plan.composites),
             )
         ),
@@ -112,13 +118,20 @@ def _agreement_seconds(plan: Plan, trial: Trial) -> float:
 
 
 def _sample_seconds(plan: Plan, trial: Trial, generator: Generator) -> float:
-    if not plan.samples:
+    if plan.samples and plan.samples[0].features:  # which those at a smaller psi have not
+        parts = (plan.samples, plan.pulled)
+        return sum(_render_seconds(blocks, trial, generator) for blocks in parts)
+    return _render_seconds([*plan.samples, *plan.pulled], trial, generator)
+
+
+def _render_seconds(blocks: Sequence[RenderedBlock], trial: Trial, generator: Generator) -> float:
+    if not blocks:
         return 0.0
-    whole = plan.samples[0]
+    whole = blocks[0]
     tried = min(batch_size(generator), whole.count)
     w = np.repeat(average_w(generator)[None], tried, 0)  # which takes as long as any others
     block = replace(whole, last=whole.first + tried, w=w)
-    return trial(block) / block.renders * (_renders(plan.samples) + _renders(plan.pulled))
+    return trial(block) / block.renders * _renders(blocks)
 
 
 def _slope_seconds(plan: Plan, trial: Trial) -> float:

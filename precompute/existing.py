@@ -1,5 +1,5 @@
-"""An atlas that is there already: its table stays, and it gets more samples, or the prompts of
-another text tower."""
+"""An atlas that is there already: its table stays, and it gets more samples, what is read of them,
+or the prompts of another text tower."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.models.draft import Draft
+from ..engine.models.features import Features
 from ..engine.models.protocols import Generator, JointEncoder
 from ..engine.models.sampling import w_shape
 from ..engine.steering.samples import SampleMap
@@ -23,15 +24,17 @@ from ..prompts.sets import PromptSet, unknown
 from ..store.atlas import Atlas
 from ..store.errors import AtlasError, AtlasFormatError, FingerprintError, OptionError
 from ..store.fingerprint import todays_settings, told
+from ..store.sample_set import SampleSet
 from ..store.shards import Run, WorkFolder
 from ..store.version import LIBRARY
 from ..store.work import differences, value_parts
 from .blocks import Setup
-from .build import fingerprint_of, worker_of
+from .build import fingerprint_of, with_readers, worker_of
 from .drawing import Drawing, meaningless
 from .estimate import estimate
 from .executors import InThisProcess
-from .plan import Plan, pulled_blocks, sample_blocks
+from .features import sources_of, widths_of
+from .plan import Plan, feature_blocks, pulled_blocks, sample_blocks
 from .probes import Probes
 from .samples import pulled_count
 from .scheduler import RunProgress, Scheduler
@@ -48,21 +51,26 @@ class Extension:
     Args:
         atlas: as it is.
         settings: of its samples alone, all of them counted.
+        features: what is to be read of all of them.
     """
 
     atlas: Atlas
     settings: PrecomputeSettings
+    features: Features | None = None
 
     @cached_property
     def plan(self) -> Plan:
-        """The blocks of the samples that are missing."""
+        """The blocks of the samples that are missing, and of what was not read of the others."""
         layout, have, number = self.atlas.layout, self.atlas.samples, self.settings.samples
         first, pulled = (0, 0) if have is None else (len(have), len(have.pulled))
+        widths = widths_of(self.features)
+        unread = first if widths and have is not None and not have.readings else 0
         return Plan(
             layout,
             np.zeros(0, np.int64),
-            samples=sample_blocks(layout, first, number),
+            samples=sample_blocks(layout, first, number, widths),
             pulled=pulled_blocks(layout, pulled, pulled_count(number)),
+            features=feature_blocks(layout, unread, widths),
         )
 
 
@@ -73,6 +81,7 @@ def extension_of(
     settings: PrecomputeSettings,
     given: Collection[str],
     phrases: Sequence[str] = (),
+    features: Features | None = None,
 ) -> Extension | None:
     """What becomes of the atlas at a path where one is to be drawn; None where no sound one lies.
 
@@ -81,11 +90,14 @@ def extension_of(
         given: which of them were asked for by name. The others are as the atlas has them; of
             samples it keeps what it has, and gets those of `settings` where it has fewer.
         phrases: that its bank must hold.
+        features: what is to be read of all of its samples.
 
     Raises:
-        FingerprintError: it is an atlas of another generator or CLIP.
+        FingerprintError: it is an atlas of another generator or CLIP, or with features by other
+            readers.
         OptionError: it was drawn by other settings than those given, from drafts where these are
-            whole images or the other way round, or has more samples.
+            whole images or the other way round, has more samples, or more are asked for of a set
+            with features without these.
         AtlasFormatError: its settings have no seed that could be gone on with.
     """
     try:
@@ -137,11 +149,37 @@ def extension_of(
             f"{path}: attribute settings: seed {seed!r} and label {label!r} must be whole numbers; "
             f"{mend}"
         )
+    _require_readers(path, atlas.samples, number, features)
     if not number:  # nothing to draw: what the settings say of samples is not looked at
         return Extension(atlas, replace(settings, samples=0))
-    return Extension(
-        atlas, PrecomputeSettings(table="none", samples=number, seed=seed, label=label)
-    )
+    settings = PrecomputeSettings(table="none", samples=number, seed=seed, label=label)
+    return Extension(atlas, settings, features)
+
+
+def _require_readers(
+    path: str | os.PathLike[str],
+    samples: SampleSet | None,
+    number: int,
+    features: Features | None,
+) -> None:
+    """Raise unless all of so many samples can have the features that those at hand have."""
+    if samples is None or not samples.readings:
+        return
+    known = {name: feature.source for name, feature in samples.readings.items()}
+    mend = "choose another -o"
+    if features is None:
+        if number > len(samples):
+            raise OptionError(
+                f"{path}: its {len(samples)} samples have features ({', '.join(known)}), which "
+                f"more of them must have, too; give --features, or --samples {len(samples)}"
+            )
+    elif known != features.sources:
+        names = sorted({**known, **features.sources})
+        other = [name for name in names if known.get(name) != features.sources.get(name)]
+        raise FingerprintError(
+            f"{path}: its samples have features by other readers ({', '.join(other)}), which are "
+            f"never changed; leave out --features, or {mend}"
+        )
 
 
 def open_extension(
@@ -153,7 +191,7 @@ def open_extension(
     details = {**fingerprint.settings, "samples_known": len(atlas.samples or ())}
     shapes = plan.shapes(0, encoder.width)
     run = Run(
-        replace(fingerprint, settings=details),
+        with_readers(replace(fingerprint, settings=details), extension.features),
         prompts=hashlib.sha256().hexdigest(),
         blocks=len(shapes),
         library=LIBRARY,
@@ -170,18 +208,23 @@ def extend(
     executor: Executor | None = None,
     sources: Sources | None = None,
 ) -> Atlas:
-    """The atlas with the samples that it lacked; see `precompute` for the arguments and errors, and
-    `open_extension` for `work`."""
+    """The atlas with the samples that it lacked, and what it lacked of them; see `precompute` for
+    the arguments and errors, and `open_extension` for `work`."""
     atlas, plan, settings = extension.atlas, extension.plan, extension.settings
-    drawing = Drawing.of(generator, settings.samples, settings.seed, settings.label, atlas.samples)
+    have = atlas.samples
+    if have is not None and len(have) == settings.samples:  # whichever seed they are of
+        drawing = Drawing(have.w, have.label, have.centre, have)
+    else:
+        drawing = Drawing.of(generator, settings.samples, settings.seed, settings.label, have)
     nothing = np.zeros((0, generator.layout.size), np.float32)
     probes = Probes.of(atlas.prompts.embeddings, 0, settings.seed)
     setup = Setup(nothing, atlas.style_mean, atlas.style_std, probes, nothing)
     resumed = work.done if work else frozenset[int]()
-    worker = worker_of(generator, encoder, setup, executor, sources)
+    worker = worker_of(generator, encoder, setup, executor, sources, extension.features)
     place = executor or InThisProcess()
     scheduler = Scheduler(place, worker, work, report, plan.renders, plan.costs, resumed)
-    samples = drawing.measure(generator, encoder, plan, scheduler.run)
+    readers = sources_of(extension.features)
+    samples = drawing.measure(generator, encoder, plan, scheduler.run, readers)
     details = fingerprint_of(generator, encoder, settings).settings
     known = todays_settings(atlas.fingerprint.settings)
     origin = replace(
@@ -215,7 +258,8 @@ def estimate_extension(
 ) -> dict[str, Any]:
     """What `extend` will take; see `estimate`."""
     none = PromptSet((), ("{}",))
-    record = estimate(generator, encoder, none, extension.settings, workers, extension.plan)
+    settings, plan = extension.settings, extension.plan
+    record = estimate(generator, encoder, none, settings, workers, plan, extension.features)
     return record | {"atlas_bytes": _atlas_bytes(generator, extension)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..store.shards import Shapes
 from .agreement import COMPARED, AgreementBlock
 from .blocks import WorkBlock
 from .composites import COMPOSITE_IMAGES, CompositesBlock
-from .samples import UNKNOWN, PulledBlock, SamplesBlock
+from .samples import UNKNOWN, FeaturesBlock, PulledBlock, SamplesBlock
 from .slopes import SlopesBlock
 from .sweep import SweepBlock
 
@@ -38,6 +38,8 @@ class Plan:
             once the table is.
         samples, pulled: blocks of samples, and of those at a smaller psi. Their latents are known
             once they are drawn.
+        features: blocks that read samples which are embedded already; their latents are known, too,
+            once they are drawn.
         agreement: blocks that compare a draft with whole images, numbered from 1; none without.
     """
 
@@ -48,6 +50,7 @@ class Plan:
     composites: Sequence[CompositesBlock] = ()
     samples: Sequence[SamplesBlock] = ()
     pulled: Sequence[PulledBlock] = ()
+    features: Sequence[FeaturesBlock] = ()
     agreement: Sequence[AgreementBlock] = ()
 
     @property
@@ -57,6 +60,7 @@ class Plan:
             *self.agreement,
             *self.samples,
             *self.pulled,
+            *self.features,
             *self.slopes,
             *self.sweep,
             *self.composites,
@@ -78,9 +82,14 @@ class Plan:
         return self.first_samples + len(self.samples)
 
     @property
+    def first_features(self) -> int:
+        """The number of the first block that reads features alone."""
+        return self.first_pulled + len(self.pulled)
+
+    @property
     def first_slopes(self) -> int:
         """The number of the first block of derivatives."""
-        return self.first_pulled + len(self.pulled)
+        return self.first_features + len(self.features)
 
     @property
     def first_sweep(self) -> int:
@@ -106,9 +115,12 @@ class Plan:
         """About what the atlas will take on disk, for latents w of `w_dim` dimensions and so many
         style channels."""
         table = 4 * width * (len(self.channels) + phrases)
-        samples, pulled = (max((x.last for x in y), default=0) for y in (self.samples, self.pulled))
+        drawn = [*self.samples, *self.features]
+        samples, pulled = (max((x.last for x in y), default=0) for y in (drawn, self.pulled))
         affine = 4 * styles * (w_dim + 1) if samples else 0
-        return table + samples * (2 * w_dim + 4) + 2 * width * (samples + pulled) + affine
+        read = 4 * sum(drawn[0].features.values()) if drawn else 0
+        sampled = samples * (2 * w_dim + 4 + read)
+        return table + sampled + 2 * width * (samples + pulled) + affine
 
     def shapes(self, phrases: int, width: int) -> list[Shapes]:
         """Of the arrays of every block, by its number."""
@@ -151,14 +163,24 @@ def composite_blocks(
     return blocks
 
 
-def sample_blocks(layout: StyleLayout, first: int, last: int) -> list[SamplesBlock]:
-    """The samples from `first` on, with latents that are not known yet."""
-    return [SamplesBlock(*span, UNKNOWN) for span in _spans(layout, first, last)]
+def sample_blocks(
+    layout: StyleLayout, first: int, last: int, features: Mapping[str, int]
+) -> list[SamplesBlock]:
+    """The samples from `first` on, with latents that are not known yet, and what is read of them:
+    by name, how many numbers."""
+    return [SamplesBlock(*span, UNKNOWN, features) for span in _spans(layout, first, last)]
 
 
 def pulled_blocks(layout: StyleLayout, first: int, last: int) -> list[PulledBlock]:
     """The same at a smaller psi."""
     return [PulledBlock(*span, UNKNOWN) for span in _spans(layout, first, last)]
+
+
+def feature_blocks(
+    layout: StyleLayout, last: int, features: Mapping[str, int]
+) -> list[FeaturesBlock]:
+    """What is read of the samples before `last`, which are embedded already."""
+    return [FeaturesBlock(*span, UNKNOWN, features) for span in _spans(layout, 0, last)]
 
 
 def agreement_blocks(layout: StyleLayout, label: int | None) -> list[AgreementBlock]:

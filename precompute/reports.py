@@ -71,6 +71,7 @@ def estimate_text(record: Record) -> str:
         "table": record["table"],
         "channels": f"{record['channels']:,} over {record['images']} images",
         "samples": f"{record['samples']:,} to draw",
+        "features": ", ".join(record["features"]),
         "draft": f"images of {record['draft']} px; {COMPARED} samples are first seen whole, too, "
         f"and both must agree by {LEAST:g} in the median",
         "blocks": f"{record['blocks']:,}",
@@ -84,8 +85,9 @@ def estimate_text(record: Record) -> str:
     }
     if not record["channels"]:
         del rows["channels"], rows["products"]
-    if record["draft"] is None:
-        del rows["draft"]
+    for name in ("draft", "features"):
+        if not record[name]:
+            del rows[name]
     return "\n".join(f"{key:<13}{value}" for key, value in rows.items())
 
 
@@ -99,6 +101,8 @@ def summary(atlas: Atlas) -> Record:
             len(atlas.samples),
             len(atlas.samples.pulled),
         )
+        if atlas.samples.readings:
+            sampled["features"] = list(atlas.samples.readings)
     if "draft" in atlas.fingerprint.settings:
         found = atlas.fingerprint.settings.get("agreement")
         sampled["draft"] = atlas.fingerprint.settings["draft"]
@@ -141,6 +145,8 @@ def atlas_text(name: str, record: Record) -> str:
     samples = f"{record['samples']:,} samples"
     if record["samples"]:
         samples += f", {record['pulled_samples']:,} of them also at psi {PULLED_PSI:g}"
+    if "features" in record:
+        samples += f", with {', '.join(record['features'])}"
     seen = []
     if "draft" in record:
         seen = [f"  CLIP saw drafts of {record['draft']} px: {agreement_text(record['agreement'])}"]

@@ -1,19 +1,22 @@
-"""Samples, unedited images as CLIP sees them, in blocks."""
+"""Samples, unedited images as CLIP and readers of features see them, in blocks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..engine.models.sampling import w_shape
 from ..store.errors import OptionError
 from ..store.layout import StyleLayout
 from ..store.shards import Shapes
 from .blocks import Arrays, Models, Setup, WorkBlock
+from .features import feature_shapes, read_features
 
 MAX_SAMPLES = 100_000
 MAX_PULLED = 1_000
@@ -35,20 +38,21 @@ def pulled_count(samples: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class SamplesBlock(WorkBlock):
-    """Renders and embeds some samples: its array is `embedding` (n, D).
+class RenderedBlock(WorkBlock):
+    """Renders some samples.
 
     Args:
         first, last: their numbers, a half-open range.
         w: their latents, each of all rows of w, float32 (n, w_dim).
+        features: what is read of the images beside their embeddings: by name, how many numbers.
     """
 
-    kind: ClassVar[str] = "samples"
     counted: ClassVar[Literal["images", "composites", "samples"]] = "samples"
 
     first: int
     last: int
     w: NDArray[np.float32]
+    features: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def renders(self) -> int:
@@ -57,23 +61,37 @@ class SamplesBlock(WorkBlock):
     def cost(self, layout: StyleLayout) -> float:
         return self.renders
 
-    def shapes(self, width: int) -> Shapes:
-        return {"embedding": (self.count, width)}
-
-    @torch.inference_mode()
-    def run(self, models: Models, setup: Setup) -> Arrays:
-        generator, encoder = models.generator, models.encoder
+    def over(self, models: Models, see: Callable[[Tensor], Arrays]) -> Arrays:
+        """What `see` makes of all images, given them in batches that fit into memory."""
+        generator = models.generator
         rows, _ = w_shape(generator)
         w = models.tensor(self.w)
 
-        def part(first: int, last: int) -> NDArray[np.float64]:
+        def part(first: int, last: int) -> Arrays:
             styles = generator.styles(w[first:last, None].expand(-1, rows, -1))
-            embedded: NDArray[np.float64] = (
-                encoder.images(generator.render(styles)).double().cpu().numpy()
-            )
-            return embedded
+            return see(generator.render(styles))
 
-        return {"embedding": np.concatenate(list(models.renders.over(self.count, part)))}
+        parts = list(models.renders.over(self.count, part))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class SamplesBlock(RenderedBlock):
+    """Embeds the samples and reads their features: its arrays are `embedding` (n, D) and those of
+    `read_features`."""
+
+    kind: ClassVar[str] = "samples"
+
+    def shapes(self, width: int) -> Shapes:
+        return {"embedding": (self.count, width), **feature_shapes(self.count, self.features)}
+
+    @torch.inference_mode()
+    def run(self, models: Models, setup: Setup) -> Arrays:
+        def see(images: Tensor) -> Arrays:
+            embedding = models.encoder.images(images).double().cpu().numpy()
+            return {"embedding": embedding, **read_features(models, self.features, images)}
+
+        return self.over(models, see)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +99,17 @@ class PulledBlock(SamplesBlock):
     """The same of latents that are pulled towards the average w."""
 
     kind: ClassVar[str] = "pulled"
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturesBlock(RenderedBlock):
+    """Reads the features of samples that are embedded already."""
+
+    kind: ClassVar[str] = "features"
+
+    def shapes(self, width: int) -> Shapes:
+        return feature_shapes(self.count, self.features)
+
+    @torch.inference_mode()
+    def run(self, models: Models, setup: Setup) -> Arrays:
+        return self.over(models, lambda images: read_features(models, self.features, images))

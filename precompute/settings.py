@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..engine.models.draft import Draft, reaching
@@ -97,20 +98,25 @@ class PrecomputeSettings:
         """Vector-Jacobian products an image, for a CLIP of so many dimensions."""
         return MEASURE_METHODS[self.table].products(width, self.probes)
 
-    def plan(self, generator: Generator, width: int) -> Plan:
-        """What these ask for of a generator and a CLIP of `width` dimensions. Of a draft, only
-        channels that reach it are measured, and how well it agrees with whole images.
+    def plan(
+        self, generator: Generator, width: int, features: Mapping[str, int] | None = None
+    ) -> Plan:
+        """What these ask for of a generator and a CLIP of `width` dimensions, and of what is read
+        of samples: by name, how many numbers. Of a draft, only channels that reach it are measured,
+        and how well it agrees with whole images.
 
         Raises:
-            OptionError: the generator has no channels to measure.
+            OptionError: the generator has no channels to measure, or there are no samples to read.
         """
+        if features and not self.samples:
+            raise OptionError("features: are read of samples, of which there are none; give some")
         layout = reaching(generator)
         plan = MEASURE_METHODS[self.table].plan(layout, self.images, self.products(width))
         if not len(plan.channels) and self.table != "none":
             raise OptionError("this generator has no style channels of convolutions")
         return replace(
             plan,
-            samples=sample_blocks(layout, 0, self.samples),
+            samples=sample_blocks(layout, 0, self.samples, features or {}),
             pulled=pulled_blocks(layout, 0, pulled_count(self.samples)),
             composites=composite_blocks(layout, plan.channels, self.refit or 0),
             agreement=(

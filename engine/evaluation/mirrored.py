@@ -22,6 +22,8 @@ def mirror_differences(reader: FaceReader, images: Tensor) -> dict[str, float]:
     """How far a reader differs between images and their mirror images, for each of its readings.
 
     Args:
+        reader: of one number, or of the probabilities of values that exclude each other, as those
+            of `load_face_readers` are.
         images: (n, 3, H, H) in [-1, 1], aligned as FFHQ's are.
 
     Returns:

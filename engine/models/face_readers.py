@@ -29,20 +29,22 @@ chins and brows, are read less alike with their mirror images."""
 
 
 class FaceReader(Protocol):
-    """Reads faces; `name` is what people call it, `identity` what is remembered of its weights."""
+    """Reads faces; `name` is what people call it, `identity` what is remembered of its weights,
+    `crop` the part of an image that it looks at: left, top, right and bottom in shares of its
+    side."""
 
     name: str
     identity: ModelIdentity
+    crop: tuple[float, float, float, float]
 
     @property
     def readings(self) -> Mapping[str, tuple[str, ...]]:
-        """What it reads, each with the names of its numbers: of values that exclude each other,
-        whose probabilities they are, or the unit of one number."""
+        """What it reads, each with the names of its numbers."""
         ...
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
         """Images (n, 3, H, H) in [-1, 1], RGB, aligned as FFHQ's are, on its device -> each of
-        `readings`, (n, its numbers), float32; differentiable.
+        `readings`, (n, its numbers), float32; differentiable where it is not said otherwise.
 
         Raises:
             OptionError: images of another shape or type.
@@ -51,9 +53,10 @@ class FaceReader(Protocol):
 
 
 class ExpressionReader:
-    """face-api's network of seven expressions."""
+    """face-api's network of seven expressions, whose probabilities it gives."""
 
     name = "expression"
+    crop = (LEFT, TOP, RIGHT, BOTTOM)
 
     def __init__(self, path: Path, device: torch.device) -> None:
         network, sha256 = read_face_api(path, DenseNetwork(len(EXPRESSIONS)))
@@ -67,9 +70,10 @@ class ExpressionReader:
 
 
 class AgeGenderReader:
-    """face-api's network of age and gender."""
+    """face-api's network of age, in years, and gender, whose probabilities it gives."""
 
     name = "age and gender"
+    crop = (LEFT, TOP, RIGHT, BOTTOM)
 
     def __init__(self, path: Path, device: torch.device) -> None:
         network, sha256 = read_face_api(path, AgeGenderNetwork())

@@ -121,14 +121,23 @@ def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> I
     if source == CLIP:
         return ClipIdentity(encoder)
     if source == DLIB:
-        network, sha256 = read_dlib_network(fetched_file(*FETCHED[DLIB]))
-        return DlibIdentity(network, ModelIdentity(DLIB, sha256, {"width": network.width}), device)
+        return load_dlib(device)
     if bundle := find_bundle(source):
         return _of_bundle(bundle, device)
     path = Path(source)
     faces, sha256 = read_face_network(path)
     identity = ModelIdentity(path.stem, sha256, {"width": faces.width})
     return NetworkIdentity(faces, identity, partial(crop_faces, side=faces.side), device)
+
+
+def load_dlib(device: torch.device) -> DlibIdentity:
+    """dlib's network.
+
+    Raises:
+        CheckpointError: it was not fetched, or is damaged.
+    """
+    network, sha256 = read_dlib_network(fetched_file(*FETCHED[DLIB]))
+    return DlibIdentity(network, ModelIdentity(DLIB, sha256, {"width": network.width}), device)
 
 
 def usual_identity(generator: Generator) -> str:

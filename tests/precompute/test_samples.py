@@ -334,9 +334,7 @@ def test_drawing_of_known_samples_draws_only_the_others(generator, encoder):
     run: Callable = lambda blocks, first: iter(())  # noqa: E731
     whole = Drawing.of(generator, 50, 0, None, known)
     plan = replace(ALONE, samples=0, table="sweep").plan(generator, encoder.width)
-    same = whole.measure(generator, encoder, plan, run)
-    for name in ARRAYS:
-        assert np.array_equal(getattr(same, name), getattr(known, name))
+    assert whole.measure(generator, encoder, plan, run, {}) is known
 
 
 def test_block_is_a_plain_record_of_latents_and_numbers(generator, encoder):

@@ -12,6 +12,8 @@ from styleatlas.engine.checkpoints.face_api_file import read_face_api
 from styleatlas.engine.networks.face_api import AgeGenderNetwork, DenseNetwork
 from styleatlas.store.errors import CheckpointError
 
+from ...face_files import tensors_of
+
 # Name, shape in the file, ours, and the axes of the file in the order of ours.
 SOME = {
     "dense0/conv0/filters": ((3, 3, 3, 32), "dense0.conv0.weight", (3, 2, 0, 1)),
@@ -30,25 +32,6 @@ SOME = {
     "fc/weights": ((256, 7), "fc.weight", (1, 0)),
     "fc/bias": ((7,), "fc.bias", (0,)),
 }
-
-
-def tensors_of(network):
-    """Random tensors in the names and the order of axes of face-api's files."""
-    named = {}
-    for name, tensor in network.state_dict().items():
-        layer, _, part = name.replace(".", "/").rpartition("/")
-        values = np.random.default_rng(len(named)).normal(size=tensor.shape).astype(np.float32)
-        if part == "bias":
-            named[f"{layer.removesuffix('/pointwise')}/bias"] = values
-        elif layer.endswith("/depthwise"):
-            named[f"{layer}_filter"] = values.transpose(2, 3, 0, 1)
-        elif layer.endswith("/pointwise"):
-            named[f"{layer}_filter"] = values.transpose(2, 3, 1, 0)
-        elif values.ndim == 4:
-            named[f"{layer}/filters"] = values.transpose(2, 3, 1, 0)
-        else:
-            named[f"{layer}/weights"] = values.T
-    return named
 
 
 def write(folder, tensors):
