@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from .download import shown
@@ -28,7 +28,8 @@ _ERROR = re.compile(r"(?:npm )?(?:ERR!|error|ERROR):?\s+(.+)")
 
 def has_pip() -> bool:
     """Whether this environment has pip; those that uv makes have none."""
-    return find_spec("pip") is not None
+    # Not by `find_spec`, which wakes setuptools's hook for pip; that one minds what was imported.
+    return PathFinder.find_spec("pip") is not None
 
 
 def has_npm() -> bool:
