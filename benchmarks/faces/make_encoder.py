@@ -32,7 +32,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from attributes import ATTRIBUTES, read_attributes
-from captions import Caption, Writer, truth
+from face_captions import Caption, Writer, truth
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
@@ -256,7 +256,9 @@ def resumed(path: Path, state: dict[str, object]) -> tuple[int, float]:
     return saved["step"], saved["seconds"]
 
 
-def stepped(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> float:
+def stepped(
+    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
+) -> float:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -1,6 +1,6 @@
 """Captions of faces as people write them, and of which faces they are true.
 
-`captions.json` holds, for every value of every attribute (several joined by `|`), sayings by the
+`face_captions.json` holds, for every value of every attribute (several joined by `|`), sayings by the
 place that they take in a sentence:
 
     is       before a noun, or after "who is": "bald"
@@ -38,6 +38,10 @@ NOTHING = 0.3  # of the captions state nothing
 NEGATED = 0.3  # of what can be said not to be there
 GENDERED = 0.3  # of the nouns, where no other tells more
 LETTERS = 0.3  # of the words that mean nothing: no words at all
+FOREIGN = (
+    "{w}", "a {w}", "a {w} {w}", "{w} {w} {w}", "a {w} on a {w}", "the {w}", "{w} and {w}",
+    "a {w} {noun}", "a {noun} with a {w}", "give {him} a {w}",
+)  # fmt: skip
 COMMON = 20_000  # English words, the most frequent first
 
 Attributes = Mapping[str, tuple[str, ...]]
@@ -100,7 +104,9 @@ class Writer:
         count = random.choices((1, 2, 3, 4), (0.55, 0.25, 0.13, 0.07))[0]
         names = random.sample(self._told, min(count, len(self._told)))
         if count == 1 and random.random() < 0.4:
-            return self._alone(self._chosen(names[0], ("says", "has", "wears", "is", "verbs", "at")))
+            return self._alone(
+                self._chosen(names[0], ("says", "has", "wears", "is", "verbs", "at"))
+            )
         if count > 1 and self._untold and random.random() < 0.1:
             names[-1] = random.choice(self._untold)
         return self._described([self._chosen(name, IN_A_ROW) for name in names])
@@ -215,8 +221,7 @@ class Writer:
         if kind < 0.65 and self._untold:
             saying = self._chosen(random.choice(self._untold), ("has", "wears", "is", "people"))
             return self._described([saying], plain=True)
-        text = random.choice(("{w}", "a {w}", "a {w} {w}", "{w} {w} {w}", "a {w} on a {w}", "the {w}",
-                               "a {noun} with a {w}", "give {him} a {w}", "{w} and {w}", "a {w} {noun}"))  # fmt: skip
+        text = random.choice(FOREIGN)
         text = re.sub(r"\{w\}", lambda _: self._word(), text)
         return self._caption(text, [], foreign=True)
 
@@ -272,7 +277,7 @@ def _behind(kind: str, text: str) -> str:
 
 
 def _meaningless_words() -> list[str]:
-    """English words (open_clip's vocabulary has them) of which `captions.json` says nothing."""
+    """English words (open_clip's vocabulary has them) of which `face_captions.json` says nothing."""
     known = set(re.findall(r"[a-z]+", json.dumps(DATA)))
     stems = {word[: max(4, len(word) - 2)] for word in known if len(word) >= 4}
     packed = files("open_clip").joinpath("bpe_simple_vocab_16e6.txt.gz").read_bytes()
