@@ -1,7 +1,7 @@
 """Captions of faces as people write them, and of which faces they are true.
 
-`face_captions.json` holds, for every value of every attribute (several joined by `|`), sayings by the
-place that they take in a sentence:
+`face_captions.json` holds, for every value of every attribute (several joined by `|`), sayings by
+the place that they take in a sentence:
 
     is       before a noun, or after "who is": "bald"
     has      after "with": "a beard"
@@ -277,7 +277,7 @@ def _behind(kind: str, text: str) -> str:
 
 
 def _meaningless_words() -> list[str]:
-    """English words (open_clip's vocabulary has them) of which `face_captions.json` says nothing."""
+    """English words, of open_clip's vocabulary, of which `face_captions.json` says nothing."""
     known = set(re.findall(r"[a-z]+", json.dumps(DATA)))
     stems = {word[: max(4, len(word) - 2)] for word in known if len(word) >= 4}
     packed = files("open_clip").joinpath("bpe_simple_vocab_16e6.txt.gz").read_bytes()
