@@ -248,7 +248,7 @@ def train_images(work: Path, deadline: Deadline) -> None:
         for step, chosen in enumerate(torch.randperm(len(pictures)).split(BATCH)[:steps]):
             images = pictures[chosen].float() / 127.5 - 1
             wanted = {name: values[chosen] for name, values in probabilities.items()}
-            if random.random() < 0.5:
+            if torch.rand(()) < 0.5:
                 images = images.flip(3)
                 wanted = {name: mirrored(name, values) for name, values in wanted.items()}
             images = varied(images).contiguous(memory_format=torch.channels_last)
