@@ -37,6 +37,7 @@ IN_A_ROW = ("is", "has", "wears", "verbs", "at", "people")
 NOTHING = 0.3  # of the captions state nothing
 NEGATED = 0.3  # of what can be said not to be there
 GENDERED = 0.3  # of the nouns, where no other tells more
+FILLED = 0.15  # of the captions that state something hold words that mean nothing, too
 LETTERS = 0.3  # of the words that mean nothing: no words at all
 FOREIGN = (
     "{w}", "a {w}", "a {w} {w}", "{w} {w} {w}", "a {w} on a {w}", "the {w}", "{w} and {w}",
@@ -228,6 +229,9 @@ class Writer:
     def _caption(self, text: str, phrases: list[Phrase | None], foreign: bool = False) -> Caption:
         if random.random() < 0.08:
             text += f" {random.choice(DATA['aside'])}"
+        elif phrases and random.random() < FILLED:
+            words = random.choice((" {w}", " {w} {w}", " in {w}", " with a {w}", " and {w}"))
+            text += re.sub(r"\{w\}", lambda _: self._word(), words)
         he, him, his = random.choice(PRONOUNS)
         text = text.replace("{he}", he).replace("{him}", him).replace("{his}", his)
         text = text.replace("{noun}", random.choice(DATA["nouns"]))

@@ -49,8 +49,8 @@ SURE, UNSURE = 0.97, 0.65
 """How likely a reading is right that is sure, and one that is not."""
 FIRST_SEED, SHARDS, SHARD = 100_001, 16, 250
 SIDE, SEEN = 256, 128  # pixels that are kept, and that the image tower sees
-BATCH, EPOCHS = 64, 24
-CAPTIONS, TEXT_STEPS = 160, 1_600
+BATCH, EPOCHS = 64, 12
+CAPTIONS, TEXT_STEPS = 160, 1_000
 CONTEXT, MERGES = 32, 900
 EMPTY = 3.0  # times as much is a caption worth that states nothing
 APART = 0.3  # the cosine of two such captions of unknown words, at most
