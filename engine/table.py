@@ -112,9 +112,10 @@ class TableEditor:
         # What the samples know of, they tell better than a sum of phrases that leaves a little out;
         # and a sum with phrases that they know nothing of says nothing.
         guessed = said.left > UNSAID_OF_SAMPLES or said.weights.min() < said.weights.max() / 2
+        if guessed and self._seen_by_samples(self.samples, edit):
+            return (edit,)
         known = all(self._seen_by_samples(self.samples, part) for part in parts)
-        whole = guessed and self._seen_by_samples(self.samples, edit)
-        return (edit,) if whole or not known else parts
+        return parts if known else (edit,)
 
     def _seen_by_samples(self, samples: SampleMap, edit: Edit) -> bool:
         """Whether samples show what an edit names."""

@@ -341,10 +341,11 @@ class Synthesis(nn.Module):
             run = partial(layer.rows, style=style[0], dtype=dtype)
             steps.append(Pass(run, self._block(number), layer.reach, layer.noise_map(noise)))
         image = first + len(styles) == len(self.layers)
+        along = 1 if image else 0  # the rows of an image are its second dimension
         if small:
-            features = torch.cat(list(through(small, features)), 1 if image and not large else 0)
+            features = through(small, features, 0 if large else along)
         if large:
-            features = in_strips(large, features, 1 if image else 0)
+            features = in_strips(large, features, along)
         return features[None] if image else features[None].permute(0, 3, 1, 2)
 
     def _dtype(self, layer: int, before: torch.dtype) -> torch.dtype:

@@ -47,24 +47,27 @@ class Pass:
     noise: Tensor | None
 
 
-def through(passes: Sequence[Pass], features: Tensor, top: int = 0, of: int | None = None) -> Rows:
-    """Rows (h, w, channels) through layers, `top` rows down from the uppermost of so many."""
+def through(
+    passes: Sequence[Pass], features: Tensor, along: int, top: int = 0, of: int | None = None
+) -> Tensor:
+    """Features (h, w, channels) through layers, `top` rows down from the uppermost of so many; what
+    comes out has its rows along one dimension."""
     rows: Rows = iter([features])
     height = len(features) if of is None else of
     for step in passes:
         scale = step.side // height
         part = slice(top * scale, (top + len(features)) * scale)
         rows = step.layer(rows, noise=None if step.noise is None else step.noise[part])
-    return rows
+    return torch.cat(list(rows), along)
 
 
 def in_strips(passes: Sequence[Pass], features: Tensor, along: int) -> Tensor:
-    """Features (h, w, channels) through layers, a strip of them on each of PyTorch's threads; what
-    comes out has its rows along one dimension. Strips overlap by what the layers reach over."""
+    """`through`, a strip of the features on each of PyTorch's threads. Strips overlap by what the
+    layers reach over."""
     height, threads = len(features), torch.get_num_threads()
-    threads = min(threads, height)
-    if threads == 1 or is_functorch_wrapped_tensor(features):  # no other thread can read those
-        return torch.cat(list(through(passes, features)), along)
+    count = min(threads, height)
+    if count == 1 or is_functorch_wrapped_tensor(features):  # no other thread can read those
+        return through(passes, features, along)
     margin = math.ceil(sum(step.reach * height / step.side for step in passes))
     inference = torch.is_inference_mode_enabled()
 
@@ -72,16 +75,14 @@ def in_strips(passes: Sequence[Pass], features: Tensor, along: int) -> Tensor:
         torch.set_num_threads(1)  # of this thread
         above, below = max(first - margin, 0), min(last + margin, height)
         with torch.no_grad(), torch.inference_mode(inference):
-            part = features[above:below]
-            found = torch.cat(list(through(passes, part, above, height)), along)
-            scale = found.shape[along] // len(part)
+            found = through(passes, features[above:below], along, above, height)
+            scale = found.shape[along] // (below - above)
             return found.narrow(along, (first - above) * scale, (last - first) * scale)
 
-    bounds = [height * k // threads for k in range(threads + 1)]
-    before = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
+    bounds = [height * k // count for k in range(count + 1)]
+    with ThreadPoolExecutor(count) as pool:
         strips = list(pool.map(strip, bounds[:-1], bounds[1:]))
-    torch.set_num_threads(before)  # which threads that start later take over from the last asked
+    torch.set_num_threads(threads)  # which threads that start later take over from the last asked
     return torch.cat(strips, along)
 
 
