@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError, PromptError
+from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError
 from ..store.output import ATLAS, CONVERTED
 from ..store.records import Record
 from ..store.registry import find_bundle, told_with
@@ -181,23 +181,17 @@ def import_table(
     """
     # Here, so that the quick commands of this module import none of it.
     from ..engine.models.load import load_encoder
-    from ..engine.steering.texts import MAX_TEMPLATES, is_template
     from ..precompute.imported import Table, imported_atlas
     from ..precompute.reports import check_progress, imported_doubt, imported_text
-    from ..prompts.sets import prompt_set, read_phrases
+    from ..prompts.sets import prompt_set, read_templates
     from .progress import progress_shown
 
-    sentences = read_phrases(templates) if templates else ()
-    for sentence in sentences:
-        if not is_template(sentence):
-            raise PromptError(f"{templates}: {sentence[:60]!r}: is no sentence with one {{}} in it")
-    if len(sentences) > MAX_TEMPLATES or (templates and not sentences):
-        raise PromptError(f"{templates}: must hold 1 to {MAX_TEMPLATES:,} sentences")
+    sentences = read_templates(templates) if templates else ()
     files = Table(table, statistics)
     files.read()  # refuses before anything is loaded
     model = load_named_generator(generator, device)
     encoder = load_encoder(clip, device)
-    known = sentences or prompt_set(encoder.identity.name).templates
+    known = sentences or prompt_set(encoder.identity.name, clip).templates
     with progress_shown() as shown:
         atlas = imported_atlas(
             files, model, encoder, known, lambda done: shown(check_progress(done))

@@ -303,7 +303,7 @@ def precompute(
         shrunk = smaller.side, smaller.fitted
         note(f"draft: images of {smaller.side} px in place of {max(smaller.whole.image_size)} px")
     readers = None if features is None else load_features(features, model)
-    prompts = prompt_set(encoder.identity.name).with_phrases(phrases)
+    prompts = prompt_set(encoder.identity.name, clip).with_phrases(phrases)
     extension = extension_of(output, model, encoder, settings, _given(), phrases, readers)
     if dry_run:
         if extension:

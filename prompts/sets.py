@@ -7,16 +7,21 @@ lines between groups.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 
 from ..store.bank import normalise_prompt, one_line
 from ..store.errors import PromptError
 from ..store.registry import find_bundle
+from ..store.schema import MAX_TEXT_BYTES
 
+VOCABULARY, TEMPLATES = "vocabulary.txt", "templates.txt"
+"""Files beside the weights of a CLIP that knows few words: its phrases, and its sentences."""
 MAX_BYTES = 2**28  # of a user's file: four million phrases, the most an atlas holds, of 64 bytes
+MAX_TEMPLATES = 1000
 
 # A prompt is embedded in every template and averaged, which cancels what a wording adds (Radford
 # et al. 2021, section 3.1.4).
@@ -37,6 +42,19 @@ GENERAL_TEMPLATES = (
     "a rendering of {}",
 )
 
+SAID_OF_READINGS: Mapping[str, tuple[str, ...]] = {
+    "age": (
+        *("a baby", "a child", "a young face", "a young person", "a middle-aged face"),
+        *("an old face", "an old person"),
+    ),
+    "gender": ("a man", "a woman", "a male face", "a female face", "a boy", "a girl"),
+    "expression": (
+        *("a smiling face", "a serious face", "a sad face", "an angry face"),
+        *("a surprised face", "a scared face", "a disgusted face"),
+    ),
+}
+"""Phrases of the vocabularies that say what networks read of faces, by the name of the feature."""
+
 
 @dataclass(frozen=True)
 class PromptSet:
@@ -55,14 +73,44 @@ class PromptSet:
         return replace(self, phrases=(*self.phrases, *unknown(phrases, known)))
 
 
-def prompt_set(domain: str) -> PromptSet:
+def prompt_set(domain: str, clip: str = "") -> PromptSet:
     """The prompts of a domain: a registered bundle has its own; any other, of whatever name, the
-    general."""
+    general, but for a CLIP whose folder `clip` holds a `vocabulary.txt` of its own, and perhaps a
+    `templates.txt`.
+
+    Raises:
+        PromptError: a file of the folder is none of phrases, or of sentences.
+    """
     bundle = find_bundle(domain)
-    if bundle is None or bundle.vocabulary is None:
-        general = files(__package__).joinpath("vocabularies/general.txt")
-        return PromptSet(_phrases(general.read_text("utf-8")), GENERAL_TEMPLATES)
-    return PromptSet(_phrases(bundle.vocabulary.read_text("utf-8")), bundle.templates)
+    if bundle is not None and bundle.vocabulary is not None:
+        return PromptSet(_phrases(bundle.vocabulary.read_text("utf-8")), bundle.templates)
+    own, sentences = (Path(clip, name) for name in (VOCABULARY, TEMPLATES))
+    if clip and own.is_file():
+        templates = read_templates(str(sentences)) if sentences.is_file() else ("{}",)
+        return PromptSet((), templates).with_phrases(read_phrases(str(own)))
+    general = files(__package__).joinpath("vocabularies/general.txt")
+    return PromptSet(_phrases(general.read_text("utf-8")), GENERAL_TEMPLATES)
+
+
+def read_templates(source: str) -> tuple[str, ...]:
+    """The sentences of a user's file, one a line, with {} for the phrase.
+
+    Raises:
+        PromptError: as `read_phrases` does; a line that is no such sentence; none, or too many.
+    """
+    sentences = read_phrases(source)
+    for sentence in sentences:
+        if not is_template(sentence):
+            raise PromptError(f"{source}: {sentence[:60]!r}: is no sentence with one {{}} in it")
+    if not 0 < len(sentences) <= MAX_TEMPLATES:
+        raise PromptError(f"{source}: must hold 1 to {MAX_TEMPLATES:,} sentences")
+    return sentences
+
+
+def is_template(text: str) -> bool:
+    """Whether a text has one {} for the prompt, and nothing else that filling it in would read."""
+    rest = text.replace("{}", "", 1)
+    return len(rest) == len(text) - 2 <= MAX_TEXT_BYTES and not {"{", "}"} & set(rest)
 
 
 def read_phrases(source: str) -> tuple[str, ...]:

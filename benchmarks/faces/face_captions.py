@@ -137,6 +137,16 @@ class Writer:
         text = frames.get(first.kind, "a face with {}").replace("{}", first.text)
         return re.sub(r"\ba (?=[aeiou])", "an ", text.replace("{his}", "the"))
 
+    def vocabulary(self) -> list[str]:
+        """Phrases that state one thing each, and those that state nothing: what a bank holds."""
+        found = [f"a {noun}" for noun in DATA["nouns"]]
+        for name in self._told:
+            for saying in (saying for group in self._groups[name].values() for saying in group):
+                if saying.kind != "says":
+                    found.append(_phrase(saying))
+        texts = [re.sub(r"\ba (?=[aeiou])", "an ", x.replace("{his}", "the")) for x in found]
+        return list(dict.fromkeys(texts))
+
     def _chosen(self, attribute: str, kinds: tuple[str, ...]) -> Saying:
         groups = self._groups[attribute]
         allowed: list[Saying] = []
@@ -262,6 +272,14 @@ def _form(text: str, form: int) -> str:
     if third == "not":
         third, others = f"not {others[0]}", others[1:]
     return " ".join([(first, second, third)[form], *others])
+
+
+def _phrase(saying: Saying) -> str:
+    """A saying as a phrase of a bank."""
+    frames = {"is": "a {} face", "people": "a {}", "wears": "a face wearing {}", "at": "a face {}"}
+    if saying.kind == "verbs":
+        return f"a face that {_form(saying.text, 1)}"
+    return frames.get(saying.kind, "a face with {}").replace("{}", saying.text)
 
 
 def _behind(kind: str, text: str) -> str:

@@ -31,13 +31,14 @@ import torch
 import torch.nn.functional as F
 from attributes import ATTRIBUTES as READ
 from attributes import ENTERED, Attributes, agreement, labelled
-from face_captions import Caption, Writer, truth
+from face_captions import DATA, Caption, Writer, truth
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from styleatlas import load_encoder, load_generator, styles_from_seeds
+from styleatlas.prompts.sets import TEMPLATES, VOCABULARY
 from styleatlas.zoo.making.bpe import learn_merges, write_merges
 
 HERE = Path(__file__).resolve().parent
@@ -386,6 +387,9 @@ def export(work: Path) -> None:
     }
     (FOLDER / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     (FOLDER / "bpe.txt.gz").write_bytes((work / "bpe.txt.gz").read_bytes())
+    phrases, sentences = Writer(ATTRIBUTES).vocabulary(), dict.fromkeys(DATA["templates"])
+    for file, lines in ((VOCABULARY, phrases), (TEMPLATES, sentences)):
+        (FOLDER / file).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def check(work: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ...prompts.sets import SAID_OF_READINGS
 from ...store.bank import PromptBank
+from ...store.features import Feature, unread
 from ...store.queries import NEAR
 from .mixture import fit_mixture
 from .regression import orthonormal, partial_correlations, unit_columns
@@ -21,27 +25,55 @@ CLEAR = 2.0
 _MOST_HELD = 8
 _LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
 _LOOKED_IN = 4000  # samples in which they are, which tell correlations to .02
+_ABOUT = 0.5  # cosine from which on an edit is about what a phrase says that says what is read
 _IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
 """Share of those who have a thing that have what a phrase says, from which on the phrase follows
 from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
 
 
+def numbers_of(readings: Mapping[str, Feature]) -> dict[str, NDArray[np.float32]]:
+    """The numbers that networks read of samples and words tell of, (N,) each, by what is read and
+    the number's name. Where nothing was found stands the mean."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for feature, reading in readings.items():
+        if feature not in SAID_OF_READINGS:
+            continue
+        lost = unread(reading.values)
+        if not lost.all():
+            values = np.where(lost[:, None], reading.values[~lost].mean(0), reading.values)
+            numbers = zip(reading.source.numbers, values.T, strict=True)
+            found |= {f"{feature}: {name}": column for name, column in numbers}
+    return found
+
+
 class Companions:
-    """The phrases of a bank, among which those that come with an edit are looked for.
+    """The readings of samples and the phrases of a bank, among which those that come with an edit
+    are looked for.
 
     Args:
         phrases: as directions from their mean, (P, D).
         smoothed: embeddings of the samples as their latents foretell them, (N, D).
         least_gain: what two groups of scores gain by chance, at most.
+        readings: numbers that networks read of the samples, by name, (N,) each.
     """
 
     def __init__(
-        self, phrases: PromptBank, smoothed: NDArray[np.float32], least_gain: float
+        self,
+        phrases: PromptBank,
+        smoothed: NDArray[np.float32],
+        least_gain: float,
+        readings: Mapping[str, NDArray[np.float32]],
     ) -> None:
-        self._phrases, self._least_gain = phrases, least_gain
+        self._phrases, self._least_gain, self._readings = phrases, least_gain, readings
         self._smoothed = smoothed[:_LOOKED_IN]
         self._scores = unit_columns(self._smoothed @ phrases.embeddings.T)  # (4000, P)
         self._posteriors: dict[int, tuple[Array, bool]] = {}
+        known = {text: row for row, text in enumerate(phrases.texts)}
+        said = {
+            feature: [known[text] for text in texts if text in known]
+            for feature, texts in SAID_OF_READINGS.items()
+        }
+        self._says = {name: phrases.embeddings[rows] for name, rows in said.items() if rows}
 
     def of(
         self, has: Array, named: list[Array], taken: list[Array]
@@ -86,6 +118,31 @@ class Companions:
                 partial = partial_correlations(around, scores, basis)
                 partial[looked_at] = 0
         return [self._said(row) for row in found], [self._said(row) for row in equal]
+
+    def read(self, has: Array, difference: Array, taken: list[Array]) -> list[tuple[str, Array]]:
+        """The readings to hold still, with the numbers, (N,): those that come with a thing, either
+        way, beside what is held already, and are not what a text difference (D,) is about, as
+        phrases of the bank say it that are known to say what is read."""
+        unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
+        names = [
+            name
+            for feature, says in self._says.items()
+            if np.abs(says @ unit).max() < _ABOUT
+            for name in self._readings
+            if name.startswith(f"{feature}: ")
+        ]
+        if not names:
+            return []
+        columns = unit_columns(np.stack([self._readings[name] for name in names], 1))
+        found: list[tuple[str, Array]] = []
+        around = has - has.mean()
+        while True:
+            basis = orthonormal([*taken, *(column for _, column in found)], len(has))
+            partial = np.abs(partial_correlations(around, columns, basis))
+            best = int(partial.argmax())
+            if partial[best] < HELD:
+                return found
+            found.append((names[best], self._readings[names[best]].astype(np.float64)))
 
     def _said(self, row: int) -> Phrase:
         return self._phrases.texts[row], self._phrases.embeddings[row]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_RIDGE = 1e-2  # of the mean variance of w
 _DISCOVERY = 1e-3  # share of the channels moved that are moved by chance
 
 
@@ -23,6 +24,15 @@ def discovered(step: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray
     least = order[below[-1]] if len(below) else order[0]
     passed: NDArray[np.bool_] = chances <= least
     return passed
+
+
+def slopes_on(w: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far values (N, k) move with w around its mean (N, w_dim), by ridge regression:
+    (w_dim, k)."""
+    gram = w.T @ w
+    gram[np.diag_indices_from(gram)] += max(_RIDGE * np.trace(gram) / len(gram), 1e-9)
+    slopes: NDArray[np.float32] = np.linalg.solve(gram, w.T @ (values - values.mean(0)))
+    return slopes
 
 
 def unit_columns(columns: NDArray[Any]) -> NDArray[Any]:

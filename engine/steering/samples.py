@@ -23,16 +23,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...store.bank import PromptBank
 from ...store.sample_set import SampleSet
-from .companions import CLEAR, Companions
+from .companions import CLEAR, Companions, Phrase, numbers_of
 from .evidence import HIGH, LOW, Evidence, Kind, levels_of_groups, levels_of_spread
 from .mixture import LEAST, Mixture, fit_mixture
-from .regression import discovered, inflation, of_two
+from .regression import discovered, inflation, of_two, slopes_on
 
 Array = NDArray[np.float64]
 
@@ -44,8 +45,8 @@ _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be t
 _FILLED = 1.3  # times the scores between two groups that two groups would have there
 _TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie nearly as far apart
 _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
+_RIDGE = 1e-4  # of the mean, in the way from styles to w
 _APART = 4.0  # separation of groups that nothing graded has
-_RIDGE = 1e-2  # of the mean variance of w, in the regression of embeddings on it
 _NULL_QUANTILE = 0.975
 _Reading = tuple[Evidence, Array, float]  # what `SampleMap._read` gives
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
@@ -69,6 +70,14 @@ class SampledStep:
     held: tuple[str, ...]
     inseparable: tuple[str, ...]
     removes: bool
+
+
+class _Held(NamedTuple):
+    """What is held still: its name, who of the samples has it, (N,), and the variance of that."""
+
+    name: str
+    column: Array
+    variance: float
 
 
 class SampleMap:
@@ -109,13 +118,7 @@ class SampleMap:
     @cached_property
     def slopes(self) -> NDArray[np.float32]:
         """How far the embedding moves with w, by ridge regression over the samples, (w_dim, D)."""
-        w = self._around_w
-        gram = w.T @ w
-        gram[np.diag_indices_from(gram)] += max(_RIDGE * np.trace(gram) / len(gram), 1e-9)
-        slopes: NDArray[np.float32] = np.linalg.solve(
-            gram, w.T @ (self.embeddings - self.embeddings.mean(0))
-        )
-        return slopes
+        return slopes_on(self._around_w, self.embeddings)
 
     @cached_property
     def smoothed(self) -> NDArray[np.float32]:
@@ -199,18 +202,9 @@ class SampleMap:
             named = [gained, lost]
         elif of_neutral:
             named = [gained, -lost]
-        held = []
-        for name, embedding in keep:
-            columns.append(self._foretold(embedding.astype(np.float64) - self._middle))
-            held.append(name)
-        dragged, equal = self._companions.of(has, named, columns) if self._companions else ([], [])
-        for text, embedding in dragged:
-            columns.append(self._foretold(embedding.astype(np.float64)))
-            held.append(text)
-        inseparable = [text for text, _ in equal]
-        if inflation(has, columns) > INSEPARABLE:
-            inseparable, held, columns = inseparable + held, [], columns[: len(variances) - 1]
-        variances += [of_two(column) for column in columns[len(variances) - 1 :]]
+        still, inseparable = self._still(has, difference, named, columns, keep)
+        columns += [held.column for held in still]
+        variances += [held.variance for held in still]
         regressors = np.stack([has, *columns], 1)
         regressors -= regressors.mean(0)
         moments = regressors.T @ regressors
@@ -228,7 +222,36 @@ class SampleMap:
             step = np.where(allowed, step, 0)
         step = np.where(discovered(step, error), step, 0).astype(np.float32)
         removes = of_target is None and of_neutral is not None
-        return SampledStep(evidence, step, tuple(held), tuple(inseparable), removes)
+        held = tuple(thing.name for thing in still)
+        return SampledStep(evidence, step, held, inseparable, removes)
+
+    def _still(
+        self,
+        has: Array,
+        difference: Array,
+        named: list[Array],
+        columns: list[Array],
+        keep: Sequence[tuple[str, NDArray[np.float32]]],
+    ) -> tuple[list[_Held], tuple[str, ...]]:
+        """What is held still as samples get a thing that `has` tells, (N,), beside the columns:
+        what is to be kept, readings and phrases that come with it; and those that cannot be told
+        apart from it."""
+        still = [self._said(name, text.astype(np.float64) - self._middle) for name, text in keep]
+        equal: list[Phrase] = []
+        if self._companions is not None:
+            read = self._companions.read(has, difference, columns + [x.column for x in still])
+            still += [_Held(name, column, float(column.var())) for name, column in read]
+            dragged, equal = self._companions.of(has, named, columns + [x.column for x in still])
+            still += [self._said(text, about.astype(np.float64)) for text, about in dragged]
+        inseparable = tuple(text for text, _ in equal)
+        if inflation(has, columns + [x.column for x in still]) > INSEPARABLE:
+            return [], (*inseparable, *(x.name for x in still))
+        return still, inseparable
+
+    def _said(self, name: str, difference: Array) -> _Held:
+        """What a text difference (D,) says, as it is held."""
+        column = self._foretold(difference)
+        return _Held(name, column, of_two(column))
 
     @cached_property
     def _into_w(self) -> NDArray[np.float32]:
@@ -237,7 +260,7 @@ class SampleMap:
         if weight is None:
             return np.zeros((self.moved.shape[1], 0), np.float32)
         gram = weight.T @ weight
-        gram[np.diag_indices_from(gram)] += max(_RIDGE**2 * np.trace(gram) / len(gram), 1e-12)
+        gram[np.diag_indices_from(gram)] += max(_RIDGE * np.trace(gram) / len(gram), 1e-12)
         into: NDArray[np.float32] = np.linalg.solve(gram, weight.T).T
         return into
 
@@ -377,7 +400,11 @@ class SampleMap:
     def _companions(self) -> Companions | None:
         if self._phrases is None:
             return None
-        return Companions(self._phrases, self.smoothed, self._least_gain)
+        numbers = {
+            name: _within_classes(column[:, None], self.samples.label)[:, 0]
+            for name, column in numbers_of(self.samples.readings).items()
+        }
+        return Companions(self._phrases, self.smoothed, self._least_gain, numbers)
 
     @cached_property
     def _least_gain(self) -> float:

@@ -11,21 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...prompts.embed import EncodeTexts, embed_prompts
-from ...prompts.sets import prompt_set
+from ...prompts.sets import MAX_TEMPLATES, is_template, prompt_set
 from ...store.atlas import Atlas
 from ...store.bank import one_line
 from ...store.errors import AtlasFormatError
 from ...store.queries import prompt_direction
-from ...store.schema import MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...store.cache import TextCache
     from ..models.protocols import JointEncoder
-
-
-MAX_TEMPLATES = 1000
 
 
 class TextEmbedder:
@@ -129,12 +125,6 @@ def embed_prompts_of(encoder: JointEncoder, prompts: Sequence[str]) -> Tensor:
     cleaned = [one_line("prompt", prompt) for prompt in prompts]
     embedded = embed_prompts(cleaned, templates, encode_with(encoder))
     return torch.from_numpy(embedded).to(encoder.device)
-
-
-def is_template(text: str) -> bool:
-    """Whether a text has one {} for the prompt, and nothing else that filling it in would read."""
-    rest = text.replace("{}", "", 1)
-    return len(rest) == len(text) - 2 <= MAX_TEXT_BYTES and not {"{", "}"} & set(rest)
 
 
 def encode_with(encoder: JointEncoder) -> EncodeTexts:

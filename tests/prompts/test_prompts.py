@@ -157,6 +157,18 @@ def test_avatars_have_their_own_prompts_and_any_other_domain_the_general_ones():
         assert prompt_set(domain) == general
 
 
+def test_folder_of_a_clip_that_holds_a_vocabulary_has_its_own_prompts(tmp_path):
+    assert prompt_set("mine", str(tmp_path)) == prompt_set("general")
+    (tmp_path / "vocabulary.txt").write_text("# of faces\na face\na  Face\na smile\n")
+    assert prompt_set("mine", str(tmp_path)) == PromptSet(("a face", "a smile"), ("{}",))
+    (tmp_path / "templates.txt").write_text("{}\na photo of {}\n")
+    assert prompt_set("mine", str(tmp_path)).templates == ("{}", "a photo of {}")
+    assert prompt_set("avatars", str(tmp_path)) == prompt_set("avatars")
+    (tmp_path / "templates.txt").write_text("a photo of {0.__class__}\n")
+    with pytest.raises(PromptError, match=r"templates\.txt.*no sentence with one {} in it"):
+        prompt_set("mine", str(tmp_path))
+
+
 @pytest.mark.parametrize("neutral", ["a face", "a person", "a cat", "a car", "a church", "a room"])
 def test_general_vocabulary_holds_what_people_start_from(neutral):
     assert neutral in prompt_set("general").phrases

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from styleatlas.engine.steering.samples import SampleMap
 from styleatlas.store.bank import PromptBank
+from styleatlas.store.features import Feature, FeatureSource
+from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.sample_set import SampleSet
 
 Array = NDArray[np.float64]
@@ -45,6 +47,14 @@ class World:
         """The embedding of a prompt that names attributes, or none, (WIDTH,)."""
         said = self.plain + SAID * self.words[list(attributes)].sum(0)
         return (said / np.linalg.norm(said)).astype(np.float32)
+
+    def reading(self, **numbers: Array) -> World:
+        """The same, of whose samples a network read these numbers, (N,) each; NaN is not found."""
+        values = np.stack([*numbers.values()], 1).astype(np.float32)
+        reader = ModelIdentity("reader", "0" * 64, {})
+        source = FeatureSource(reader, tuple(numbers), "share", (0.0, 0.0, 1.0, 1.0))
+        readings = {"read": Feature(values, source)}
+        return replace(self, samples=replace(self.samples, readings=readings))
 
     def step(self, attribute: int) -> Array:
         """Of an attribute, in style space, (CHANNELS,)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from styleatlas.engine.steering import companions
 from styleatlas.engine.steering.evidence import Levels
 from styleatlas.engine.steering.samples import SampleMap
 
@@ -177,6 +178,49 @@ def test_what_always_comes_along_is_named_and_not_held():
     assert (by_name.held, by_name.inseparable) == ((), ("the other",))
     for found in (by_phrase, by_name):
         assert planted.moved(found.step) == pytest.approx([1, 1], abs=0.1)
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """What is read of samples is said by the phrase of the second thing."""
+    monkeypatch.setattr(companions, "SAID_OF_READINGS", {"read": (named(1), "a phrase unknown")})
+
+
+@pytest.mark.parametrize("rate", [0.6, 0.9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_comes_along_is_held_still_by_what_a_network_reads_of_it(rate, sign, says):
+    """Either way: what grows with the thing and what falls."""
+    has = some(0.3)
+    planted = world([has, alike(has, rate)])
+    noise = np.random.default_rng(3).normal(size=len(has))
+    years = 40 + sign * (10 * planted.has[:, 1] + 0.3 * noise)
+    years[:50] = np.nan
+    neutral, target = planted.prompt(), planted.prompt(0)
+    found = planted.reading(years=years).map(0, 1).step(neutral, target)
+    assert found.held == ("read: years",) and found.inseparable == ()
+    assert abs(planted.moved(found.step)[1]) < 0.1
+    assert planted.moved(found.step)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_what_a_network_reads_of_the_target_itself_is_not_held(says):
+    has = some(0.3)
+    planted = world([has, alike(has, 0.6)])
+    noise = np.random.default_rng(3).normal(size=len(has))
+    read = planted.reading(thing=planted.has[:, 1] + 0.2 * noise).map(0, 1)
+    neutral, target = planted.prompt(), planted.prompt(1)
+    for step in (read.step(neutral, target), read.step(target, neutral)):
+        assert "read: thing" not in step.held
+    assert read.step(neutral, target).held == (named(0),)
+
+
+def test_readings_that_words_do_not_tell_of_or_found_nowhere_are_not_held(says):
+    has = some(0.3)
+    planted = world([has, alike(has, 0.9)])
+    neutral, target = planted.prompt(), planted.prompt(0)
+    read, lost = planted.reading(years=planted.has[:, 1]), planted.reading(years=has * np.nan)
+    for found in (read.map(0), lost.map(0)):
+        step = found.step(neutral, target)
+        assert step.held == () and planted.moved(step.step)[1] > 0.5
 
 
 def test_other_things_that_do_not_come_along_cost_nothing():
