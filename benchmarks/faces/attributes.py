@@ -4,11 +4,13 @@ benchmarks/faces/attributes.py table`.
 From pictures of the bundle `faces` it reads the attributes of `ATTRIBUTES`. An age is the years of
 face-api's network; all else are probes: linear readouts, one of each value against the others, by
 ridge regression on features of networks that are fetched (LPIPS's AlexNet of the whole picture, of
-the eyes and of the mouth; the last features of face-api's networks; the face finder's points) or
-on the colours of the upper corners. `fit` learns them from `probe_labels.csv` and writes
-`probes.npz`; `table` says how they agree with `labels.csv`, of which they learnt nothing.
+the top of the head, of the eyes and of the mouth; the last features of face-api's networks; the
+landmarks of another of these) or on the colours of the upper corners. Readings are probabilities:
+years have a spread, scores of probes are calibrated on pictures that these did not see. `fit`
+learns them from `probe_labels.csv` and writes `probes.npz`; `table` says how they agree with
+`labels.csv` and `rare_labels.csv`, of which they learnt nothing.
 
-Both render the seeds that lack a picture in the folder `--pictures`, of some 550 in all.
+Both render the seeds that lack a picture in the folder `--pictures`, of some 960 in all.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from torch import Tensor, nn
 
 from styleatlas.engine.checkpoints.face_api_file import read_face_api
 from styleatlas.engine.models.face_readers import AgeGenderReader, cropped
-from styleatlas.engine.models.landmarks import load_face_finder
 from styleatlas.engine.models.load import load_generator
 from styleatlas.engine.models.perceptual import load_perceptual
 from styleatlas.engine.models.sampling import styles_from_seeds
@@ -45,10 +46,11 @@ CPU = torch.device("cpu")
 RIDGE = 0.3
 """Of features whose mean square length is 1."""
 FOLDS = 8
-SURE = 0.95
-"""How often a reading agrees with labels that its probe did not see, where it counts as sure."""
 AGES = (13, 36, 60)
 """Years from which on a child is young, then middle-aged, then old."""
+SPREAD = 5
+"""Standard deviation of the years that are read."""
+CHECKS = ("labels.csv", "rare_labels.csv")
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # AlexNet's, as LPIPS has them
 
 Array = NDArray[np.float32]
@@ -72,7 +74,7 @@ class Attribute:
 
 def _hair(colour: str) -> Attribute:
     others = {x: "other" for x in ("black", "brown", "blond", "red", "grey") if x != colour}
-    return Attribute("hair", (colour, "other"), ("whole",), others)
+    return Attribute("hair", (colour, "other"), ("whole", "top"), others)
 
 
 _DARKER = {"medium": "darker", "dark": "darker"}
@@ -90,21 +92,23 @@ ATTRIBUTES: dict[str, Attribute] = {
     "red hair": _hair("red"),
     "grey hair": _hair("grey"),
     "hat": Attribute("hat", ("yes", "no"), ("whole",)),
-    "bald": Attribute("bald", ("yes", "no"), ("whole",)),
+    "bald": Attribute("bald", ("yes", "no"), ("top",)),
+    "eyes": Attribute("eyes", ("open", "closed"), ("eyes",)),
     "facial hair": Attribute("facial_hair", ("none", "stubble", "beard"), ("mouth",)),
     "beard": Attribute("facial_hair", ("beard", "none"), ("mouth",)),
-    "skin": Attribute("skin", ("light", "darker"), ("whole",), _DARKER),
+    "skin": Attribute("skin", ("light", "darker"), ("whole", "eyes"), _DARKER),
     "lips": Attribute("lips", ("red", "plain"), ("mouth",)),
     "fringe": Attribute("fringe", ("yes", "no"), ("whole",)),
     "earrings": Attribute("earrings", ("yes", "no"), ("whole",)),
-    "turn": Attribute("turn", ("left", "front", "right"), ("points",)),
+    "turn": Attribute("turn", ("left", "front", "right"), ("jaw",)),
     "brightness": Attribute("brightness", ("dark", "middle", "bright"), ("corners",)),
     "backdrop": Attribute("backdrop", ("grey", "green", "blue", "brown"), ("whole",)),
 }
 
 ENTERED = (
-    "smile", "mouth", "glasses", "gender", "age", "length", "blond hair", "grey hair", "hat",
-    "facial hair", "beard", "skin", "lips", "fringe", "backdrop",
+    "smile", "mouth", "glasses", "gender", "age", "length", "black hair", "blond hair", "red hair",
+    "grey hair", "hat", "bald", "eyes", "facial hair", "beard", "skin", "lips", "fringe", "turn",
+    "backdrop",
 )  # fmt: skip
 """Those which agree with nine labels of ten, and oftener than the commonest value would."""
 
@@ -116,27 +120,29 @@ class Features:
         self._alex = load_perceptual(["alex"], CPU).network.features
         file = functools.partial(fetched_file, "face-api")
         dense, _ = read_face_api(file("face_expression_model.bin"), DenseNetwork(7))
+        self._marks, _ = read_face_api(file("face_landmark_68_model.bin"), DenseNetwork(136))
         ages, _ = read_face_api(file("age_gender_model.bin"), AgeGenderNetwork())
         dense.fc = nn.Identity()  # type: ignore[assignment]
         ages.fc = nn.ModuleDict({"age": nn.Identity(), "gender": nn.Identity()})
         self._dense, self._ages = dense, ages
         self._years = AgeGenderReader(file("age_gender_model.bin"), CPU)
-        self._finder = load_face_finder(CPU)
 
     @torch.inference_mode()
     def of(self, images: Tensor) -> dict[str, list[Array]]:
         """Images (n, 3, 256, 256) in [-1, 1] -> for each group its blocks, (n, d) each."""
         eyes = _enlarged(images, (0.36, 0.60, 0.20, 0.80), (96, 240))
         mouth = _enlarged(images, (0.60, 0.92, 0.25, 0.75), (128, 200))
+        top = _enlarged(images, (0.00, 0.45, 0.10, 0.90), (112, 200))
         crops = cropped(images)
         return {
             "whole": self._alexnet(images, (4, 7, 11), (4, 4)),
             "eyes": self._alexnet(eyes, (7, 11), (3, 8)),
             "mouth": self._alexnet(mouth, (7, 11), (5, 8)),
+            "top": self._alexnet(top, (1, 4, 7, 11), (3, 5)),
             "face": [self._dense(crops).numpy(), self._ages(crops)[0].numpy()],
             "years": [self._years.read(images)["age"].numpy()],
             "corners": [_squared(_corners(images))],
-            "points": [_squared(6 * self._points(images))],
+            "jaw": [_squared(_turns(self._marks(crops)))],
         }
 
     def _alexnet(self, x: Tensor, layers: tuple[int, ...], grid: tuple[int, int]) -> list[Array]:
@@ -149,22 +155,20 @@ class Features:
                 blocks.append(F.adaptive_avg_pool2d(F.normalize(x, dim=1), grid).flatten(1).numpy())
         return blocks
 
-    def _points(self, images: Tensor) -> Array:
-        """How far the nose is right of the middle of the eyes and of the mouth, in distances of the
-        eyes: turned heads; 0 where no face is found."""
-        pictures = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-        read = np.zeros((len(pictures), 2), np.float32)
-        for row, faces in zip(read, self._finder.find(list(pictures)), strict=True):
-            if faces:
-                eyes, mouth = (faces[0].points[i : i + 2, 0].mean() for i in (0, 3))
-                row[:] = (faces[0].points[2, 0] - np.array([eyes, mouth])) / faces[0].between_eyes
-        return read
-
 
 def _enlarged(images: Tensor, part: tuple[float, ...], size: tuple[int, int]) -> Tensor:
     top, bottom, left, right = (round(x * SIDE) for x in part)
     window = images[:, :, top:bottom, left:right]
     return F.interpolate(window, size, mode="bilinear", align_corners=False)
+
+
+def _turns(marks: Tensor) -> Array:
+    """Of 68 landmarks, x and y by turns (n, 136): how far the tip and the foot of the nose are
+    right of the middle of the jaw at their height, in widths of the jaw, times 4; (n, 2)."""
+    x = marks[:, ::2]
+    left, nose, right = (x[:, points] for points in ([2, 4], [30, 33], [14, 12]))
+    turned: Array = (2 * (2 * nose - left - right) / (right - left).clamp(min=0.1)).numpy()
+    return turned
 
 
 def _corners(images: Tensor) -> Array:
@@ -189,19 +193,6 @@ def _squared(x: Array) -> Array:
 
 def joined(features: Mapping[str, list[Array]], groups: Sequence[str]) -> Array:
     return np.concatenate([block for group in groups for block in features[group]], 1)
-
-
-@dataclass(frozen=True)
-class Probe:
-    """scores = x weights + bias, one a value; a reading is sure from `margin` on, by which the
-    highest score leads."""
-
-    weights: Array  # (d, values)
-    bias: Array
-    margin: float
-
-    def scores(self, x: Array) -> Array:
-        return x @ self.weights + self.bias
 
 
 def solved(blocks: Sequence[Array], y: NDArray[np.int64], values: int) -> tuple[Array, Array]:
@@ -236,49 +227,60 @@ def unseen_scores(blocks: Sequence[Array], y: NDArray[np.int64], values: int) ->
     return scores
 
 
-def margins(scores: Array) -> Array:
-    """By how much the highest score leads, (n,)."""
-    ordered = np.sort(scores, 1)
-    return ordered[:, -1] - ordered[:, -2]
+def calibrated(scores: Array, y: NDArray[np.int64]) -> tuple[float, Array]:
+    """The scale and the offsets (values,) by which scores (n, values) become logits: those of the
+    greatest likelihood, as if one picture more of each value had been scored 0."""
+    count = scores.shape[1]
+    x = torch.from_numpy(np.concatenate([scores, np.zeros((count, count), np.float32)])).double()
+    goal = torch.from_numpy(np.concatenate([y, np.arange(count)]))
+    scale = torch.ones((), dtype=x.dtype, requires_grad=True)
+    offsets = torch.zeros(count, dtype=x.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, offsets], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = F.cross_entropy(scale * x + offsets, goal)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.item()
+
+    optimizer.step(loss)
+    found: Array = offsets.detach().float().numpy()
+    return scale.item(), found
 
 
-def sure_from(scores: Array, y: NDArray[np.int64]) -> float:
-    """The smallest margin from which on `SURE` of the readings agree; infinite where there are
-    fewer than 20 such."""
-    order = np.argsort(-margins(scores))
-    agree = np.cumsum(scores.argmax(1)[order] == y[order]) / np.arange(1, len(y) + 1)
-    enough = np.flatnonzero(agree >= SURE)
-    if not len(enough) or enough[-1] < 19:
-        return float("inf")
-    return float(margins(scores)[order[enough[-1]]])
+def softmax(logits: Array) -> Array:
+    powers: Array = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def age_groups(years: Array) -> Array:
+    """How likely are the values of "age", (n, 4), by the years read (n,)."""
+    below = torch.special.ndtr((torch.tensor(AGES) - torch.from_numpy(years)[:, None]) / SPREAD)
+    edges = F.pad(F.pad(below, (1, 0)), (0, 1), value=1)
+    likely: Array = edges.diff(dim=1).numpy()
+    return likely
 
 
 class Attributes:
     """The reader: networks loaded once, probes from `probes.npz`."""
 
     def __init__(self) -> None:
-        self._features, self._probes = Features(), {}
+        self._features = Features()
         with np.load(HERE / "probes.npz", allow_pickle=False) as file:
-            for name in ATTRIBUTES:
-                if ATTRIBUTES[name].groups:
-                    parts = (file[f"{name}.{part}"] for part in ("weights", "bias", "margin"))
-                    weights, bias, margin = parts
-                    self._probes[name] = Probe(weights.astype(np.float32), bias, float(margin))
+            self._probes = {name: file[name].astype(np.float32) for name in file.files}
 
-    def read(self, images: Tensor) -> dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """Images (n, 3, H, H) in [-1, 1] -> for each of `ATTRIBUTES` the numbers of the values seen
-        and whether that is sure, (n,) each."""
+    def read(self, images: Tensor) -> dict[str, Array]:
+        """Images (n, 3, H, H) in [-1, 1] -> for each of `ATTRIBUTES` how likely its values are,
+        (n, values)."""
         small = F.adaptive_avg_pool2d(images.float().clamp(-1, 1), SIDE)
         return self.read_features(self._features.of(small))
 
-    def read_features(
-        self, features: Mapping[str, list[Array]]
-    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        years = features["years"][0][:, 0]
-        read = {"age": (np.digitize(years, AGES), np.ones(len(years), np.bool_))}
-        for name, probe in self._probes.items():
-            scores = probe.scores(joined(features, ATTRIBUTES[name].groups))
-            read[name] = (scores.argmax(1), margins(scores) >= probe.margin)
+    def read_features(self, features: Mapping[str, list[Array]]) -> dict[str, Array]:
+        read = {"age": age_groups(features["years"][0][:, 0])}
+        for name, attribute in ATTRIBUTES.items():
+            if attribute.groups:
+                weights, bias = self._probes[f"{name}.weights"], self._probes[f"{name}.bias"]
+                read[name] = softmax(joined(features, attribute.groups) @ weights + bias)
         return {name: read[name] for name in ATTRIBUTES}
 
 
@@ -346,42 +348,38 @@ def fit(pictures: Path) -> None:
         y = y[y >= 0]
         weights, bias = solved(blocks, y, count)
         scores = unseen_scores(blocks, y, count)
-        margin = sure_from(scores, y)
-        learnt[f"{name}.weights"], learnt[f"{name}.bias"] = weights.astype(np.float16), bias
-        learnt[f"{name}.margin"] = np.array(margin, np.float32)
-        agrees, balanced = agreement(y, scores.argmax(1))
-        sure = f"{(margins(scores) >= margin).mean():.2f}"
+        scale, offsets = calibrated(scores, y)
+        learnt[f"{name}.weights"] = (scale * weights).astype(np.float16)
+        learnt[f"{name}.bias"] = scale * bias + offsets
+        agrees, balanced = agreement(y, (scale * scores + offsets).argmax(1))
         table.append({"attribute": name, "labels": len(y), "agrees": f"{agrees:.3f}",
-                      "balanced": f"{balanced:.3f}", "sure": sure})  # fmt: skip
+                      "balanced": f"{balanced:.3f}"})  # fmt: skip
     np.savez_compressed(HERE / "probes.npz", **learnt)
     click.echo(text_table(table))
 
 
-@main.command(help="How readings agree with labels.csv, of which the probes learnt nothing.")
+@main.command(help="How readings agree with the labels of which the probes learnt nothing.")
 @pictures_option
 @click.option("--wrong", is_flag=True, help="Name the seeds where they do not.")
 def table(pictures: Path, wrong: bool) -> None:
-    rows = labelled(HERE / "labels.csv")
+    rows = [row for name in CHECKS for row in labelled(HERE / name)]
     read = Attributes().read_features(features_of(rows, pictures))
     seeds = np.array([int(row["seed"]) for row in rows])
     lines: list[dict[str, object]] = []
     for name, attribute in ATTRIBUTES.items():
         y = attribute.labels(rows)
         known = y >= 0
-        values, sure = read[name]
+        values, likely = read[name].argmax(1), read[name].max(1)
         counts = Counter(attribute.values[i] for i in y[known])
-        (agrees, balanced), (agree_sure, _) = (
-            agreement(y[which], values[which]) for which in (known, known & sure)
-        )
+        agrees, balanced = agreement(y[known], values[known])
         lines.append(
             {
                 "attribute": name,
                 "labels": ", ".join(f"{v} {counts[v]}" for v in attribute.values),
                 "commonest": f"{max(counts.values()) / known.sum():.3f}",
                 "agrees": f"{agrees:.3f}",
+                "foretold": f"{likely[known].mean():.3f}",
                 "balanced": f"{balanced:.3f}",
-                "sure": f"{sure[known].mean():.2f}",
-                "agrees where sure": f"{agree_sure:.3f}",
                 "right of said": ", ".join(
                     f"{value} {(said & (y == i)).sum()}/{said.sum()}"
                     for i, value in enumerate(attribute.values)
@@ -392,8 +390,8 @@ def table(pictures: Path, wrong: bool) -> None:
         )
         if wrong:
             unlike = [
-                f"{seed} {attribute.values[v]}{'' if s else '?'} (label {attribute.values[t]})"
-                for seed, v, s, t in zip(seeds, values, sure, y, strict=True)
+                f"{seed} {attribute.values[v]} {p:.2f} (label {attribute.values[t]})"
+                for seed, v, p, t in zip(seeds, values, likely, y, strict=True)
                 if t >= 0 and v != t
             ]
             click.echo(f"{name}: " + ", ".join(unlike))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,11 +12,6 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks" / "faces"))
 
 import make_encoder
-
-
-def test_a_reading_is_as_likely_as_it_is_sure():
-    found = make_encoder.likelihoods(np.array([2, 0]), np.array([True, False]), 3)
-    assert found == pytest.approx(np.array([[0.015, 0.015, 0.97], [0.65, 0.175, 0.175]]))
 
 
 def test_a_mirror_image_looks_the_other_way(monkeypatch):
@@ -43,8 +37,16 @@ def test_the_loss_is_nothing_where_every_value_is_foretold():
         for name, values in make_encoder.ATTRIBUTES.items()
     }
     logits = 50 * torch.cat(list(wanted.values()), 1)
-    assert make_encoder.values_loss(logits, wanted).item() == pytest.approx(0, abs=1e-6)
-    assert make_encoder.values_loss(-logits, wanted).item() > 10
+    worth = {name: torch.ones_like(values[0]) for name, values in wanted.items()}
+    assert make_encoder.values_loss(logits, wanted, worth).item() == pytest.approx(0, abs=1e-6)
+    assert make_encoder.values_loss(-logits, wanted, worth).item() > 10
+
+
+def test_a_rare_value_counts_more_and_all_pictures_together_as_many():
+    likely = torch.tensor([[1.0, 0.0]] * 16 + [[0.0, 1.0]])
+    worth = make_encoder.worths({"hat": likely})["hat"]
+    assert (worth[1] / worth[0]).item() == pytest.approx(4)
+    assert (likely @ worth).mean().item() == pytest.approx(1)
 
 
 def test_training_goes_on_from_what_was_kept(tmp_path):
