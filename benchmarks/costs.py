@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,9 +26,10 @@ from styleatlas import load_encoder
 from styleatlas.engine.checkpoints.checkpoint import GeneratorCheckpoint
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.models.clip import OpenClipEncoder
+from styleatlas.engine.models.draft import Draft, reaching
 from styleatlas.engine.models.generator import StyleGANGenerator, build
 from styleatlas.engine.models.preprocess import to_bytes
-from styleatlas.engine.models.protocols import JointEncoder
+from styleatlas.engine.models.protocols import Generator, JointEncoder
 from styleatlas.precompute.blocks import Models, Setup
 from styleatlas.precompute.plan import slope_blocks, sweep_blocks
 from styleatlas.precompute.probes import Probes
@@ -44,6 +45,8 @@ Seconds = dict[str, float]
 
 CPU = torch.device("cpu")
 TRUNCATION, SIGMAS, LATENTS = 0.7, 5, 1000
+DRAFT = ", drafts"
+"""Behind a generator's name: of the smallest images that its CLIP can make do with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class MeasuredModels:
     """A generator, its weights as the plain formulation takes them, a CLIP, and what a sweep
     starts from: styles (n, C), centre and step (C,)."""
 
-    generator: StyleGANGenerator
+    generator: Generator
     stored: nn.Module
     encoder: JointEncoder
     styles: Tensor
@@ -61,7 +64,7 @@ class MeasuredModels:
     @property
     def channels(self) -> NDArray[np.int64]:
         """Those that precompute measures."""
-        return self.generator.layout.indices("conv", "rgb")
+        return reaching(self.generator).indices("conv", "rgb")
 
     @property
     def loaded(self) -> Models:
@@ -84,6 +87,9 @@ class MeasuredModels:
 def load_models(name: str) -> MeasuredModels:
     """The embedded pair by its name, or a generator of `generators.py` with a ViT-B/32, both of
     random weights."""
+    if name.endswith(DRAFT):
+        whole = load_models(name.removesuffix(DRAFT))
+        return replace(whole, generator=Draft.for_clip(whole.generator, whole.encoder))
     torch.manual_seed(0)
     if name == EMBEDDED.name:
         checkpoint, encoder = read_checkpoint(EMBEDDED.generator), load_encoder(name, "cpu")
@@ -179,7 +185,7 @@ SAMPLES = {
 @dataclass(frozen=True)
 class SweepCosts:
     """Seconds by layer: of a pair of the two loops, of our prefix (an image), and of our pair
-    after it; and how far the rows of the sample lie apart."""
+    after it; and how far the rows of the sample lie apart. There is no loop over drafts."""
 
     models: MeasuredModels
     loop: Seconds
@@ -209,18 +215,18 @@ class SweepCosts:
 @torch.inference_mode()
 def sweep_costs(name: str, most_images: int, rounds: int) -> SweepCosts:
     """Measures the sample of a generator, of `most_images` at most."""
-    models, sample = load_models(name), SAMPLES[name]
+    models, sample = load_models(name), SAMPLES[name.removesuffix(DRAFT)]
     images = min(sample.images, most_images)
     generator, encoder = models.generator, models.encoder
     embed = partial(pil_embedding, encoder)
-    layers = [layer for layer in generator.layout if layer.kind != "input"]
+    layers = [layer for layer in reaching(generator) if layer.kind != "input"]
     runs: dict[tuple[str, str], Callable[[], object]] = {}
     parts = {}
     for number, layer in enumerate(layers):
         count = min(sample.channels, layer.size)
         parts[layer.name] = np.linspace(layer.start, layer.slice.stop - 1, count).astype(np.int64)
         chosen = parts[layer.name]
-        if number % sample.every == 0:
+        if number % sample.every == 0 and not isinstance(generator, Draft):
             loop = (embed, models, chosen, 1)
             runs["loop", layer.name] = partial(pil_loop, models.plain, *loop)
             runs["loop_our_render", layer.name] = partial(pil_loop, generator.render, *loop)
@@ -235,8 +241,9 @@ def sweep_costs(name: str, most_images: int, rounds: int) -> SweepCosts:
             costs["pair"][layer_name] = after / (count * images)
         else:
             costs[what][layer_name] = spent / (images if what == "prefix" else count)
-    compared = np.concatenate([parts[name] for name in costs["loop"]])
-    return SweepCosts(models, **costs, rows_apart=_rows_apart(models, compared))
+    compared = [parts[name] for name in costs["loop"]]
+    apart = _rows_apart(models, np.concatenate(compared)) if compared else {}
+    return SweepCosts(models, **costs, rows_apart=apart)
 
 
 def _sweep(models: MeasuredModels, channels: NDArray[np.int64], images: int) -> Tensor:

@@ -28,7 +28,7 @@ import click
 import numpy as np
 import torch
 from chart import scatter
-from costs import SAMPLES, fastest, load_models, method_seconds, slope_costs, sweep_costs
+from costs import DRAFT, SAMPLES, fastest, load_models, method_seconds, slope_costs, sweep_costs
 from edits import ALPHA, BETA, EDITS, NEUTRAL, Avatars, mean
 from generators import machine, memory_of
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ PROMPTS = (  # for the overlap of channels, in the bank
 TOP = 30
 ALPHAS, CHANNELS = (4.0, 5.5, 7.5), (50, 100, 200)
 HOURS_AIM, HOURS_IMAGES, LOOP_IMAGES = 3, 32, 100  # of FFHQ-1024; a builder takes 100 images
+SAMPLED = 1_000
 
 
 def part_a(images: int, rounds: int) -> Record:
@@ -253,30 +254,25 @@ def _judged(avatars: Avatars, atlas: Atlas) -> Record:
 
 
 def part_c(images: int, rounds: int) -> Record:
-    """Hours of FFHQ-1024: every measured part is of one image; the rest is multiplication."""
-    sweep, slopes = sweep_costs(LARGE, images, rounds), slope_costs(LARGE, 1, rounds)
-    models, encoder = sweep.models, sweep.models.encoder
-    style = models.styles[:1]
-    with torch.inference_mode():
-        image = models.generator.render(style)
-        parts = fastest(
-            {
-                "a render": partial(models.generator.render, style),
-                "a plain render": partial(models.plain, style),
-                "an embedding": partial(encoder.images, image),
-            },
-            rounds,
-        )
-    parts["a pair of the loop, with Pillow"] = sweep.loop_pair()
-    parts["a render and its embedding, for gradients"] = slopes.start
-    parts["a vector-Jacobian product"] = slopes.product
+    """Hours of FFHQ-1024, by whole images and by drafts: every measured part is of one image; the
+    rest is multiplication."""
+    sweep = sweep_costs(LARGE, images, rounds)
+    models = sweep.models
     references = len(reference_channels(models.generator.layout))
     loop = references * LOOP_IMAGES * sweep.loop_pair()
+    style = models.styles[:1]
+    with torch.inference_mode():
+        plain = fastest({"a plain render": partial(models.plain, style)}, rounds)
+    measured = {**plain, "a pair of the loop, with Pillow": sweep.loop_pair()}
     projected = {f"loop, {references} channels, {LOOP_IMAGES} images": loop}
-    projected |= method_seconds(sweep, slopes, HOURS_IMAGES)
+    for name in (LARGE, LARGE + DRAFT):
+        parts, hours = _projected(name, images, rounds)
+        kind = name.removeprefix(LARGE)
+        measured |= {key + kind: x for key, x in parts.items()}
+        projected |= {key + kind: x for key, x in hours.items()}
     return {
         "channels": len(models.channels),
-        "measured": [{"part": key, "seconds": round(x, 3)} for key, x in parts.items()],
+        "measured": [{"part": key, "seconds": round(x, 3)} for key, x in measured.items()],
         "measured_layers": [
             {"layer": name, "prefix s": round(sweep.prefix[name], 3), "pair s": round(pair, 3)}
             for name, pair in sweep.pair.items()
@@ -287,6 +283,24 @@ def part_c(images: int, rounds: int) -> Record:
         ],
         "by_layer": _by_layer(LARGE, images, rounds),
     }
+
+
+def _projected(name: str, images: int, rounds: int) -> tuple[Record, Record]:
+    """Seconds of the parts, and of samples and tables."""
+    sweep, slopes = sweep_costs(name, images, rounds), slope_costs(name, 1, rounds)
+    models, style = sweep.models, sweep.models.styles[:1]
+    with torch.inference_mode():
+        image = models.generator.render(style)
+        runs = {
+            "a render": partial(models.generator.render, style),
+            "an embedding": partial(models.encoder.images, image),
+        }
+        parts = fastest(runs, rounds)
+    seen = sum(parts.values())
+    parts["a render and its embedding, for gradients"] = slopes.start
+    parts["a vector-Jacobian product"] = slopes.product
+    hours = {f"{SAMPLED:,} samples": SAMPLED * seen}
+    return parts, hours | method_seconds(sweep, slopes, HOURS_IMAGES)
 
 
 def _setup(images: int) -> Setup:
