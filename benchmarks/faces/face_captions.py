@@ -23,7 +23,7 @@ import json
 import random
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -78,14 +78,15 @@ class Caption:
 
 
 class Writer:
-    """Draws captions by Python's `random`; only `attributes` mean anything in them."""
+    """Draws captions by Python's `random`; only `attributes` mean anything in them, and `foreign`
+    words nothing: by default all common English ones of which `face_captions.json` says nothing."""
 
-    def __init__(self, attributes: Attributes) -> None:
+    def __init__(self, attributes: Attributes, foreign: Sequence[str] | None = None) -> None:
         self.attributes = dict(attributes)
         self._groups = {name: self._sayings(name) for name in DATA["attributes"]}
         self._told = [name for name in self._groups if name in self.attributes]
         self._untold = [name for name in self._groups if name not in self.attributes]
-        self._words = _meaningless_words()
+        self._words = list(foreign or meaningless_words())
 
     def _sayings(self, attribute: str) -> dict[str, list[Saying]]:
         known = self.attributes.get(attribute)
@@ -298,7 +299,7 @@ def _behind(kind: str, text: str) -> str:
     return random.choice(frames[kind]).replace("{}", text)
 
 
-def _meaningless_words() -> list[str]:
+def meaningless_words() -> list[str]:
     """English words, of open_clip's vocabulary, of which `face_captions.json` says nothing."""
     known = set(re.findall(r"[a-z]+", json.dumps(DATA)))
     stems = {word[: max(4, len(word) - 2)] for word in known if len(word) >= 4}

@@ -142,14 +142,17 @@ def read(work: Path, deadline: Deadline) -> None:
             print(f"read: {path.name}", flush=True)
 
 
+def as_seen(pictures: np.ndarray) -> Tensor:
+    """Pictures (n, H, H, 3) as the image tower sees them, (n, 3, 128, 128); uint8, both."""
+    x = as_images(pictures)
+    x = F.interpolate(x, (SEEN, SEEN), mode="bicubic", antialias=True, align_corners=False)
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+
+
 def loaded(work: Path) -> tuple[Tensor, dict[str, Tensor]]:
     """The pictures as the image tower sees them, (n, 3, 128, 128) uint8, and their attributes'
     probabilities, (n, values)."""
-    parts = []
-    for path in shards(work, "images"):
-        x = as_images(np.load(path))
-        x = F.interpolate(x, (SEEN, SEEN), mode="bicubic", antialias=True, align_corners=False)
-        parts.append(((x.clamp(-1, 1) + 1) * 127.5).round().byte())
+    parts = [as_seen(np.load(path)) for path in shards(work, "images")]
     found = [np.load(path) for path in shards(work, "read")]
     joined = {name: np.concatenate([part[name] for part in found]) for name in ATTRIBUTES}
     return torch.cat(parts), {k: torch.from_numpy(v).float() for k, v in joined.items()}
@@ -321,21 +324,32 @@ def texts_loss(
     captions = [short(writer, tokenize) for _ in range(CAPTIONS)]
     values = [caption.text for name in ATTRIBUTES for caption in writer.wordings(name)]
     texts = encode(model, tokenize([caption.text for caption in captions] + values))
-    scale = model.logit_scale.exp().clamp(max=50)
+    return captions_loss(captions, texts, model.logit_scale, vision, probabilities)
+
+
+def captions_loss(
+    captions: list[Caption],
+    texts: Tensor,
+    logit_scale: Tensor,
+    vision: Tensor,
+    probabilities: dict[str, Tensor],
+) -> Tensor:
+    """texts (n, 128) unit embeddings: of the captions, then of one wording of each value."""
+    scale = logit_scale.exp().clamp(max=50)
     likely = torch.stack([truth(caption, probabilities, ATTRIBUTES) for caption in captions])
     target = likely * (likely > LIKELY)  # (captions, n)
     some = target.sum(1) > 0
     target = target[some] / target[some].sum(1, keepdim=True)
-    logits = scale * texts[:CAPTIONS][some] @ vision.t()
+    logits = scale * texts[: len(captions)][some] @ vision.t()
     # Less the entropy of the target, the loss reads as distance from the optimum.
     loss = F.cross_entropy(logits, target, reduction="none") - torch.special.entr(target).sum(1)
     weight = torch.tensor([1.0 if caption.phrases else EMPTY for caption in captions])[some]
     total = (weight * loss).sum() / len(captions)
     # Words that mean nothing go apart where no image differs, and little of them is left where
     # images do.
-    foreign = texts[:CAPTIONS][torch.tensor([caption.foreign for caption in captions])]
+    foreign = texts[: len(captions)][torch.tensor([caption.foreign for caption in captions])]
     total = total + 0.5 * F.relu(foreign @ foreign.t() - APART).mean()
-    logits = scale * vision @ texts[CAPTIONS:].t()
+    logits = scale * vision @ texts[len(captions) :].t()
     return total + values_loss(logits, probabilities, worths(probabilities))
 
 
