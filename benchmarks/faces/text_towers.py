@@ -1,24 +1,31 @@
 """Which text tower understands what: `python benchmarks/faces/text_towers.py --work FOLDER
 --minilm FILES`.
 
-Of FOLDER, which `make_encoder.py` filled, the image tower and the own text tower as trained; against
+Of FOLDER, which `make_encoder.py` filled, the image tower and the own text tower as trained; beside
 them MiniLM's sentence encoder, frozen, with a small head that learns here from the same captions
-and pictures by the same loss. FILES holds its `model.safetensors` and `tokenizer.json`; the package
-`tokenizers` is needed. What was done is kept in FOLDER, and the command ends after `--minutes`: run
-it again until it prints the table.
+and pictures by the same loss; and the own tower with MiniLM before it, which puts the nearest
+saying in place of a text that holds a word no caption uses. FILES holds MiniLM's
+`model.safetensors` and `tokenizer.json`; the package `tokenizers` is needed. What was done is kept
+in FOLDER, and the command ends after `--minutes`: run it again until it prints the table.
 
     told         labels of 120 pictures that the nearest of plain texts names, as `make_encoder.py`
-    AUC          of a label along (wording - neutral): `face_wordings.json`, in words that no caption
-                 uses; `plain` are those of the plain texts along (text - "a face")
+                 tells them; the mean of the attributes, and of the means over their values
+    plain AUC    of a label along (plain text - "a face")
+    AUC          of a label along (wording - neutral), by `face_wordings.json`, in words of which
+                 no caption states anything; how many are above .8, and how many are the wrong
+                 way round (below .5) though the scores spread, by more than .5, as below
     named        wordings whose scores of the pictures go most with those of a plain text of theirs
-    nonsense     how far the pictures' scores spread along (words - "a face"), where the words mean
-                 nothing of a face, by the median spread along plain texts
+    spread       how far the pictures' scores spread along wordings and along nonsense, which means
+                 nothing of a face, in median spreads along plain texts; nonsense above .5
+    wider        how often a wording spreads further than nonsense
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,8 +39,22 @@ from attributes import ATTRIBUTES as READ
 from attributes import agreement, labelled
 from face_captions import DATA, Caption, Writer, meaningless_words
 from make_encoder import (
-    ATTRIBUTES, CAPTIONS, LABELS, TEXT_STEPS, Deadline, as_seen, captions_loss, embedded, keep,
-    loaded, new_model, rate, resumed, snapshot, stepped, tokenizer,
+    ATTRIBUTES,
+    CAPTIONS,
+    LABELS,
+    TEXT_STEPS,
+    Deadline,
+    as_seen,
+    captions_loss,
+    embedded,
+    keep,
+    loaded,
+    new_model,
+    rate,
+    resumed,
+    snapshot,
+    stepped,
+    tokenizer,
 )  # fmt: skip
 from minilm import WIDTH, SentenceEncoder
 from numpy.typing import NDArray
@@ -44,10 +65,18 @@ from styleatlas.store.records import text_table
 WORDINGS = json.loads((Path(__file__).parent / "face_wordings.json").read_text("utf-8"))
 POOL, ROUNDS = 20_000, 40  # captions, and rounds of one wording a value, that heads learn from
 HIDDEN = 512
-FAR = 0.35  # a word is foreign to MiniLM's head whose cosine with all sayings is below
+FAR = 0.35  # a word is foreign to a head that spares near ones whose cosines are all below
+LIKE = 0.45  # a saying takes the place of a text whose cosine with it is no less
+FRAMES = {
+    "is": "a {} face", "has": "a face with {}", "wears": "a person wearing {}", "at": "a face {}",
+    "people": "a {}", "verbs": "a person {}",
+}  # fmt: skip
+CONNECTING = {
+    "a", "an", "the", "of", "with", "without", "who", "is", "in", "by", "at", "and", "wearing",
+}  # fmt: skip
 
 Texts = Callable[[Sequence[str]], Tensor]
-"""Texts to unit embeddings (n, 128)."""
+"""Texts to unit embeddings (n, d)."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +117,42 @@ def auc(scores: NDArray[np.float32], has: NDArray[np.bool_]) -> float:
     return float(((above > 0) + 0.5 * (above == 0)).mean()) if above.size else float("nan")
 
 
-def far_words(sentence: SentenceEncoder) -> list[str]:
-    """Words that mean nothing, but for those that MiniLM takes for neighbours of a saying."""
-    said = [
-        text.replace("{his}", "the").split("/")[0]
+def sayings() -> list[str]:
+    """Texts that state a value each, as the captions have them."""
+    return [
+        frame.format(text.replace("{his}", "the").split("/")[-1])
         for name in ATTRIBUTES
-        for kinds in DATA["attributes"][name].values()
-        for kind in ("is", "has", "wears", "verbs", "at", "people")
+        for key, kinds in DATA["attributes"][name].items()
+        if set(key.split("|")) <= set(ATTRIBUTES[name])
+        for kind, frame in FRAMES.items()
         for text in kinds.get(kind, ())
     ]
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.findall("[a-z]+", text.lower())) - CONNECTING
+
+
+def far_words(sentence: Texts) -> list[str]:
+    """Words that mean nothing, but for those that MiniLM takes for neighbours of a saying."""
     words = meaningless_words()
-    nearest = (sentence.texts(words) @ sentence.texts(said).t()).amax(1)
+    nearest = (sentence(words) @ sentence(sayings()).t()).amax(1)
     return [word for word, near in zip(words, nearest.tolist(), strict=True) if near < FAR]
+
+
+def by_sayings(own: Texts, sentence: Texts) -> Texts:
+    """The own tower, given the nearest saying for a text with a word of no caption; "a face" where
+    none is near."""
+    said = sayings()
+    embeddings, known = sentence(said), words_of(json.dumps(DATA))
+
+    def put(text: str) -> str:
+        if words_of(text) <= known:
+            return text
+        near, number = (sentence([text]) @ embeddings.t())[0].max(0)
+        return said[int(number)] if near >= LIKE else "a face"
+
+    return lambda texts: own([put(text) for text in texts])
 
 
 def drawn(writer: Writer) -> tuple[list[Caption], list[str]]:
@@ -112,14 +165,12 @@ def drawn(writer: Writer) -> tuple[list[Caption], list[str]]:
     return captions, list(values)
 
 
-def pool_embeddings(
-    path: Path, texts: list[str], sentence: SentenceEncoder, deadline: Deadline
-) -> Tensor:
+def pool_embeddings(path: Path, texts: list[str], sentence: Texts, deadline: Deadline) -> Tensor:
     """(n, 384), kept at `path` for as long as the texts are the same."""
     kept = torch.load(path, weights_only=True) if path.exists() else {}
     parts = kept["parts"] if kept.get("texts") == texts else []
     while (done := sum(len(part) for part in parts)) < len(texts):
-        parts.append(sentence.texts(texts[done : done + 4000]))
+        parts.append(sentence(texts[done : done + 4000]))
         deadline.check(path.stem, path, {"texts": texts, "parts": parts})
     keep(path, {"texts": texts, "parts": parts})
     return torch.cat(parts)
@@ -225,34 +276,38 @@ def report(
     nothing = [Wording("", (), n, p) for n, phrases in WORDINGS["nothing"].items() for p in phrases]
     held, plain = (aucs(texts, vision, rows, which) for which in (asked, known))
     nearest = named(texts, vision, asked)
-    right = [set(n.values) <= set(w.values) and n.attribute == w.attribute
-             for n, w in zip(nearest, asked, strict=True)]  # fmt: skip
+    right = [
+        like.attribute == wording.attribute and set(like.values) <= set(wording.values)
+        for like, wording in zip(nearest, asked, strict=True)
+    ]
     unit = float(np.median(scores(texts, vision, known).std(1)))
-    spreads = {w.phrase: float(s) / unit for group in (asked, nothing)
-               for w, s in zip(group, scores(texts, vision, group).std(1), strict=True)}  # fmt: skip
-    none = np.array([spreads[w.phrase] for w in nothing])
-    some = np.array([spreads[w.phrase] for w in asked])
-    beside = (texts([w.phrase for w in nothing]) @ texts(["a face"]).t())[:, 0]
-    for wording, value, like in zip(asked, held, nearest, strict=True):
-        print(f"{name}: {value:.2f} spread {spreads[wording.phrase]:.2f} {wording.phrase!r} "
-              f"[{'|'.join(wording.values)}] most like {like.phrase!r}")  # fmt: skip
-    print(f"{name}: " + ", ".join(f"{w.phrase!r} {spreads[w.phrase]:.2f}" for w in nothing))
+    some, none = (scores(texts, vision, which).std(1) / unit for which in (asked, nothing))
+    for wording, value, spread, like in zip(asked, held, some, nearest, strict=True):
+        print(
+            f"{name}: {wording.phrase!r} [{'|'.join(wording.values)}] AUC {value:.2f}, "
+            f"spread {spread:.2f}, most like {like.phrase!r}"
+        )
+    for wording, spread in zip(nothing, none, strict=True):
+        print(f"{name}: {wording.phrase!r} spread {spread:.2f}")
+    beside = (texts([w.phrase for w in nothing]) @ texts(["a face"]).t())[:, 0].numpy()
     labels = told(texts, vision, rows)
     print(f"{name}: " + ", ".join(f"{k} {r:.3f} ({b:.3f})" for k, (r, b) in labels.items()))
+    wider = auc(np.concatenate([some, none]), np.arange(len(some) + len(none)) < len(some))
     return {
         "text tower": name,
         "told": f"{np.mean([r for r, _ in labels.values()]):.3f}",
         "balanced": f"{np.mean([b for _, b in labels.values()]):.3f}",
         "plain AUC": f"{np.mean(plain):.3f}",
         "AUC": f"{np.mean(held):.3f}",
-        "above .8": f"{sum(v > 0.8 for v in held)} of {len(held)}",
-        "named": f"{sum(right)} of {len(held)}",
-        "wordings' spread": f"{np.median(some):.2f}",
+        "above .8": f"{sum(v > 0.8 for v in held)}/{len(held)}",
+        "wrong way": f"{sum((np.array(held) < 0.5) & (some > 0.5))}/{len(held)}",
+        "named": f"{sum(right)}/{len(held)}",
+        "spread": f"{np.median(some):.2f}",
         "nonsense": f"{np.median(none):.2f}",
-        "above .5": f"{sum(none > 0.5)} of {len(none)}",
-        "wordings wider": f"{auc(np.concatenate([some, none]), np.arange(len(held) + len(none)) < len(held)):.2f}",
-        "cosine to a face": f"{beside.median():.2f}",
-    }  # fmt: skip
+        "above .5": f"{sum(none > 0.5)}/{len(none)}",
+        "wider": f"{wider:.2f}",
+        "cosine to a face": " to ".join(f"{x:.2f}" for x in np.percentile(beside, [10, 50, 90])),
+    }
 
 
 def milliseconds(towers: dict[str, Texts]) -> dict[str, float]:
@@ -266,6 +321,11 @@ def milliseconds(towers: dict[str, Texts]) -> dict[str, float]:
                 texts([phrase])
             best[name] = min(best[name], 1000 * (time.perf_counter() - start) / len(phrases))
     return best
+
+
+@torch.no_grad()
+def headed(head: Head, sentence: Texts, texts: Sequence[str]) -> Tensor:
+    return head(sentence(texts))  # type: ignore[no-any-return]
 
 
 @click.command(help=__doc__)
@@ -283,26 +343,32 @@ def main(work: Path, minilm: Path, minutes: float, threads: int) -> None:
     vision = embedded(model.visual, pictures)
     with np.load(work / "images-check.npz") as stored:
         held_out = embedded(model.visual, as_seen(np.concatenate([stored["low"], stored["high"]])))
-    sentence = SentenceEncoder(minilm)
+    sentence = SentenceEncoder(minilm).texts
 
     @torch.no_grad()
     def own(texts: Sequence[str]) -> Tensor:
         return F.normalize(model.encode_text(tokenize(list(texts))), dim=1)
 
-    towers: dict[str, Texts] = {"own": own}
-    spent = {"own": own_seconds}
-    for pool_name, foreign in (("same", None), ("far", far_words(sentence))):
+    towers: dict[str, Texts] = {
+        "own": own,
+        "own, by MiniLM's nearest saying": by_sayings(own, sentence),
+    }
+    spent = dict.fromkeys(towers, own_seconds)
+    for name, foreign, hidden in (
+        ("MiniLM, linear", None, 0),
+        ("MiniLM, hidden", None, HIDDEN),
+        ("MiniLM, hidden, near words spared", far_words(sentence), HIDDEN),
+    ):
         captions, values = drawn(Writer(ATTRIBUTES, foreign))
         texts = [*(caption.text for caption in captions), *values]
-        pool = pool_embeddings(work / f"minilm-{pool_name}.pt", texts, sentence, deadline)
-        for kind, hidden in (("linear", 0), ("hidden", HIDDEN)):
-            path = work / f"head-{pool_name}-{kind}.pt"
-            head, seconds = train_head(
-                path, hidden, captions, pool, vision, probabilities, deadline
-            )
-            name = f"MiniLM, {kind}" + (", near words spared" if foreign else "")
-            towers[name] = lambda texts, head=head: head(sentence.texts(texts)).detach()
-            spent[name] = seconds
+        pool = pool_embeddings(
+            work / f"minilm-{'far' if foreign else 'same'}.pt", texts, sentence, deadline
+        )
+        path = work / f"head-{'far' if foreign else 'same'}-{'hidden' if hidden else 'linear'}.pt"
+        head, spent[name] = train_head(
+            path, hidden, captions, pool, vision, probabilities, deadline
+        )
+        towers[name] = functools.partial(headed, head, sentence)
     rows = labelled(LABELS)
     table = [report(name, texts, held_out, rows) for name, texts in towers.items()]
     fast = milliseconds(towers)
