@@ -411,13 +411,18 @@ def export(work: Path) -> None:
         (FOLDER / file).write_text("\n".join(lines) + "\n", "utf-8")
 
 
+def held_out(work: Path) -> tuple[list[np.ndarray], list[dict[str, str]]]:
+    """The labelled pictures, (n, 256, 256, 3) uint8 in parts, and their labels, in that order."""
+    check, rare = (np.load(work / f"images-{name}.npz") for name in ("check", "rare"))
+    rows = [row for name in CHECKS for row in labelled(HERE / name)]
+    return [check["low"], check["high"], rare["high"]], rows
+
+
 def check(work: Path) -> None:
     """How often the nearest of plain texts, one a value, is that of the label."""
     encoder = load_encoder(str(FOLDER))
-    stored = [np.load(work / f"images-{name}.npz") for name in ("check", "rare")]
-    parts = (stored[0]["low"], stored[0]["high"], stored[1]["high"])
-    vision = torch.cat([encoder.images(as_images(part)) for part in parts])
-    rows = [row for name in CHECKS for row in labelled(HERE / name)]
+    pictures, rows = held_out(work)
+    vision = torch.cat([encoder.images(as_images(part)) for part in pictures])
     writer = Writer(ATTRIBUTES)
     print(f"{'attribute':12} {'n':>4} {'right':>6} {'mean of values':>15} {'commonest':>10}")
     for name, values in ATTRIBUTES.items():

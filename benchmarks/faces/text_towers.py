@@ -8,7 +8,7 @@ saying in place of a text that holds a word no caption uses. FILES holds MiniLM'
 `model.safetensors` and `tokenizer.json`; the package `tokenizers` is needed. What was done is kept
 in FOLDER, and the command ends after `--minutes`: run it again until it prints the table.
 
-    told         labels of 120 pictures that the nearest of plain texts names, as `make_encoder.py`
+    told         labels of 351 pictures that the nearest of plain texts names, as `make_encoder.py`
                  tells them; the mean of the attributes, and of the means over their values
     plain AUC    of a label along (plain text - "a face")
     AUC          of a label along (wording - neutral), by `face_wordings.json`, in words of which
@@ -36,17 +36,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from attributes import ATTRIBUTES as READ
-from attributes import agreement, labelled
+from attributes import agreement
 from face_captions import DATA, Caption, Writer, meaningless_words
 from make_encoder import (
     ATTRIBUTES,
     CAPTIONS,
-    LABELS,
     TEXT_STEPS,
     Deadline,
     as_seen,
     captions_loss,
     embedded,
+    held_out,
     keep,
     loaded,
     new_model,
@@ -341,8 +341,8 @@ def main(work: Path, minilm: Path, minutes: float, threads: int) -> None:
     _, own_seconds = resumed(work / "texts.pt", {"model": model})
     pictures, probabilities = loaded(work)
     vision = embedded(model.visual, pictures)
-    with np.load(work / "images-check.npz") as stored:
-        held_out = embedded(model.visual, as_seen(np.concatenate([stored["low"], stored["high"]])))
+    parts, rows = held_out(work)
+    seen = torch.cat([embedded(model.visual, as_seen(part)) for part in parts])
     sentence = SentenceEncoder(minilm).texts
 
     @torch.no_grad()
@@ -369,8 +369,7 @@ def main(work: Path, minilm: Path, minutes: float, threads: int) -> None:
             path, hidden, captions, pool, vision, probabilities, deadline
         )
         towers[name] = functools.partial(headed, head, sentence)
-    rows = labelled(LABELS)
-    table = [report(name, texts, held_out, rows) for name, texts in towers.items()]
+    table = [report(name, texts, seen, rows) for name, texts in towers.items()]
     fast = milliseconds(towers)
     for row in table:
         name = str(row["text tower"])
