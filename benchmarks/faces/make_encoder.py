@@ -48,7 +48,7 @@ FOLDER = HERE / "encoder"
 ATTRIBUTES = {name: READ[name].values for name in ENTERED if name != "facial hair"}
 FIRST_SEED, SHARDS, SHARD = 100_001, 16, 250
 SIDE, SEEN = 256, 128  # pixels that are kept, and that the image tower sees
-BATCH, EPOCHS = 64, 16
+BATCH, EPOCHS = 64, 18
 CAPTIONS, TEXT_STEPS = 160, 1_000
 CONTEXT, MERGES = 32, 900
 EMPTY = 3.0  # times as much is a caption worth that states nothing

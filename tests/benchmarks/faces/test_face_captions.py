@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks" / "fac
 
 from face_captions import DATA, Caption, Phrase, Writer, truth
 
+from styleatlas.prompts.sets import SAID_OF_READINGS
+
 ATTRIBUTES = {
     "smile": ("not", "smiling"),
     "glasses": ("none", "glasses", "sunglasses"),
@@ -95,3 +97,13 @@ def test_every_value_has_sayings_of_a_known_kind():
     for name, values in DATA["attributes"].items():
         for value, sayings in values.items():
             assert set(sayings) <= kinds and any(sayings.values()), (name, value)
+
+
+def test_vocabulary_says_one_thing_a_phrase_and_names_what_networks_read():
+    attributes = {**ATTRIBUTES, "age": ("child", "young", "middle", "old")}
+    phrases = Writer(attributes).vocabulary()
+    assert len(set(phrases)) == len(phrases) and "a face" in phrases
+    assert {"a smiling face", "an old face", "a woman", "a face that smiles"} <= set(phrases)
+    assert not [phrase for phrase in phrases if set("{}/") & set(phrase)]
+    for feature in ("age", "gender", "expression"):
+        assert set(SAID_OF_READINGS[feature]) & set(phrases)
