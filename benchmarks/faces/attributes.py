@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,9 +130,9 @@ class Features:
     @torch.inference_mode()
     def of(self, images: Tensor) -> dict[str, list[Array]]:
         """Images (n, 3, 256, 256) in [-1, 1] -> for each group its blocks, (n, d) each."""
-        eyes = _enlarged(images, (0.36, 0.60, 0.20, 0.80), (96, 240))
-        mouth = _enlarged(images, (0.60, 0.92, 0.25, 0.75), (128, 200))
-        top = _enlarged(images, (0.00, 0.45, 0.10, 0.90), (112, 200))
+        eyes = enlarged(images, (0.36, 0.60, 0.20, 0.80), (96, 240))
+        mouth = enlarged(images, (0.60, 0.92, 0.25, 0.75), (128, 200))
+        top = enlarged(images, (0.00, 0.45, 0.10, 0.90), (112, 200))
         crops = cropped(images)
         return {
             "whole": self._alexnet(images, (4, 7, 11), (4, 4)),
@@ -141,8 +141,8 @@ class Features:
             "top": self._alexnet(top, (1, 4, 7, 11), (3, 5)),
             "face": [self._dense(crops).numpy(), self._ages(crops)[0].numpy()],
             "years": [self._years.read(images)["age"].numpy()],
-            "corners": [_squared(_corners(images))],
-            "jaw": [_squared(_turns(self._marks(crops)))],
+            "corners": [squared(_corners(images))],
+            "jaw": [squared(_turns(self._marks(crops)))],
         }
 
     def _alexnet(self, x: Tensor, layers: tuple[int, ...], grid: tuple[int, int]) -> list[Array]:
@@ -156,7 +156,7 @@ class Features:
         return blocks
 
 
-def _enlarged(images: Tensor, part: tuple[float, ...], size: tuple[int, int]) -> Tensor:
+def enlarged(images: Tensor, part: tuple[float, ...], size: tuple[int, int]) -> Tensor:
     top, bottom, left, right = (round(x * SIDE) for x in part)
     window = images[:, :, top:bottom, left:right]
     return F.interpolate(window, size, mode="bilinear", align_corners=False)
@@ -185,7 +185,7 @@ def _corners(images: Tensor) -> Array:
     return torch.cat(read, 1).numpy()
 
 
-def _squared(x: Array) -> Array:
+def squared(x: Array) -> Array:
     """x (n, d), some 1 in size, and its products."""
     i, j = np.triu_indices(x.shape[1])
     return np.concatenate([x, x[:, i] * x[:, j]], 1)
@@ -290,7 +290,18 @@ def labelled(path: Path) -> list[dict[str, str]]:
 
 
 def features_of(rows: Sequence[Mapping[str, str]], folder: Path) -> dict[str, list[Array]]:
-    """Of the rows' pictures, `SEED.png` in the folder, where those that are missing are put."""
+    """Of the rows' pictures; see `pictures_of`."""
+    reader = Features()
+    parts = [reader.of(images) for images in pictures_of(rows, folder, 20)]
+    return {
+        group: [np.concatenate(blocks) for blocks in zip(*(p[group] for p in parts), strict=True)]
+        for group in parts[0]
+    }
+
+
+def pictures_of(rows: Sequence[Mapping[str, str]], folder: Path, batch: int) -> Iterator[Tensor]:
+    """The rows' pictures, (batch, 3, 256, 256) in [-1, 1]: `SEED.png` in the folder, where those
+    that are missing are put."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [row for row in rows if not _picture(folder, row).exists()]
     if missing:
@@ -301,15 +312,10 @@ def features_of(rows: Sequence[Mapping[str, str]], folder: Path) -> dict[str, li
                 image = F.adaptive_avg_pool2d(generator.render(styles).clamp(-1, 1), SIDE)[0]
             pixels = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
             Image.fromarray(pixels).save(_picture(folder, row))
-    reader, parts = Features(), []
-    for start in range(0, len(rows), 20):
-        pictures = [np.array(Image.open(_picture(folder, row))) for row in rows[start : start + 20]]
-        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        parts.append(reader.of(images))
-    return {
-        group: [np.concatenate(blocks) for blocks in zip(*(p[group] for p in parts), strict=True)]
-        for group in parts[0]
-    }
+    for start in range(0, len(rows), batch):
+        some = rows[start : start + batch]
+        pictures = np.stack([np.array(Image.open(_picture(folder, row))) for row in some])
+        yield torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _picture(folder: Path, row: Mapping[str, str]) -> Path:
