@@ -1,14 +1,14 @@
 """Judges of edited faces that had no part in steering them: `python benchmarks/faces/judges.py
 table`.
 
-What the joint encoder of faces learnt came from LPIPS's AlexNet, from face-api's expression, age
-and gender, and from MTCNN's points (`attributes.py`). Whoever judges edits that it steers reads
-other networks: VGG16, as LPIPS has it, of the whole picture, of the eyes and of the mouth; dlib's,
-which tells people apart; face-api's 68 landmarks. `fit` learns probes on these from
-`probe_labels.csv` and writes `judges.npz`; `table` says how they agree with `labels.csv` and
-`rare_labels.csv`, of which they learnt nothing.
+What the joint encoder of faces learnt came from LPIPS's AlexNet and face-api's expression, age and
+gender (`attributes.py`), and heads' turns from face-api's 68 landmarks. Whoever judges edits that
+it steers reads other networks: VGG16, as LPIPS has it, of the whole picture, of the eyes and of the
+mouth; dlib's, which tells people apart; of smiles, mouths and eyes the landmarks, too.
 
-Both render the seeds that lack a picture in the folder `--pictures`.
+`fit` learns probes on these from `probe_labels.csv` and writes `judges.npz`; `table` says how they
+agree with `labels.csv` and `rare_labels.csv`, of which they learnt nothing. Both render the seeds
+that lack a picture in the folder `--pictures`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from attributes import (
     CPU,
     Array,
     Attribute,
-    Probe,
     agreement,
     enlarged,
     joined,
@@ -87,12 +86,11 @@ def _judged() -> dict[str, Attribute]:
         "skin": ("whole", "person"),
         "lips": ("mouth",),
         "fringe": ("whole",),
-        "turn": ("shape", "geometry"),
+        "turn": ("whole", "eyes"),
         "backdrop": ("close",),
         "mood": ("mouth", "eyes", "shape"),
     }
     known = {
-        "eyes": Attribute("eyes", ("open", "closed"), ()),
         "mood": Attribute("mood", ("neutral", "happy", "sad", "angry", "surprised"), ()),
         **ATTRIBUTES,
     }
@@ -280,12 +278,12 @@ class Judges:
 
     def __init__(self) -> None:
         self._features = JudgeFeatures()
-        self._probes: dict[str, Probe] = {}
+        self._probes: dict[str, tuple[Array, Array]] = {}
         with np.load(FILE, allow_pickle=False) as file:
             for name in JUDGED:
                 if f"{name}.weights" in file:
                     weights, bias = file[f"{name}.weights"].astype(np.float32), file[f"{name}.bias"]
-                    self._probes[name] = both(Probe(weights, bias, 0.0))
+                    self._probes[name] = both(weights, bias)
             parts = (file[f"damage.{part}"].astype(np.float32) for part in DAMAGE)
             self._usual = Usual(*parts, float(file["damage.limit"]))
             self._scales = file["damage.scales"]
@@ -298,8 +296,8 @@ class Judges:
 
     def read_features(self, features: Mapping[str, list[Array]]) -> Judgement:
         scores = {
-            name: probe.scores(joined(features, JUDGED[name].groups))
-            for name, probe in self._probes.items()
+            name: joined(features, JUDGED[name].groups) @ weights + bias
+            for name, (weights, bias) in self._probes.items()
         }
         # Ridge regression is linear in its goals: this is the one to years.
         years = (scores["age"] + 1) / 2 @ np.array([YEARS[band] for band in JUDGED["age"].values])
@@ -317,16 +315,12 @@ def scaled(blocks: Sequence[Array], scales: Array) -> Array:
     return np.concatenate([b / s for b, s in zip(blocks, scales, strict=True)], 1)
 
 
-def both(probe: Probe) -> Probe:
+def both(weights: Array, bias: Array) -> tuple[Array, Array]:
     """Of two values, of which the file holds the first, both: by ridge regression to 1 and -1 each
     is the other's opposite."""
-    if probe.weights.shape[1] > 1:
-        return probe
-    return Probe(
-        np.concatenate([probe.weights, -probe.weights], 1),
-        np.concatenate([probe.bias, -probe.bias]),
-        probe.margin,
-    )
+    if weights.shape[1] > 1:
+        return weights, bias
+    return np.concatenate([weights, -weights], 1), np.concatenate([bias, -bias])
 
 
 def learnable(name: str, rows: Sequence[Mapping[str, str]]) -> bool:

@@ -66,9 +66,8 @@ def test_of_two_values_one_is_kept_and_the_other_is_its_opposite():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 2
     weights, bias = attributes.solved([x], y, 2)
-    both = judges.both(attributes.Probe(weights[:, :1], bias[:1], 0.0))
-    whole = attributes.Probe(weights, bias, 0.0)
-    assert both.scores(x) == pytest.approx(whole.scores(x), abs=1e-3)
+    half, start = judges.both(weights[:, :1], bias[:1])
+    assert x @ half + start == pytest.approx(x @ weights + bias, abs=1e-3)
 
 
 def test_an_attribute_is_learnt_where_each_value_has_labels_enough():
@@ -77,9 +76,13 @@ def test_an_attribute_is_learnt_where_each_value_has_labels_enough():
     assert judges.learnable("eyes", [*rows, {"eyes": "closed"}])
 
 
-def test_every_judge_reads_networks_that_gave_no_label():
+def test_no_judge_reads_the_network_that_labelled_its_attribute():
     of_judges = {"whole", "close", "eyes", "mouth", "person", "shape", "geometry"}
     assert {group for judged in judges.JUDGED.values() for group in judged.groups} == of_judges
+    by_landmarks = {n for n, judged in attributes.ATTRIBUTES.items() if "jaw" in judged.groups}
+    assert by_landmarks == {"turn"}
+    for name in by_landmarks:
+        assert not {"shape", "geometry"} & set(judges.JUDGED[name].groups)
 
 
 @pytest.mark.faces
