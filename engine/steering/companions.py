@@ -25,7 +25,7 @@ CLEAR = 2.0
 _MOST_HELD = 8
 _LOOKED_AT = 48  # phrases whose groups are fitted, those that come with an edit most
 _LOOKED_IN = 4000  # samples in which they are, which tell correlations to .02
-_ABOUT = 0.5  # cosine from which on an edit is about what a phrase says that says what is read
+_ABOUT = 0.75  # of its cosine with the nearest phrase: from there on an edit is about another, too
 _IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
 """Share of those who have a thing that have what a phrase says, from which on the phrase follows
 from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
@@ -73,7 +73,7 @@ class Companions:
             feature: [known[text] for text in texts if text in known]
             for feature, texts in SAID_OF_READINGS.items()
         }
-        self._says = {name: phrases.embeddings[rows] for name, rows in said.items() if rows}
+        self._says = {name: rows for name, rows in said.items() if rows}
 
     def of(
         self, has: Array, named: list[Array], taken: list[Array]
@@ -124,10 +124,12 @@ class Companions:
         way, beside what is held already, and are not what a text difference (D,) is about, as
         phrases of the bank say it that are known to say what is read."""
         unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
+        alike = np.abs(self._phrases.embeddings @ unit.astype(np.float32))  # (P,)
+        least = max(NEAR, _ABOUT * float(alike.max()))
         names = [
             name
-            for feature, says in self._says.items()
-            if np.abs(says @ unit).max() < _ABOUT
+            for feature, rows in self._says.items()
+            if alike[rows].max() < least
             for name in self._readings
             if name.startswith(f"{feature}: ")
         ]
