@@ -13,7 +13,8 @@ Array = NDArray[np.float64]
 Kind = Literal["two-state", "graded", "rare", "always there", "unknown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-LOW, _THERE, HIGH = 0.1, 0.8, 0.9  # quantiles of graded scores
+LOW, _THERE, HIGH = 0.1, 0.8, 0.9  # quantiles of scores that fall into no groups
+_NAMED = (0.02, 0.1)  # least and largest share of images that a graded thing is said of
 _SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
 
 
@@ -22,9 +23,12 @@ class Levels:
     """Scores of images at one psi that mean something.
 
     Args:
-        lower: what those who lack it have, on average; of a graded thing the tenth percentile.
-        there: from which on an image has it, halfway to the goal; the 80th percentile.
-        goal: a little more than those who have it have, on average; the 90th percentile.
+        lower: what those who lack it have, on average; of what falls into no groups the tenth
+            percentile.
+        there: from which on an image has it, halfway to the goal; of an unknown thing the 80th
+            percentile, of a graded one what those have that it is said of.
+        goal: a little more than those who have it have, on average; of an unknown thing the 90th
+            percentile, of a graded one the upper quartile of those that it is said of.
     """
 
     lower: float
@@ -72,8 +76,20 @@ class Evidence:
 
 
 def levels_of_spread(scores: NDArray[np.float32]) -> Levels:
-    """Of what falls into no groups."""
+    """Of what is unknown."""
     return Levels(*(float(x) for x in np.quantile(scores, (LOW, _THERE, HIGH))))
+
+
+def share_called(scores: NDArray[np.float32]) -> float:
+    """Of how many images a graded thing is said: those that CLIP sees nearer to the target than to
+    the neutral prompt, as bald heads and old faces are what few images are furthest in. 2 to 10 %,
+    since not every CLIP's cosines with two texts can be compared."""
+    return float(np.clip((scores > 0).mean(), *_NAMED))
+
+
+def levels_of_called(scores: NDArray[np.float32], share: float) -> Levels:
+    """Of what is graded, and said of this share of the images."""
+    return Levels(*(float(x) for x in np.quantile(scores, (LOW, 1 - share, 1 - share / 4))))
 
 
 def levels_of_groups(scores: NDArray[np.float32], has: Array) -> Levels:

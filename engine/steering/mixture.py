@@ -8,6 +8,7 @@ the scores, so that the time does not hang on their number.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,15 @@ Array = NDArray[np.float64]
 
 LEAST = 10
 """Images of the smaller group that a fit begins with."""
+APART = 4.0
+"""Separation of groups that nothing graded has."""
 _AS_WIDE = 40
 """Scores that speak for a group being as wide as the other."""
 _BINS = 128
 _ROUNDS, _CHECKED = 60, 5
 _LARGEST = 700.0  # of what numpy raises e to
 _SETTLED = 1e-6  # of log likelihood a score: what a few rounds more have to gain
+_FILLED = 1.3  # times the scores between two groups that two groups would have there
 _NARROWEST = 0.1  # of a group, in standard deviations of all scores
 
 
@@ -110,6 +114,22 @@ def fit_mixture(scores: NDArray[np.floating[Any]]) -> Mixture:
         return Mixture(0.5, group, group, 0.0)
     lower, upper = (Group(mean + std * float(m[i, k]), std * float(s[i, k])) for i in (0, 1))
     return Mixture(float(share[1, k]), lower, upper, max(0.0, float(gains[k])))
+
+
+def filled(mixture: Mixture, scores: NDArray[np.float32]) -> bool:
+    """Whether many more scores lie between the groups than the groups would have there, as of
+    scores that are spread evenly, which two groups fit, too. Groups that lie further apart have
+    some between them, too, but those are images that are neither."""
+    if mixture.separation > APART:
+        return False
+    low, high = mixture.lower, mixture.upper
+    ends = low.mean + (high.mean - low.mean) * np.array([1, 2]) / 3
+    found = float(((scores > ends[0]) & (scores < ends[1])).sum())
+    expected = 0.0
+    for group, share in ((low, 1 - mixture.share), (high, mixture.share)):
+        z = (ends - group.mean) / (group.std * math.sqrt(2))
+        expected += share * len(scores) * (math.erf(z[1]) - math.erf(z[0])) / 2
+    return found > _FILLED * expected + 3 * math.sqrt(expected + 1)
 
 
 def _histogram(y: Array) -> tuple[Array, Array]:

@@ -31,8 +31,17 @@ from numpy.typing import NDArray
 from ...store.bank import PromptBank
 from ...store.sample_set import SampleSet
 from .companions import CLEAR, Companions, Phrase, numbers_of
-from .evidence import HIGH, LOW, Evidence, Kind, levels_of_groups, levels_of_spread
-from .mixture import LEAST, Mixture, fit_mixture
+from .evidence import (
+    HIGH,
+    LOW,
+    Evidence,
+    Kind,
+    levels_of_called,
+    levels_of_groups,
+    levels_of_spread,
+    share_called,
+)
+from .mixture import APART, LEAST, Mixture, filled, fit_mixture
 from .regression import discovered, inflation, of_two, slopes_on
 
 Array = NDArray[np.float64]
@@ -42,11 +51,9 @@ FEW = 40
 INSEPARABLE = 10.0
 """Variance inflation factor beyond which things cannot be told apart (Kutner et al. 2004, 10.5)."""
 _CLEAR_ENOUGH = 3.0  # separation of groups that need no help of latents to be told apart
-_FILLED = 1.3  # times the scores between two groups that two groups would have there
 _TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie nearly as far apart
 _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
 _RIDGE = 1e-4  # of the mean, in the way from styles to w
-_APART = 4.0  # separation of groups that nothing graded has
 _NULL_QUANTILE = 0.975
 _Reading = tuple[Evidence, Array, float]  # what `SampleMap._read` gives
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
@@ -294,16 +301,21 @@ class SampleMap:
         mixture, seen, foretold = self._clearer(text)
         kind = self._kind(mixture, seen, float(np.linalg.norm(difference)))
         if kind in ("graded", "unknown"):
-            far = levels_of_spread(scores)
-            near = levels_of_spread(pulled) if len(pulled) else far
             spread = float(np.subtract(*np.quantile(seen, (HIGH, LOW))))
             has = ((seen - seen.mean()) / max(spread, 1e-9) + 0.5).astype(np.float64)
             share, variance = 0.5, float(has.var())
         else:
             has, share = mixture.posterior(seen), mixture.share
             variance = of_two(has) if foretold else float(has.var())
+        near_scores = pulled if len(pulled) else scores
+        if kind == "unknown":
+            far, near = levels_of_spread(scores), levels_of_spread(near_scores)
+        elif kind == "graded":
+            called = share_called(scores)
+            far, near = (levels_of_called(x, called) for x in (scores, near_scores))
+        else:
             far = levels_of_groups(scores, has)
-            near = levels_of_groups(pulled, has[: len(pulled)]) if len(pulled) else far
+            near = levels_of_groups(near_scores, has[: len(near_scores)])
         psi = self.samples.pulled_psi if len(pulled) else 0.0
         evidence = Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi)
         return evidence, has, variance
@@ -319,12 +331,12 @@ class SampleMap:
         spread, least = self.samples.null_spread, self._least_gain
         smaller = min(mixture.share, 1 - mixture.share) * count
         even = min(mixture.share, 1 - mixture.share) > _UNEVEN
-        two = mixture.separation > (_TWO if even else CLEAR) and not _filled(mixture, scores)
+        two = mixture.separation > (_TWO if even else CLEAR) and not filled(mixture, scores)
         if mixture.gain > least and two:
             if smaller >= FEW:
                 return "two-state"
             return "rare" if mixture.share < 0.5 else "always there"
-        if smaller < FEW and mixture.gain * count > LEAST and mixture.separation > _APART:
+        if smaller < FEW and mixture.gain * count > LEAST and mixture.separation > APART:
             return "rare" if mixture.share < 0.5 else "always there"
         wide = float(np.quantile(spread, _NULL_QUANTILE)) if len(spread) else np.inf
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
@@ -416,22 +428,6 @@ class SampleMap:
 def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
     mean: NDArray[np.float32] = values.mean(0, dtype=np.float32)
     return mean
-
-
-def _filled(mixture: Mixture, scores: NDArray[np.float32]) -> bool:
-    """Whether many more scores lie between the groups than the groups would have there, as of
-    scores that are spread evenly, which two groups fit, too. Groups that lie further apart have
-    some between them, too, but those are images that are neither."""
-    if mixture.separation > _APART:
-        return False
-    low, high = mixture.lower, mixture.upper
-    ends = low.mean + (high.mean - low.mean) * np.array([1, 2]) / 3
-    found = float(((scores > ends[0]) & (scores < ends[1])).sum())
-    expected = 0.0
-    for group, share in ((low, 1 - mixture.share), (high, mixture.share)):
-        z = (ends - group.mean) / (group.std * math.sqrt(2))
-        expected += share * len(scores) * (math.erf(z[1]) - math.erf(z[0])) / 2
-    return found > _FILLED * expected + 3 * math.sqrt(expected + 1)
 
 
 def _within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> NDArray[np.float32]:

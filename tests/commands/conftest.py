@@ -46,7 +46,7 @@ def _short_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny CLIP of the tests spells its texts and reads 20 letters."""
     known, short = sets.prompt_set, PromptSet(("a", "face"), ("{}", "a {}"))
 
-    def chosen(domain: str) -> PromptSet:
+    def chosen(domain: str, clip: str = "") -> PromptSet:
         return known(domain) if domain == "avatars" else short
 
     monkeypatch.setattr(sets, "prompt_set", chosen)
