@@ -11,7 +11,7 @@ A message is one line that names the thing, the place and the mend.
     ├── PromptError             a text that cannot serve as a prompt
     ├── DirectionError          no channel passes beta
     ├── CheckpointError         a checkpoint that cannot be read
-    ├── InputError              latents or a recipe that cannot be read
+    ├── InputError              latents, a recipe or a photo that cannot be read
     ├── OptionError             a value out of its range
     ├── FetchError              weights of others that could not be fetched
     ├── OutputError             a result that cannot be written
@@ -63,7 +63,8 @@ class CheckpointError(StyleAtlasError):
 
 
 class InputError(StyleAtlasError):
-    """A file of styles or latents, or a picture's recipe, that is unreadable or unsuitable."""
+    """A file of styles or latents, a picture's recipe, or a photo, that is unreadable or
+    unsuitable."""
 
 
 class OptionError(StyleAtlasError):

@@ -91,6 +91,11 @@ class Naming:
 FILMS = (".gif", ".webp", ".mp4")
 PICTURE = Naming((".png",), "pictures are written as PNG; end the name in .png")
 PICTURE_OR_FILM = Naming((".png", *FILMS), PICTURE.wanted)
+PHOTO = Naming(
+    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif"),
+    "photos are written as JPEG, PNG, WebP, TIFF or HEIC; end the name in .jpg, .png, .webp, .tif "
+    "or .heic",
+)
 STYLES = Naming((".npz",), "styles are written as NumPy's .npz; end the name in .npz")
 REPORT = Naming((".html", ".htm"), "reports are written as HTML; end the name in .html")
 CONVERTED = Naming((".safetensors",), "a converted checkpoint's name must end in .safetensors")

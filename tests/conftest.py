@@ -62,6 +62,7 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
         "the weights that `styleatlas models fetch faces` fetches",
         lambda: all(WEIGHTS[name].state == "fetched" for name in GROUPS["faces"]),
     ),
+    "heic": ("the package pillow-heif", lambda: bool(importlib.util.find_spec("pillow_heif"))),
     "npm": ("npm", lambda: shutil.which("npm") is not None),
     "ordinary_user": (
         "a user whom permissions bind",

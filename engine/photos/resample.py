@@ -1,0 +1,82 @@
+"""Pictures resampled along affine maps: the one way from a photo to its crop, and back.
+
+Places are in pixels, x to the right and y down, from the corner of the first pixel, whose own
+middle is (.5, .5).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .photo import Pixels
+
+Affine = NDArray[np.float64]
+"""(2, 3): a place (x, y, 1) of one picture to one (x, y) of another."""
+
+
+def moved(points: NDArray[np.float64], by: Affine) -> NDArray[np.float64]:
+    """Points (n, 2), moved."""
+    result: NDArray[np.float64] = points @ by[:, :2].T + by[:, 2]
+    return result
+
+
+def inverse(affine: Affine) -> Affine:
+    """What leads back."""
+    back = np.linalg.inv(affine[:, :2])
+    return np.column_stack([back, -back @ affine[:, 2]])
+
+
+def resampled(source: Pixels, to_source: Affine, size: tuple[int, int]) -> Pixels:
+    """A picture of size (height, width) whose place p shows place `to_source` (p) of the source
+    (H, W, 3), mirrored at its edges as often as need be.
+
+    Where it is reduced, pixels are averaged first: over squares of whole pixels of the source, then over
+    bicubic samples at most a pixel apart. Where it is enlarged, it is bicubic.
+    """
+    height, width = size
+    scale = math.sqrt(abs(np.linalg.det(to_source[:, :2])))  # pixels of the source in one
+    whole = max(1, math.floor(scale + 1e-9))
+    finer = math.ceil(scale / whole - 1e-9)  # samples to a side: 1 or 2
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
+    reached = moved(corners, to_source)
+    margin = 3 * whole  # what bicubic samples reach
+    left, top = np.floor(reached.min(0) - margin).astype(int)
+    right, bottom = np.ceil(reached.max(0) + margin).astype(int)
+    columns = mirrored(left, left + math.ceil((right - left) / whole) * whole, source.shape[1])
+    rows = mirrored(top, top + math.ceil((bottom - top) / whole) * whole, source.shape[0])
+    region = _reduced(source, rows, columns, whole)
+    # From the finer result's places to the region's.
+    matrix = to_source[:, :2] / (finer * whole)
+    shift = (to_source[:, 2] - [left, top]) / whole
+    a, b, c, d = matrix.ravel()
+    data = (a, b, shift[0], c, d, shift[1])
+    result = Image.fromarray(region).transform(
+        (width * finer, height * finer), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC
+    )
+    return np.asarray(result.reduce(finer) if finer > 1 else result)
+
+
+def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
+    """The pixels from start to stop of a row of `length`, mirrored at its ends: of 3, from -2 on,
+    1 0 0 1 2 2 1 0 0 1 ..."""
+    place = np.arange(start, stop) % (2 * length)
+    return np.minimum(place, 2 * length - 1 - place)
+
+
+def _reduced(
+    source: Pixels, rows: NDArray[np.intp], columns: NDArray[np.intp], whole: int
+) -> Pixels:
+    """Those rows and columns of the source, averaged over squares of `whole` pixels a side: a few
+    rows at a time, since of a large photo they may be all."""
+    if whole == 1:
+        return source[rows[:, None], columns]
+    some = max(1, 2**20 // (len(columns) * whole)) * whole
+    strips = []
+    for top in range(0, len(rows), some):
+        strip = source[rows[top : top + some, None], columns]
+        strips.append(np.asarray(Image.fromarray(strip).reduce(whole)))
+    return np.concatenate(strips)
