@@ -34,8 +34,10 @@ def resampled(source: Pixels, to_source: Affine, size: tuple[int, int]) -> Pixel
     """A picture of size (height, width) whose place p shows place `to_source` (p) of the source
     (H, W, 3), mirrored at its edges as often as need be.
 
-    Where it is reduced, pixels are averaged first: over squares of whole pixels of the source, then over
-    bicubic samples at most a pixel apart. Where it is enlarged, it is bicubic.
+    Where it is reduced, pixels are averaged: over squares of whole pixels of the source, then over
+    samples at most a pixel apart. Samples are linear between pixels that Lanczos's filter doubled,
+    which comes nearer to the picture than bicubic ones do. A map from pixels
+    onto pixels returns them as they are.
     """
     height, width = size
     scale = math.sqrt(abs(np.linalg.det(to_source[:, :2])))  # pixels of the source in one
@@ -43,21 +45,28 @@ def resampled(source: Pixels, to_source: Affine, size: tuple[int, int]) -> Pixel
     finer = math.ceil(scale / whole - 1e-9)  # samples to a side: 1 or 2
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     reached = moved(corners, to_source)
-    margin = 3 * whole  # what bicubic samples reach
+    margin = 4 * whole  # what a sample reaches: 3 pixels by Lanczos's filter, and its neighbour
     left, top = np.floor(reached.min(0) - margin).astype(int)
     right, bottom = np.ceil(reached.max(0) + margin).astype(int)
     columns = mirrored(left, left + math.ceil((right - left) / whole) * whole, source.shape[1])
     rows = mirrored(top, top + math.ceil((bottom - top) / whole) * whole, source.shape[0])
     region = _reduced(source, rows, columns, whole)
-    # From the finer result's places to the region's.
-    matrix = to_source[:, :2] / (finer * whole)
-    shift = (to_source[:, 2] - [left, top]) / whole
-    a, b, c, d = matrix.ravel()
-    data = (a, b, shift[0], c, d, shift[1])
-    result = Image.fromarray(region).transform(
-        (width * finer, height * finer), Image.Transform.AFFINE, data, Image.Resampling.BICUBIC
-    )
-    return np.asarray(result.reduce(finer) if finer > 1 else result)
+    # From the finer result's places to those of the region, doubled so that every other pixel has
+    # its middle, and its value, where one of the region has.
+    matrix = to_source[:, :2] * 2 / (finer * whole)
+    shift = (to_source[:, 2] - [left, top]) * 2 / whole - 0.5
+    data = (*matrix[0], shift[0], *matrix[1], shift[1])
+    finest = (width * finer, height * finer)
+    high, wide = region.shape[:2]
+    doubled, between = (2 * wide - 1, 2 * high - 1), (0.25, 0.25, wide - 0.25, high - 0.25)
+    result = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):  # as floats: Pillow rounds bytes down here, which darkens a picture
+        level = Image.fromarray(region[:, :, channel].astype(np.float32))
+        level = level.resize(doubled, Image.Resampling.LANCZOS, between)
+        level = level.transform(finest, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+        level = level.reduce(finer) if finer > 1 else level
+        result[:, :, channel] = np.rint(np.asarray(level).clip(0, 255))
+    return result
 
 
 def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
