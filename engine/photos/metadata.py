@@ -121,7 +121,9 @@ def sound_dpi(value: object) -> tuple[float, float] | None:
         across, down = float(value[0]), float(value[1])
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
-    return (across, down) if 1 <= across <= 1e5 and 1 <= down <= 1e5 else None
+    if not (1 <= across <= 1e5 and 1 <= down <= 1e5):
+        return None
+    return round(across, 2), round(down, 2)  # PNG, which counts by the metre, makes 299.9994 of 300
 
 
 def _sound(found: Mapping[int, Any], kinds: Mapping[int, Kind]) -> dict[int, Any]:

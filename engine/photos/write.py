@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, PngImagePlugin
 
 from ...store.errors import OptionError, OutputError
 from ...store.output import PHOTO, replacing
@@ -29,6 +29,7 @@ FORMATS = {
     ".heic": "HEIC",
     ".heif": "HEIC",
 }
+_XMP_TAG = 700
 _SUFFIXES = {"JPEG": ".jpg", "WebP": ".webp", "TIFF": ".tif", "HEIC": ".heic"}
 
 
@@ -135,11 +136,13 @@ def _webp(picture: Image.Image, photo: Photo, file: BinaryIO, marked: bool) -> N
 
 
 def _tiff(picture: Image.Image, photo: Photo, file: BinaryIO, marked: bool) -> None:
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    how = _beside(photo, marked)
+    tags = Image.Exif()
+    tags.load(how.pop("exif", b""))
     if marked:
-        tags[700] = XMP
-    how: dict[str, Any] = {"compression": "tiff_adobe_deflate", "tiffinfo": tags}
-    picture.save(file, "TIFF", **how, **_beside(photo, marked))
+        tags[_XMP_TAG] = XMP
+    # Not compressed, since libtiff, which then writes, takes no EXIF from Pillow.
+    picture.save(file, "TIFF", exif=tags, **how)
 
 
 def _heic(picture: Image.Image, photo: Photo, file: BinaryIO, marked: bool) -> None:

@@ -23,7 +23,7 @@ from styleatlas.engine.photos.align import (
     laid_back,
 )
 from styleatlas.engine.photos.colour import to_srgb
-from styleatlas.engine.photos.resample import inverse, moved, resampled
+from styleatlas.engine.photos.resample import inverse, moved
 from styleatlas.store.errors import InputError, OptionError
 
 from ... import photo_files as files
@@ -263,8 +263,8 @@ def test_part_of_a_crop_that_lies_in_the_photo_is_laid_back(make_photo):
 @pytest.mark.faces
 @pytest.mark.parametrize("seed", range(1, 7))
 def test_generated_face_is_found_in_a_larger_picture_and_cut_out_as_it_was(make_photo, seed):
-    """The generator draws faces in FFHQ's place, so that the crop is what was drawn: by corners
-    within 3 % of its side, beside the place in which its points put it unturned."""
+    """The generator draws faces in FFHQ's place, so that the crop is what was drawn: the corners
+    within 4 % of its side, and within 2 % of where they are in the picture as it was drawn."""
     cpu = torch.device("cpu")
     generator = load_generator("faces", cpu)
     drawn = to_bytes(generator.render(styles_from_seeds(generator, [seed], truncation=0.6)))
@@ -274,14 +274,11 @@ def test_generated_face_is_found_in_a_larger_picture_and_cut_out_as_it_was(make_
     angle, scale = 0.15 * (seed - 3.5), 0.2 + 0.05 * seed
     to_canvas = turn(angle, scale, (0, 0))
     to_canvas[:, 2] = np.array([500, 420]) - moved(np.array([[512.0, 512]]), to_canvas)[0]
-    canvas = resampled(face, inverse(to_canvas), (900, 1000))
-    (found,) = align_faces(make_photo(canvas), finder)
-    side = np.linalg.norm(found.quad[3] - found.quad[0])
-    expected = moved(alone.quad, to_canvas)
-    assert np.linalg.norm(found.quad - expected, axis=1).max() < 0.03 * side
     drawn_at = moved(np.array([[0.0, 0], [0, 1024], [1024, 1024], [1024, 0]]), to_canvas)
-    print(
-        seed,
-        np.linalg.norm(found.quad - expected, axis=1).max() / side,
-        np.linalg.norm(found.quad - drawn_at, axis=1).max() / side,
-    )
+    canvas = np.full((900, 1000, 3), 110, np.uint8)
+    laid = laid_back(face, drawn_at, (900, 1000))
+    canvas[laid.rows, laid.columns][laid.inside] = laid.pixels[laid.inside]
+    (found,) = align_faces(make_photo(canvas), finder)
+    side = 1024 * scale
+    for expected, share in ((moved(alone.quad, to_canvas), 0.02), (drawn_at, 0.04)):
+        assert np.linalg.norm(found.quad - expected, axis=1).max() < share * side
