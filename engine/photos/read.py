@@ -58,8 +58,14 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             return _read(file, name)
     except InputError:
         raise
+    except Image.DecompressionBombError as error:  # of a frame, or before the size is told
+        raise InputError(
+            f"{name}: has more than {MOST_PIXELS // 2**20} million pixels; make it smaller"
+        ) from error
     except Exception as error:  # of whatever kind: Pillow's readers raise nearly all there are
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, SyntaxError):  # as Pillow calls what does not begin as it should
+            reason = "its head is damaged"
         raise InputError(
             f"{name}: cannot be read as a picture ({_printable(reason)}); it may be damaged: "
             "copy it anew, or save it again in another program"

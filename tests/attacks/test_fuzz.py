@@ -47,6 +47,7 @@ from styleatlas.engine.inert.torchfile import read_torch
 from styleatlas.engine.models.clip_network import build_network
 from styleatlas.engine.models.latents import read_latents
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
+from styleatlas.engine.photos.read import read_photo
 from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files as files
@@ -54,7 +55,7 @@ from .. import transformers_clip as transformers_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from ..mobile_files import lightning_state, synthesis_graph
-from . import hostile, mtcnn_attacks
+from . import hostile, mtcnn_attacks, photo_attacks
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
 
@@ -350,6 +351,10 @@ def read_styles(path: Path) -> object:
     return read_latents(path, CountableGenerator()).styles
 
 
+def read_pixels(path: Path) -> object:
+    return [read_photo(path).pixels]
+
+
 TARGETS = {
     "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
     "StyleGAN2, not square": Target(lambda: snapshot_of(HIGH), ".pkl", read_generator),
@@ -403,6 +408,10 @@ TARGETS = {
         read_part,
     ),
     "TorchScript": Target(hostile.scripted, ".pt", read_torch),
+    **{
+        f"photo as {kind}": Target(functools.partial(photo_attacks.sound, kind), "", read_pixels)
+        for kind in ("JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF")
+    },
 }
 
 OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]

@@ -184,14 +184,15 @@ def test_printers_colours_without_a_profile(read):
     )
 
 
-def test_exif_is_kept_but_for_place_thumbnail_and_makers_note(read):
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WebP"])
+def test_exif_is_kept_but_for_place_and_makers_note(read, kind):
     tags = {
         0x010F: "Maker",
         0x8298: "(c) somebody\n",
         0x8769: {0x829A: 0.004, 0x927C: b"note", 0x9003: "2026:11:28 10:00:00", 0xA431: "serial"},
         GPS: {1: "N", 2: (52.0, 31.0, 0.0)},
     }
-    photo = read(saved(picture(), "JPEG", exif=files.exif(tags)))
+    photo = read(saved(picture(), kind, exif=files.exif(tags)))
     kept = Image.Exif()
     kept.load(photo.exif)
     assert kept[0x010F] == "Maker" and kept[0x8298] == "(c) somebody"
