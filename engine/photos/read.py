@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import warnings
@@ -19,6 +20,7 @@ from .colour import leads_back, space_of, srgb_profile, srgb_transform
 from .formats import HEAD, Opened, opener
 from .metadata import MOST_EXIF, ORIENTATION, kept_exif, sound_dpi
 from .photo import Photo
+from .tags import jpeg_exif, tags_fit
 
 MOST_BYTES = 2**30
 """Of a file: 128 million pixels of 8 bytes, uncompressed."""
@@ -82,6 +84,11 @@ def _read(file: BinaryIO, name: str) -> Photo:
         )
     kind, open_picture = opener(name, file.read(HEAD))
     file.seek(0)
+    # Asked before Pillow opens it, as that reads them.
+    if kind == "TIFF":
+        _require_tags(file, name)
+    elif kind == "JPEG":
+        _require_tags(io.BytesIO(jpeg_exif(file)), name)
     with open_picture(file, name) as picture:
         _require_size(picture, kind, file, name)
         notes = _simplified(picture, kind)
@@ -89,7 +96,7 @@ def _read(file: BinaryIO, name: str) -> Photo:
         jpeg = picture if isinstance(picture, JpegImagePlugin.JpegImageFile) else None
         tables, subsampling = (None, None) if jpeg is None else _quantisation(jpeg)
         picture.load()
-        turn, exif, said = _exif(picture)
+        turn, exif, said = _exif(picture, name)
         notes += said
         strips, profile, said = _to_rgb(picture, name)
         notes += said
@@ -136,6 +143,15 @@ def _require_size(picture: Opened, kind: str, file: BinaryIO, name: str) -> None
                 f"{name}: has tiles of {tile} pixels for a picture of {width} x {height}; save it "
                 "again in another program"
             )
+
+
+def _require_tags(file: BinaryIO, name: str) -> None:
+    """Raise InputError if the tags of a TIFF, or of EXIF, claim more bytes than there are."""
+    if not tags_fit(file):
+        raise InputError(
+            f"{name}: has tags that claim more bytes than there are; save it again in another "
+            "program"
+        )
 
 
 def _count(file: BinaryIO, marker: bytes) -> int:
@@ -196,14 +212,19 @@ def _quantisation(
     return (tables if usual else None), (sampling if sampling in (0, 1, 2) else None)
 
 
-def _exif(picture: Opened) -> tuple[int, bytes | None, list[str]]:
+def _exif(picture: Opened, name: str) -> tuple[int, bytes | None, list[str]]:
     """How the picture has to be turned, 1 to 8 as EXIF counts, what is kept of its EXIF, and what
     is to be said of it."""
     raw = picture.info.get("exif", b"")
     if len(raw) > MOST_EXIF:
         return 1, None, [f"has {len(raw)} bytes of EXIF, which were left unread"]
+    _require_tags(io.BytesIO(raw.removeprefix(b"Exif\0\0")), name)
+    found = Image.Exif()
     try:
-        found = picture.getexif()
+        if isinstance(picture, TiffImagePlugin.TiffImageFile):
+            found = picture.getexif()  # of which Pillow has settled the orientation
+        elif raw:
+            found.load(raw)
         turn = found.get(ORIENTATION, 1)
         kept = kept_exif(found)
     except Exception:  # as above

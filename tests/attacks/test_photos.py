@@ -3,8 +3,10 @@ are among `test_attacks.py`'s. `README.md` lists both."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from styleatlas.engine.photos.read import read_photo
 from styleatlas.store.errors import InputError
 
 from ..memory import growth_of
-from .photo_attacks import ODD, PHOTOS, Odd
+from ..photo_files import picture
+from .photo_attacks import DAMAGED, ODD, PHOTOS, Odd
 from .pickle_attacks import Attack
 
 MEGABYTES = 100
@@ -40,6 +43,22 @@ def test_no_picture_takes_more_memory_than_it_shows(made: Attack | Odd, tmp_path
     path = tmp_path / "photo"
     path.write_bytes(made.make())
     assert growth_of(lambda: read(path)) < MEGABYTES * 2**20
+
+
+@pytest.mark.heic
+def test_heic_that_is_cut_or_claims_another_size(tmp_path):
+    import pillow_heif
+
+    file, path = io.BytesIO(), tmp_path / "photo"
+    pillow_heif.from_pillow(picture(size=(64, 48))).save(file)
+    sound = file.getvalue()
+    size = sound.index(b"ispe") + 8
+    large = sound[:size] + struct.pack(">II", 60_000, 60_000) + sound[size + 8 :]
+    other = sound[:size] + struct.pack(">II", 10_000, 10_000) + sound[size + 8 :]
+    for content in [large, other, *(sound[:length] for length in range(12, len(sound), 50))]:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"^{re.escape(str(path))}: .*{DAMAGED}"):
+            read_photo(path)
 
 
 def test_readme_lists_every_odd_picture():
