@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ MOST_BYTES = 2**22
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """What a profile calls its space, and the mode of pictures of it."""
 
+_DATE = 24  # where it stands in a profile
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 
@@ -45,8 +47,9 @@ def leads_back(profile: bytes) -> bool:
 
 
 def srgb_profile() -> bytes:
-    """sRGB, as a file holds it."""
-    return _srgb().tobytes()
+    """sRGB, as a file holds it, of a fixed date: a photo is written twice alike."""
+    profile = _srgb().tobytes()
+    return profile[:_DATE] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[_DATE + 12 :]
 
 
 def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:

@@ -153,10 +153,12 @@ def test_profile_that_leads_one_way_ends_in_srgb(read):
     )
 
 
-def test_grey_with_a_profile_ends_in_srgb(read):
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_with_a_profile_ends_in_srgb(read, mode):
     """A quarter of linear light is 137 in sRGB (IEC 61966-2-1)."""
-    grey = Image.new("L", (4, 4), 64)
+    grey = Image.new(mode, (4, 4), 64 if mode == "L" else (64, 99))
     photo = read(saved(grey, "PNG", icc_profile=files.grey_profile(1.0)))
+    assert mode == "L" or (photo.alpha == 99).all()
     assert np.abs(photo.pixels.astype(int) - 137).max() <= 2
     assert photo.notes == ("is grey with a profile, which was brought to sRGB",)
 
@@ -201,6 +203,19 @@ def test_exif_is_kept_but_for_place_and_makers_note(read, kind):
     assert set(kept) == {0x010F, 0x8298, 0x8769} and set(exposure) == {0x829A, 0x9003}
     for hidden in (b"note", b"serial"):
         assert hidden not in photo.exif
+
+
+def test_exif_whose_maker_miscounted(read):
+    """What reaches beyond the end is left out, and the rest is kept."""
+    content = files.exif(
+        {0x010F: "Maker", 0x8769: {0x9003: "2026:11:28 10:00:00", 0x927C: b"n" * 9}}
+    )
+    at = content.index(b"\x92\x7c" if content[6:8] == b"MM" else b"\x7c\x92")
+    order = "big" if content[6:8] == b"MM" else "little"
+    spoilt = content[: at + 4] + (70_000).to_bytes(4, order) + content[at + 8 :]
+    kept = Image.Exif()
+    kept.load(read(saved(picture(), "JPEG", exif=spoilt)).exif)
+    assert kept[0x010F] == "Maker" and 0x9003 in kept.get_ifd(0x8769)
 
 
 def test_first_of_several_frames_and_pages(read):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from styleatlas.engine.photos.metadata import DIGITAL_SOURCE
 from styleatlas.engine.photos.read import read_photo
@@ -124,7 +126,7 @@ def test_exif_stays_without_place_and_makers_note(read, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", WITH_EXIF)
 @pytest.mark.parametrize("marked", [True, False])
 def test_nothing_of_the_photos_xmp_and_thumbnail_stays(read, tmp_path, kind, suffix, marked):
-    how = {"exif": with_thumbnail(TAGS)}
+    how: dict[str, Any] = {"exif": with_thumbnail(TAGS)}
     if kind == "JPEG":
         content = b"http://ns.adobe.com/xap/1.0/\0" + XMP_OF_THE_PHOTO
         how["extra"] = b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
@@ -133,8 +135,6 @@ def test_nothing_of_the_photos_xmp_and_thumbnail_stays(read, tmp_path, kind, suf
     elif kind == "WebP":
         how |= {"xmp": XMP_OF_THE_PHOTO, "lossless": True}
     else:
-        from PIL.PngImagePlugin import PngInfo
-
         how["pnginfo"] = PngInfo()
         how["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP_OF_THE_PHOTO.decode())
         how["pnginfo"].add_text("Comment", "thumbnail in a text")
