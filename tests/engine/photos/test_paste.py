@@ -1,0 +1,236 @@
+"""What goes back into a photo, where, and that all else stays."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from styleatlas.engine.photos.paste import Pasted, alike, changed, paste
+from styleatlas.store.errors import OptionError
+from tests.near import assert_near, assert_pixels_near
+
+
+def square(x: float, y: float, side: float, degrees: float = 0.0) -> NDArray[np.float64]:
+    """A crop around (x, y), turned clockwise as it is seen."""
+    angle = math.radians(degrees)
+    across = np.array([math.cos(angle), math.sin(angle)]) * side / 2
+    down = np.array([-across[1], across[0]])
+    corners = (-across - down, -across + down, across + down, across - down)
+    return np.array([x, y]) + np.array(corners)
+
+
+def textured(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def grey(size: int, level: float = 0.0) -> Tensor:
+    return torch.full((3, size, size), level)
+
+
+def with_disc(size: int, x: float, y: float, radius: float, by: float) -> Tensor:
+    """A grey render with a lighter disc, its middle and radius in shares of the side."""
+    middle = (torch.arange(size) + 0.5) / size
+    far = torch.hypot(middle[None, :] - x, middle[:, None] - y)
+    return grey(size) + by * (1 - (far / radius).clamp(0, 1)) ** 0.5
+
+
+def stripes(size: int, turned: bool) -> Tensor:
+    line = torch.sin(torch.arange(size) * (2 * math.pi * 16 / size)) * 0.5
+    plane = line[None, :] if turned else line[:, None]
+    return plane.expand(3, size, size).clone()
+
+
+def full_mask(pasted: Pasted) -> NDArray[np.float32]:
+    left, top, right, bottom = pasted.box
+    mask = np.zeros(pasted.photo.shape[:2], np.float32)
+    mask[top:bottom, left:right] = pasted.mask
+    return mask
+
+
+@given(
+    x=st.floats(-40, 160),
+    y=st.floats(-40, 140),
+    side=st.floats(1, 150),
+    degrees=st.floats(-180, 180),
+    size=st.sampled_from([1, 7, 32, 65]),
+    seed=st.integers(0, 99),
+)
+def test_outside_of_the_mask_the_photo_stays_bit_for_bit(
+    x: float, y: float, side: float, degrees: float, size: int, seed: int
+) -> None:
+    photo = textured(97, 121, seed)
+    before = photo.copy()
+    noise = torch.Generator().manual_seed(seed)
+    inversion, edit = (torch.rand(3, size, size, generator=noise) * 2.4 - 1.2 for _ in range(2))
+    pasted = paste(photo, square(x, y, side, degrees), inversion, edit)
+    assert np.array_equal(photo, before)
+    assert pasted.photo.shape == photo.shape and pasted.photo.dtype == np.uint8
+    mask = full_mask(pasted)
+    assert mask.min() >= 0 and mask.max() <= 1
+    assert np.array_equal(pasted.photo[mask == 0], photo[mask == 0])
+
+
+@pytest.mark.parametrize("size", [1, 33, 64, 300])
+def test_nothing_changes_where_the_edit_is_the_inversion(size: int) -> None:
+    photo = textured(90, 110)
+    render = torch.rand(3, size, size) * 2 - 1
+    pasted = paste(photo, square(50, 40, 70, 20), render, render.clone())
+    assert np.array_equal(pasted.photo, photo)
+    assert pasted.photo is not photo and pasted.box == (0, 0, 0, 0) and not pasted.mask.size
+
+
+@pytest.mark.parametrize("degrees", [0, 17, -90, 180])
+@pytest.mark.parametrize(("side", "size"), [(200, 64), (200, 200), (200, 512), (77.3, 301)])
+def test_a_change_lands_where_it_is_in_a_turned_crop(
+    degrees: float, side: float, size: int
+) -> None:
+    photo = np.full((321, 355, 3), 100, np.uint8)
+    crop = square(180.3, 160.8, side, degrees)
+    pasted = paste(photo, crop, grey(size), with_disc(size, 0.65, 0.4, 0.15, 0.4))
+    moved = pasted.photo[..., 0].astype(float) - 100
+    y, x = np.mgrid[:321, :355] + 0.5
+    found = np.array([(moved * x).sum(), (moved * y).sum()]) / moved.sum()
+    wanted = crop[0] + 0.65 * (crop[3] - crop[0]) + 0.4 * (crop[1] - crop[0])
+    assert np.hypot(*(found - wanted)) < 0.005 * side
+    # Of the volume under (1 - r)^.5, 8 pi / 15 of its radius squared.
+    volume = 0.4 * 127.5 * 8 * math.pi / 15 * (0.15 * side) ** 2
+    assert moved.sum() == pytest.approx(volume, rel=0.04)
+
+
+def test_over_the_same_things_the_photo_keeps_its_own_detail() -> None:
+    photo = textured(128, 128) // 2 + 60
+    crop = square(64, 64, 128)
+    lighter = stripes(128, False) + 0.2 * (with_disc(128, 0.5, 0.5, 0.3, 1.0) > 0)
+    pasted = paste(photo, crop, stripes(128, False), lighter)
+    step = pasted.photo[50:78, 50:78].astype(int) - photo[50:78, 50:78]
+    assert np.abs(step - 0.2 * 127.5).max() <= 1
+    assert pasted.kept > 0.5
+
+
+def test_other_things_replace_what_was_there_in_the_photos_colours() -> None:
+    size = 256
+    old, new = stripes(size, False), stripes(size, True)
+    far = with_disc(size, 0.5, 0.5, 0.3, 1.0) > 0
+    edit = torch.where(far, new, old)
+    shift = torch.tensor([20.0, -10.0, 5.0])[:, None, None]
+    photo = ((old + 1) * 127.5 + shift).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    pasted = paste(photo, square(128, 128, size), old, edit)
+    wanted = ((new + 1) * 127.5 + shift).permute(1, 2, 0).numpy()
+    middle = (slice(96, 160), slice(96, 160))
+    assert np.abs(pasted.photo[middle] - wanted[middle]).max() < 2
+    assert pasted.kept < 0.8
+
+
+def test_a_grey_photo_takes_a_grey_change_and_no_colour() -> None:
+    photo = np.full((100, 100, 3), 90, np.uint8)
+    pasted = paste(photo, square(50, 50, 80, 30), grey(64, -0.5), grey(64, 0.1))
+    assert np.ptp(pasted.photo.astype(int), axis=2).max() == 0
+    assert_pixels_near(pasted.photo[50, 50], np.full(3, 166, np.uint8))  # .6 x 127.5 more
+    assert pasted.photo.min() == 90
+
+
+def test_only_the_users_mask_may_change() -> None:
+    photo = textured(100, 120)
+    crop, edit = square(60, 50, 90, 10), with_disc(64, 0.5, 0.5, 0.4, 0.8)
+    free = paste(photo, crop, grey(64), edit)
+    only = np.zeros((100, 120), np.uint8)
+    only[:, :60] = 255
+    pasted = paste(photo, crop, grey(64), edit, only)
+    assert np.array_equal(pasted.photo[:, 60:], photo[:, 60:])
+    assert np.array_equal(pasted.photo[:, :60], free.photo[:, :60])
+    assert not full_mask(pasted)[:, 60:].any() and full_mask(pasted)[:, :60].any()
+    half = paste(photo, crop, grey(64), edit, np.full((100, 120), 51, np.uint8))
+    assert_near(full_mask(half), full_mask(free) * 0.2, 1e-6)
+
+
+def test_the_change_fades_at_the_edge_of_the_crop_but_not_at_that_of_the_photo() -> None:
+    photo = np.full((80, 120, 3), 90, np.uint8)
+    # Its left, upper and lower edges are the photo's; its right one lies in the middle.
+    pasted = paste(photo, square(40, 40, 80), grey(64), grey(64, 0.4))
+    moved = pasted.photo[..., 0].astype(int) - 90
+    assert (moved[:, 0] == 51).all() and (moved[[0, -1], :70] == 51).all()
+    assert (moved[:, 80:] == 0).all() and moved[:, 79].max() <= 2
+    assert (np.diff(moved[40]) <= 0).all()
+
+
+def test_a_crop_beyond_the_photo_changes_what_is_in_it() -> None:
+    photo = textured(60, 80)
+    edit = with_disc(64, 0.75, 0.75, 0.2, 0.8)
+    pasted = paste(photo, square(0, 0, 80), grey(64), edit)
+    assert pasted.box[:2] != (0, 0) or pasted.mask.any()
+    assert (pasted.photo[20, 20].astype(int) >= photo[20, 20]).all()
+    assert not np.array_equal(pasted.photo, photo)
+    for x, y in ((-200, 0), (0, 400), (1e9, -1e9)):
+        away = paste(photo, square(x, y, 80), grey(64), edit)
+        assert np.array_equal(away.photo, photo) and away.box == (0, 0, 0, 0)
+
+
+def test_a_crop_far_larger_than_the_photo_and_one_of_a_pixel() -> None:
+    photo = np.full((30, 40, 3), 90, np.uint8)
+    huge = paste(photo, square(20, 15, 1e9), grey(64), grey(64, 0.4))
+    assert np.abs(huge.photo.astype(int) - 141).max() <= 1
+    tiny = paste(photo, square(20.5, 15.5, 1), grey(64), grey(64, 0.4))
+    assert tiny.photo[15, 20, 0] > 90 and (tiny.photo != photo).any(2).sum() == 1
+
+
+def test_bands_of_rows_are_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, crop = textured(150, 140), square(70, 75, 120, 33)
+    inversion, edit = stripes(96, False), with_disc(96, 0.5, 0.5, 0.4, 0.8)
+    whole = paste(photo, crop, inversion, edit)
+    monkeypatch.setattr("styleatlas.engine.photos.paste._BAND_PIXELS", 1000)
+    assert_pixels_near(paste(photo, crop, inversion, edit).photo, whole.photo)
+
+
+def test_channels_of_renders_are_grey_rgb_or_transparent() -> None:
+    photo, crop = textured(90, 90), square(45, 45, 80)
+    old, new = grey(64), with_disc(64, 0.5, 0.5, 0.3, 0.6)
+    rgb = paste(photo, crop, old, new)
+    assert_pixels_near(paste(photo, crop, old[:1], new[:1]).photo, rgb.photo)
+    opaque = torch.ones(1, 64, 64)
+    over = paste(photo, crop, torch.cat([old, opaque]), torch.cat([new, opaque]))
+    assert_pixels_near(over.photo, rgb.photo)
+
+
+def test_a_small_change_everywhere_is_left_out_beside_a_large_one() -> None:
+    old = torch.full((3, 64, 64), 100.0)
+    assert not changed(old, old + 5).any()
+    assert bool((changed(old, old + 8) == 1).all())
+    new = old + 8
+    new[:, 20:44, 20:44] = 200
+    mask = changed(old, new)[0]
+    assert mask[32, 32] == 1 and not mask[:8].any()
+    assert bool(((mask > 0.2) & (mask < 0.8)).any())
+
+
+def test_light_and_colour_are_alike_and_other_lines_are_not() -> None:
+    old = (stripes(128, False) + 1) * 127.5
+    assert_near(alike(old, old + 30), torch.ones(1, 128, 128), 1e-4)
+    assert alike(old, (stripes(128, True) + 1) * 127.5)[0, 20:-20, 20:-20].max() < 0.05
+
+
+def test_wrong_input_is_named() -> None:
+    photo, crop, render = textured(40, 40), square(20, 20, 30), grey(16)
+    wrong = [
+        ((photo[..., 0], crop, render, render), "picture: has shape"),
+        ((photo.astype(np.float32), crop, render, render), "picture: is of float32"),
+        ((photo, crop[:3], render, render), "crop: has no four corners"),
+        ((photo, crop * np.nan, render, render), "crop: has no four corners"),
+        ((photo, crop * 1e300, render, render), "crop: has no four corners"),
+        ((photo, crop * [1, 2], render, render), "crop: is no square"),
+        ((photo, crop[::-1].copy(), render, render), "crop: is no square"),
+        ((photo, crop * 0.01, render, render), "crop: is no square of a pixel"),
+        ((photo, crop, render[:2], render), "images: have shape"),
+        ((photo, crop, render[:, :8], render), "inversion: has shape"),
+        ((photo, crop, render, grey(32)), "edit: has 32 pixels a side, the inversion 16"),
+        ((photo, crop, render, render * math.nan), "edit: has values that are not finite"),
+        ((photo, crop, render, render, np.ones((40, 41), np.uint8)), r"mask: has shape \(40, 41\)"),
+        ((photo, crop, render, render, np.ones((40, 40), bool)), "mask: is of bool"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(OptionError, match=message):
+            paste(*arguments)  # type: ignore[arg-type]
