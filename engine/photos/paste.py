@@ -22,7 +22,7 @@ _GRID = 256
 """Cells a side at most of what is found out about a crop; all that is found is smooth."""
 # In shares of the crop's side.
 _BLUR = 2 / 256
-_CLOSED, _GROWN, _FEATHER = 6 / 256, 5 / 256, 4 / 256
+_GROWN, _FEATHER = 6 / 256, 4 / 256
 _EDGE = 16 / 256
 _WINDOW = 2.5 / 256
 _CLEAR = 3 / 256
@@ -138,8 +138,6 @@ def changed(old: Tensor, new: Tensor) -> Tensor:
     change = _blurred((new - old).abs().amax(0, keepdim=True), _BLUR * cells)
     most = float(torch.quantile(change, 0.99))
     there = (change > max(_LEAST_CHANGE, _SHARE_OF_CHANGE * most)).float()
-    there = _grown(there, _CLOSED * cells)
-    there = -_grown(-there, _CLOSED * cells)
     return _ramp(_blurred(_grown(there, _GROWN * cells), _FEATHER * cells), 0, 1)
 
 

@@ -126,6 +126,27 @@ def test_other_things_replace_what_was_there_in_the_photos_colours() -> None:
     assert pasted.kept < 0.8
 
 
+def test_what_was_before_other_things_does_not_tint_them() -> None:
+    size = 256
+    old, new = stripes(size, False), stripes(size, True)
+    far = with_disc(size, 0.5, 0.5, 0.3, 1.0) > 0
+    seen = old + torch.where(far, 0.4, 0.0)  # what the inversion missed goes with what was there
+    photo = ((seen + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    pasted = paste(photo, square(128, 128, size), old, torch.where(far, new, old))
+    wanted = ((new + 1) * 127.5).permute(1, 2, 0).numpy()
+    middle = (slice(96, 160), slice(96, 160))
+    assert np.abs(pasted.photo[middle] - wanted[middle]).mean() < 4  # of 51
+
+
+def test_a_render_finer_than_the_photo_is_averaged_not_picked_from() -> None:
+    photo = np.full((100, 100, 3), 100, np.uint8)
+    fine = grey(512)
+    fine[:, :, ::4] = fine[:, :, 1::4] = 0.6  # on average .3 more
+    pasted = paste(photo, square(50, 50, 61, 8), grey(512), fine)
+    middle = pasted.photo[40:60, 40:60].astype(int) - 100
+    assert np.abs(middle - 0.3 * 127.5).max() <= 3
+
+
 def test_a_grey_photo_takes_a_grey_change_and_no_colour() -> None:
     photo = np.full((100, 100, 3), 90, np.uint8)
     pasted = paste(photo, square(50, 50, 80, 30), grey(64, -0.5), grey(64, 0.1))
@@ -211,6 +232,14 @@ def test_light_and_colour_are_alike_and_other_lines_are_not() -> None:
     old = (stripes(128, False) + 1) * 127.5
     assert_near(alike(old, old + 30), torch.ones(1, 128, 128), 1e-4)
     assert alike(old, (stripes(128, True) + 1) * 127.5)[0, 20:-20, 20:-20].max() < 0.05
+
+
+def test_beside_other_things_nothing_counts_as_alike() -> None:
+    old = (stripes(256, False) + 1) * 127.5
+    new = old.clone()
+    new[:, :, 128:] = ((stripes(256, True) + 1) * 127.5)[:, :, 128:]
+    found = alike(old, new)[0, 20:-20]
+    assert found[:, 126:].max() < 0.25 and found[:, :113].min() > 0.999
 
 
 def test_wrong_input_is_named() -> None:
