@@ -56,6 +56,7 @@ class Pasted:
     box: tuple[int, int, int, int]
     mask: NDArray[np.float32]
     kept: float
+    cut: float
 
 
 def paste(
@@ -100,10 +101,11 @@ def paste(
     cells = min(before.shape[-1], _GRID)
     seen, there = square.seen(photo, cells)
     old, new = _at(before, cells), _at(after, cells)
-    mask = changed(old, new) * _fade(square, photo, cells)
+    edges = _edges(square, photo)
+    mask = changed(old, new) * _fade(edges, cells)
     box = square.box(mask, photo)
     if box is None:
-        return Pasted(pasted, (0, 0, 0, 0), np.zeros((0, 0), np.float32), 1.0)
+        return Pasted(pasted, (0, 0, 0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0)
     keep = torch.maximum(alike(old, new), (mask <= 0).float())
     missed = _missed(seen - old, there, keep)
     kept = float((keep * mask).sum() / mask.sum())
@@ -125,7 +127,7 @@ def paste(
         values = (there_now + step).round().clip(0, 255).astype(np.uint8)
         pasted[rows, left:right] = np.where(share[..., None] > 0, values, there_now)
         masks[rows.start - top : rows.stop - top] = share
-    return Pasted(pasted, box, masks, kept)
+    return Pasted(pasted, box, masks, kept, _cut(new - old, there, edges))
 
 
 def changed(old: Tensor, new: Tensor) -> Tensor:
@@ -275,21 +277,41 @@ class _Square:
         return x, y
 
 
-def _fade(square: _Square, photo: Picture, cells: int) -> Tensor:
-    """(1, cells, cells): 0 at the edges of the square, 1 inside; 1 at those, too, that are no edges
-    in the photo, because it ends there or before."""
+def _edges(square: _Square, photo: Picture) -> tuple[bool, ...]:
+    """Whether the left, lower, right and upper side of the square are edges in the photo: not where
+    it ends there or before."""
     height, width = photo.shape[:2]
     x, y = square.corners()
+    found = []
+    for i in range(4):
+        across, down = x[[i, i - 3]], y[[i, i - 3]]
+        ends = across.max() <= 0.5 or across.min() >= width - 0.5
+        found.append(not (ends or down.max() <= 0.5 or down.min() >= height - 0.5))
+    return tuple(found)
+
+
+def _fade(edges: tuple[bool, ...], cells: int) -> Tensor:
+    """(1, cells, cells): 0 at those sides of a square that are edges, 1 inside."""
     rise = _ramp((torch.arange(cells) + 0.5) / (_EDGE * cells), 0, 1)
     across, down = rise[None, :], rise[:, None]  # from the left and from the top
-    ramps = (across, down.flip(0), across.flip(1), down)  # each after the corner it begins at
     fade = torch.ones(cells, cells)
-    for i, ramp in enumerate(ramps):
-        along, up = x[[i, i - 3]], y[[i, i - 3]]
-        ends = along.max() <= 0.5 or along.min() >= width - 0.5
-        if not (ends or up.max() <= 0.5 or up.min() >= height - 0.5):
-            fade = fade * ramp
+    for ramp, edge in zip((across, down.flip(0), across.flip(1), down), edges, strict=True):
+        fade = fade * ramp if edge else fade
     return fade[None]
+
+
+def _cut(difference: Tensor, there: Tensor, edges: tuple[bool, ...]) -> float:
+    """The mean of the largest of the channels of a difference (3, n, n) along those sides of a
+    square that are edges, as far as they are there, (1, n, n); as a share of 255."""
+    size, seen = difference.abs().amax(0), there[0]
+    left, lower, right, upper = edges
+    at = torch.zeros_like(seen)
+    at[:, 0] |= left
+    at[-1] |= lower
+    at[:, -1] |= right
+    at[0] |= upper
+    cells = size[at & seen]
+    return float(cells.mean()) / 255 if len(cells) else 0.0
 
 
 def _sampled(layers: Tensor, where: NDArray[np.float64], mode: str) -> Tensor:

@@ -43,8 +43,8 @@ def test_what_should_have_come_out_is_at_no_distance_and_all_else_is_at_one() ->
     right = photo.copy()
     right[5:45, 5:55] = (old + mask[..., None] * (new - old)).round()
     box = (5, 5, 55, 45)
-    same = pasted.distances(_SumOfSquares(), Pasted(right, box, mask, 1.0), photo, wanted)
-    far = pasted.distances(_SumOfSquares(), Pasted(photo, box, mask, 1.0), photo, wanted)
+    same = pasted.distances(_SumOfSquares(), Pasted(right, box, mask, 1.0, 0.0), photo, wanted)
+    far = pasted.distances(_SumOfSquares(), Pasted(photo, box, mask, 1.0, 0.0), photo, wanted)
     assert same[0] < 0.01 * far[0] and same[2] < 0.05 * far[2]
     moved = (np.abs(old - new).mean(2) * mask).sum()
     assert far[1] == pytest.approx(moved / mask.sum(), rel=1e-4)

@@ -177,6 +177,20 @@ def test_the_change_fades_at_the_edge_of_the_crop_but_not_at_that_of_the_photo()
     assert (moved[:, 0] == 51).all() and (moved[[0, -1], :70] == 51).all()
     assert (moved[:, 80:] == 0).all() and moved[:, 79].max() <= 2
     assert (np.diff(moved[40]) <= 0).all()
+    assert pasted.cut == pytest.approx(0.2, abs=1e-3)
+
+
+def test_cut_tells_what_the_edit_changed_along_edges_that_lie_in_the_photo() -> None:
+    photo, right = textured(80, 120), grey(64)
+    right[:, :, 32:] += 0.4
+    inside = square(60, 40, 60)
+    assert paste(photo, inside, grey(64), with_disc(64, 0.5, 0.5, 0.3, 0.8)).cut == 0
+    # Half of the upper and lower sides, all of the right one: 127 of 252 cells.
+    assert paste(photo, inside, grey(64), right).cut == pytest.approx(0.2 * 127 / 252, abs=1e-3)
+    assert paste(photo[:, :80], square(40, 40, 80), grey(64), right).cut == 0
+    # Beyond the photo nothing is seen: what is left are half of the two long sides, unchanged.
+    beyond = paste(photo, square(120, 40, 60), grey(64), right)
+    assert beyond.cut == 0 and beyond.mask.size
 
 
 def test_a_crop_beyond_the_photo_changes_what_is_in_it() -> None:
