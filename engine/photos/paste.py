@@ -31,6 +31,7 @@ _REACH = 25 / 256
 _LEAST_CHANGE = 6.0
 _SHARE_OF_CHANGE = 0.2
 _STABILISER = (0.03 * 255) ** 2
+_OTHER_COLOUR = 30.0, 90.0
 _REPLACED, _KEPT = 0.3, 0.8
 _BAND_PIXELS = 2**20
 _FARTHEST = 2.0**31
@@ -72,7 +73,8 @@ def paste(
     same things there, as a cheek in another light, it gets their difference, and all of the photo
     that the inversion missed stays. Where the edit shows other things, as hair before a wall, it
     gets the edit, shifted in colour as the photo differs from the inversion around it (see
-    `membrane`). Whether they show the same is the structure term of SSIM (Wang et al. 2004).
+    `membrane`). Whether they show the same is told by
+    the structure term of SSIM (Wang et al. 2004) and by the colour; see `alike`.
 
     Args:
         photo: uint8 (H, W, 3), RGB.
@@ -145,7 +147,7 @@ def changed(old: Tensor, new: Tensor) -> Tensor:
 
 def alike(old: Tensor, new: Tensor) -> Tensor:
     """How far two pictures (3, n, n) of 0 to 255 show the same things, (1, n, n): 1 where only
-    colour and light differ, 0 where anything else is seen there or near it."""
+    light and tint differ, 0 where other lines or another colour are seen there or near it."""
     cells = old.shape[-1]
     luma = old.new_tensor(_LUMA)[:, None, None]
     pair = torch.stack([(old * luma).sum(0), (new * luma).sum(0)])  # (2, n, n)
@@ -158,6 +160,8 @@ def alike(old: Tensor, new: Tensor) -> Tensor:
     covariance = both - mean[:1] * mean[1:]
     structure = (2 * covariance + _STABILISER) / (variance + _STABILISER)
     same = _ramp(_blurred(structure, _CLEAR * cells / 3), _REPLACED, _KEPT)
+    recoloured = _blurred((new - old).abs().mean(0, keepdim=True), _CLEAR * cells)
+    same = torch.minimum(same, 1 - _ramp(recoloured, *_OTHER_COLOUR))
     return _blurred(-_grown(-same, _CLEAR * cells), _CLEAR * cells / 2)
 
 
