@@ -242,6 +242,14 @@ def test_a_small_change_everywhere_is_left_out_beside_a_large_one() -> None:
     assert bool(((mask > 0.2) & (mask < 0.8)).any())
 
 
+def test_a_hole_in_what_changed_is_closed() -> None:
+    old = torch.full((3, 256, 256), 100.0)
+    new = old.clone()
+    new[:, 60:196, 60:196] = 200
+    new[:, 116:140, 116:140] = 100
+    assert bool((changed(old, new)[0, 80:176, 80:176] > 0.99).all())
+
+
 def test_light_and_tint_are_alike_and_other_lines_and_colours_are_not() -> None:
     old = (stripes(128, False) + 1) * 127.5
     assert_near(alike(old, old + 25), torch.ones(1, 128, 128), 1e-4)
