@@ -74,3 +74,24 @@ def of_two(posterior: Array) -> float:
     """The variance of having a thing or not, by how likely each sample has it."""
     share = float(posterior.mean())
     return max(share * (1 - share), 1e-12)
+
+
+def class_means(
+    values: NDArray[np.float32], label: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The means of values (N, k) over every class, in the order of their labels (N,): (classes, k);
+    and the values around those of their own."""
+    classes, number, counts = np.unique(label, return_inverse=True, return_counts=True)
+    means = np.zeros((len(classes), values.shape[1]), np.float64)
+    np.add.at(means, number, values)
+    means /= counts[:, None]
+    around: NDArray[np.float32] = (values - means[number]).astype(np.float32)
+    return means.astype(np.float32), around
+
+
+def within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Values (N, k) around the mean of all instead of that of their class."""
+    if len(np.unique(label)) < 2:
+        return values
+    around: NDArray[np.float32] = class_means(values, label)[1] + values.mean(0)
+    return around

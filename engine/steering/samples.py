@@ -42,7 +42,7 @@ from .evidence import (
     share_called,
 )
 from .mixture import APART, LEAST, Mixture, filled, fit_mixture
-from .regression import discovered, inflation, of_two, slopes_on
+from .regression import discovered, inflation, of_two, slopes_on, within_classes
 
 Array = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class SampleMap:
     def embeddings(self) -> NDArray[np.float32]:
         """Of the samples, (N, D); those of a conditional generator around the mean of all instead
         of that of their class."""
-        return _within_classes(self.samples.embedding.astype(np.float32), self.samples.label)
+        return within_classes(self.samples.embedding.astype(np.float32), self.samples.label)
 
     @cached_property
     def moved(self) -> NDArray[np.float32]:
@@ -118,7 +118,7 @@ class SampleMap:
         not affine in w."""
         samples = self.samples
         given = samples.w if samples.styles is None else samples.styles
-        values = _within_classes(given.astype(np.float32), samples.label)
+        values = within_classes(given.astype(np.float32), samples.label)
         around: NDArray[np.float32] = values - values.mean(0)
         return around
 
@@ -137,7 +137,7 @@ class SampleMap:
     @cached_property
     def _around_w(self) -> NDArray[np.float32]:
         """w around its mean, (N, w_dim)."""
-        w = _within_classes(self.samples.w.astype(np.float32), self.samples.label)
+        w = within_classes(self.samples.w.astype(np.float32), self.samples.label)
         around: NDArray[np.float32] = w - w.mean(0)
         return around
 
@@ -413,7 +413,7 @@ class SampleMap:
         if self._phrases is None:
             return None
         numbers = {
-            name: _within_classes(column[:, None], self.samples.label)[:, 0]
+            name: within_classes(column[:, None], self.samples.label)[:, 0]
             for name, column in numbers_of(self.samples.readings).items()
         }
         return Companions(self._phrases, self.smoothed, self._least_gain, numbers)
@@ -428,15 +428,3 @@ class SampleMap:
 def _mean(values: NDArray[np.float16]) -> NDArray[np.float32]:
     mean: NDArray[np.float32] = values.mean(0, dtype=np.float32)
     return mean
-
-
-def _within_classes(values: NDArray[np.float32], label: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Values (N, k) around the mean of all instead of that of their class."""
-    classes, number, counts = np.unique(label, return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        return values
-    means = np.zeros((len(classes), values.shape[1]), np.float32)
-    np.add.at(means, number, values)
-    means /= counts[:, None]
-    around: NDArray[np.float32] = values - means[number] + values.mean(0)
-    return around
