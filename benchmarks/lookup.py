@@ -6,7 +6,8 @@ the judge nor the identity network was trained on, or, for tuning, 800 others. F
 come back with all attributes right that can be seen, as the judge reads them; how many attributes;
 the mean absolute difference of drawing and image, 0 to 1; what share of samples lies farther; and
 seconds to learn and to invert. Beside it the nearest sample, and other regressions. Then drawings
-as a bad photo shows them, and what is gained by not going as far as the regression would.
+as a bad photo shows them: what share of samples lies farther, and what share comes back with less
+of a likeness to CLIP; and what is gained by not going as far as the regression would.
 """
 
 from __future__ import annotations
@@ -30,7 +31,15 @@ from styleatlas.engine.evaluation.truth import SEEDS, drawn
 from styleatlas.engine.models.protocols import Generator, JointEncoder
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds, w_shape
 from styleatlas.engine.pictures.sheet import save_png, sheet
-from styleatlas.engine.steering.lookup import PENALTIES, PENALTY, LookUp, best_penalty
+from styleatlas.engine.steering.lookup import (
+    PENALTIES,
+    PENALTY,
+    LookUp,
+    best_penalty,
+    cosines,
+    returns,
+    share_below,
+)
 from styleatlas.precompute.drawing import sample_latents
 from styleatlas.store.records import Record, text_table
 from styleatlas.store.registry import EMBEDDED
@@ -86,7 +95,7 @@ class Drawn:
         return {
             "all right %": round(100 * float(right.all(1).mean()), 1),
             "attributes %": round(100 * float(right[self.seen].mean()), 2),
-            "L1": round(float(distance(images, self.images).mean()), 4),
+            "L1": f"{distance(images, self.images).mean():.4f}",
         }
 
 
@@ -215,14 +224,19 @@ def spoilt(images: Tensor) -> dict[str, Tensor]:
 def of_spoilt(samples: SampleSet, truth: Drawn) -> list[Record]:
     """What is found of them, and of the same without a limit."""
     there, mean, rows = LookUp(samples), samples.w.astype(np.float32).mean(0), []
+    models = truth.models
+    own = returns(samples, lambda w: models.embed(models.render(w)))
     for name, images in spoilt(truth.images).items():
-        found = there.find(truth.models.embed(images))
+        query = models.embed(images)
+        found = there.find(query)
+        back = cosines(query, models.embed(models.render(found.w)))
         whole = truth.scored(mean + (found.w - mean) / found.kept[:, None])
         rows.append(
             {
                 "drawings": name,
                 **truth.scored(found.w),
                 "farther": round(float(np.median(found.farther)), 3),
+                "worse back": round(float(np.median(share_below(own, back))), 3),
                 "kept": round(float(found.kept.mean()), 2),
                 "whole way: all right %": whole["all right %"],
                 "its L1": whole["L1"],

@@ -45,6 +45,8 @@ _CLIP = "embedding"  # the block of CLIP's, which no feature is named like
 Apart = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.floating[Any]]]
 """Latents (n, w_dim) that were found of samples, and the numbers (n,) of these: how far the images
 of the ones lie from those of the others, (n,)."""
+Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Latents (n, w_dim) to CLIP's embeddings (n, D) of their images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +221,10 @@ class _Fit:
         z = z - self._means[nearest]
         far = np.square(z).sum(1, dtype=np.float64)
         kept = np.sqrt(np.minimum(1, self._edge / np.maximum(far, 1e-12))).astype(np.float32)
-        below = np.searchsorted(self._own, far, side="right")
         return LookedUp(
             self._w_means[nearest] + kept[:, None] * (z @ self._slopes),
             self._classes[nearest].astype(np.int32),
-            (1 - below / len(self._own)).astype(np.float32),
+            1 - share_below(self._own, far),
             kept,
         )
 
@@ -266,17 +267,71 @@ def best_penalty(
     Raises:
         OptionError: no feature of the samples, or too few of them.
     """
-    held = np.arange(len(samples) - min(_HELD, len(samples) // 4), len(samples))
-    rest = np.arange(held[0] if len(held) else 0)
-    held = held[np.isin(samples.label[held], samples.label[rest])]
-    if not len(held):
-        raise OptionError(f"samples: are {len(samples)}, too few to choose a penalty by; draw more")
-    seen = {name: samples.features[name][held] for name in features if name in samples.features}
-    if missing := set(features) - seen.keys():
-        raise OptionError(f"{min(missing)}: is not known of the samples; name one of theirs")
-    embedding = samples.embedding[held].astype(np.float32)
+    held, rest = _held_out(samples)
+    embedding, seen = _seen(samples, held, features)
     means = [
         float(np.mean(apart(LookUp(samples, penalty, rest).find(embedding, seen).w, held)))
         for penalty in penalties
     ]
     return penalties[int(np.argmin(means))]
+
+
+def returns(
+    samples: SampleSet,
+    embed: Embed,
+    features: Sequence[str] = (),
+    penalty: float = PENALTY,
+) -> NDArray[np.float32]:
+    """How near images of samples come back, when they are looked up among the others: the cosines
+    of their embeddings with those of what was found, ascending, (200,) at most.
+
+    A picture may lie among the samples and be nothing of what was found, where CLIP was never shown
+    the like: in the dark, say. `share_below` of its own cosine tells that, which `LookedUp.farther`
+    cannot.
+
+    Args:
+        samples: of an atlas, the last 200 of which, a quarter at most, are looked up.
+        embed: renders latents and embeds the images.
+        features, penalty: they are looked up by.
+
+    Raises:
+        OptionError: no feature of the samples, or too few of them.
+    """
+    held, rest = _held_out(samples)
+    embedding, seen = _seen(samples, held, features)
+    found = embed(LookUp(samples, penalty, rest).find(embedding, seen).w)
+    return np.sort(cosines(embedding, found))
+
+
+def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of the rows (n, D) of the one with those of the other, (n,)."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine: NDArray[np.float32] = (one * other).sum(1) / np.maximum(lengths, 1e-12)
+    return cosine
+
+
+def share_below(ascending: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float32]:
+    """The share of the first that are at most as large as each of the values (n,), (n,)."""
+    count = np.searchsorted(ascending, values, side="right")
+    share: NDArray[np.float32] = (count / len(ascending)).astype(np.float32)
+    return share
+
+
+def _held_out(samples: SampleSet) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The numbers of the last samples, of classes that others are of, too; and of the others."""
+    held = np.arange(len(samples) - min(_HELD, len(samples) // 4), len(samples))
+    rest = np.arange(len(samples) - len(held))
+    held = held[np.isin(samples.label[held], samples.label[rest])]
+    if not len(held):
+        raise OptionError(f"samples: are {len(samples)}, too few to look some up; draw more")
+    return held, rest
+
+
+def _seen(
+    samples: SampleSet, rows: NDArray[np.intp], names: Sequence[str]
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """Embeddings and features of some samples."""
+    if missing := set(names) - samples.features.keys():
+        raise OptionError(f"{min(missing)}: is not known of the samples; name one of theirs")
+    features = {name: samples.features[name][rows] for name in names}
+    return samples.embedding[rows].astype(np.float32), features

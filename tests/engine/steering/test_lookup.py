@@ -5,10 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from styleatlas.engine.steering.lookup import EDGE, PENALTIES, LookUp, best_penalty
+from styleatlas.engine.steering.lookup import (
+    EDGE,
+    PENALTIES,
+    LookUp,
+    best_penalty,
+    cosines,
+    returns,
+    share_below,
+)
 from styleatlas.store.errors import OptionError
 from styleatlas.store.sample_set import SampleSet
-from tests.engine.steering.planted import WIDTH, W, World, some, world
+from tests.engine.steering.planted import STEP, WIDTH, W, World, some, world
 
 KNOWN, NEW = np.arange(3_000), np.arange(3_000, 4_000)
 """Samples that are learned from, and those that are looked up."""
@@ -205,6 +213,25 @@ def test_a_penalty_needs_samples_and_known_features(seen: World) -> None:
         best_penalty(seen.samples, apart, ["age"])
     with pytest.raises(OptionError, match="are 3, too few"):
         best_penalty(first(seen.samples, 3), apart)
+    with pytest.raises(OptionError, match="are 3, too few"):
+        returns(first(seen.samples, 3), lambda w: w)
+
+
+def test_what_comes_back_as_something_else_is_told(seen: World) -> None:
+    """A generator and a CLIP that show exactly what w has of the three things."""
+
+    def embed(w: np.ndarray) -> np.ndarray:
+        shown = seen.plain + 0.35 * w @ seen.codes.T / STEP**2 @ seen.words
+        return shown.astype(np.float32)
+
+    own = returns(seen.samples, embed)
+    assert own.shape == (200,) and (np.diff(own) >= 0).all() and own[0] > 0.99
+    there = LookUp(seen.samples)
+    of_samples = cosines(embedding(seen), embed(there.find(embedding(seen)).w))
+    assert abs(share_below(own, of_samples).mean() - 0.5) < 0.1
+    strange = seen.prompt(0) + 0.5 * np.linalg.qr(seen.words.T, mode="complete")[0][:, -1]
+    found = there.find(strange[None])
+    assert share_below(own, cosines(strange[None], embed(found.w)))[0] == 0
 
 
 def first(samples: SampleSet, count: int) -> SampleSet:
