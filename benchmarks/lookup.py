@@ -98,6 +98,13 @@ class Drawn:
             "L1": f"{distance(images, self.images).mean():.4f}",
         }
 
+    def wrong(self, w: Array) -> dict[str, int]:
+        """How many images of latents (n, w_dim) show another value of an attribute."""
+        read = self.models.judge.look(self.models.render(w)).predictions.values
+        counts = ((read != self.values) & self.seen).sum(0).tolist()
+        named = zip(self.models.judge.attributes, counts, strict=True)
+        return {name: count for name, count in named if count}
+
 
 def distance(one: Tensor, other: Tensor) -> Array:
     apart: Array = ((one - other).abs().flatten(1).mean(1) / 2).numpy()
@@ -280,8 +287,10 @@ def main(tuning: bool, page: Path | None, work: Path) -> None:
     rows = [row for n in SIZES for row in ways(wider, n, truth, query, tuning)]
     click.echo(text_table(rows))
     click.echo("\n" + text_table(of_spoilt(samples, truth)))
+    wrong = truth.wrong(LookUp(samples).find(query).w)
+    click.echo(f"\nwrong by the atlas's own samples: {wrong}")
     if tuning:
-        click.echo(f"\npenalty by renders of samples: {chosen(models, samples):g}")
+        click.echo(f"penalty by renders of samples: {chosen(models, samples):g}")
     told = ", ".join(f"{usual(models, psi):.4f} at psi {psi:g}" for psi in (1.0, 0.7))
     click.echo(f"\nan unedited image from the nearest drawing: L1 {told}")
     if page is not None:
