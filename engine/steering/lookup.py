@@ -40,7 +40,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 EDGE = 0.95
 """The share of samples beyond which pictures are far."""
 _HELD = 200  # samples that a penalty is chosen by
-_CLIP = "embedding"  # the block of CLIP's, which no feature is named like
+_CLIP = "CLIP embedding"  # its block, which no feature can be named like
 
 Apart = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.floating[Any]]]
 """Latents (n, w_dim) that were found of samples, and the numbers (n,) of these: how far the images
@@ -167,16 +167,18 @@ class LookUp:
                 )
             count = len(array) if count is None else count
             if len(array) != count:
-                raise OptionError(f"{name}: is of {len(array)} pictures, embedding of {count}")
+                raise OptionError(f"{name}: is of {len(array)} pictures, {_CLIP} of {count}")
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+                array = array.astype(np.float32)
             lost = unread(array) if name != _CLIP else np.zeros(count, bool)
             if not np.isfinite(array[~lost]).all():
                 raise OptionError(
                     f"{name}: holds NaN or infinity; only a whole row of a feature may be NaN"
                 )
-            checked[name] = array.astype(np.float32)
+            checked[name] = array
         lengths = np.linalg.norm(checked[_CLIP], axis=1, keepdims=True)
         if not (lengths > 0).all():
-            raise OptionError("embedding: holds a row of length 0, which is of no picture")
+            raise OptionError(f"{_CLIP}: holds a row of length 0, which is of no picture")
         checked[_CLIP] = checked[_CLIP] / lengths
         return checked
 
@@ -197,40 +199,37 @@ class _Fit:
     ) -> None:
         self._classes, number = np.unique(label, return_inverse=True)
         free = len(w) - len(self._classes)
-        spread = [float(class_means(x, label)[1].var(0).mean()) for x in blocks]
-        self._scale = [1 / np.sqrt(max(v, 1e-12)) for v in spread]
+        self._scale = [_scale(x, label) for x in blocks]
         means, x = class_means(self._joined(blocks), label)
         self._w_means, around = class_means(w, label)
         moments = (x.T @ x).astype(np.float64) / free
         moments[np.diag_indices_from(moments)] += penalty
-        half = np.linalg.inv(np.linalg.cholesky(moments)).T
-        self._root = half.astype(np.float32)  # R
-        self._slopes = (half.T @ (x.T @ around / free)).astype(np.float32)  # R' C, (F, w_dim)
+        self._root = np.linalg.inv(np.linalg.cholesky(moments)).T  # R
+        self._slopes = self._root.T @ (x.T @ around / free)  # R' C, (F, w_dim)
         self._means = means @ self._root  # (classes, F)
-        lengths = np.square(x @ self._root).sum(1, dtype=np.float64)
+        lengths = np.square(x @ self._root).sum(1)
         self._own = _left_out(lengths, np.bincount(number)[number], free)
         self._edge = float(np.quantile(self._own, EDGE))
 
     def find(self, blocks: Sequence[NDArray[np.float32]], label: int | None) -> LookedUp:
         """See `LookUp.find`; all pictures have these blocks."""
-        z = self._joined(blocks) @ self._root
+        z = self._joined([x.astype(np.float64) for x in blocks]) @ self._root
         squares = np.square(z).sum(1)[:, None] + np.square(self._means).sum(1)
         nearest = (squares - 2 * z @ self._means.T).argmin(1)
         if label is not None:
             nearest = np.full(len(z), self._number(label))
         z = z - self._means[nearest]
-        far = np.square(z).sum(1, dtype=np.float64)
-        kept = np.sqrt(np.minimum(1, self._edge / np.maximum(far, 1e-12))).astype(np.float32)
+        far = np.square(z).sum(1)
+        kept = np.sqrt(np.minimum(1, self._edge / np.maximum(far, 1e-12)))
         return LookedUp(
-            self._w_means[nearest] + kept[:, None] * (z @ self._slopes),
+            (self._w_means[nearest] + (kept[:, None] * z) @ self._slopes).astype(np.float32),
             self._classes[nearest].astype(np.int32),
             1 - share_below(self._own, far),
-            kept,
+            kept.astype(np.float32),
         )
 
-    def _joined(self, blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        parts = [np.float32(scale) * x for scale, x in zip(self._scale, blocks, strict=True)]
-        return np.concatenate(parts, 1)
+    def _joined(self, blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([s * x for s, x in zip(self._scale, blocks, strict=True)], 1)
 
     def _number(self, label: int) -> int:
         found = np.flatnonzero(self._classes == label)
@@ -238,6 +237,13 @@ class _Fit:
             known = "of no class" if -1 in self._classes else f"of {len(self._classes)} others"
             raise OptionError(f"class {label}: no sample is of it, they are {known}")
         return int(found[0])
+
+
+def _scale(block: NDArray[np.float32], label: NDArray[np.int32]) -> float:
+    """What brings a block (N, F) to a mean variance of 1 within classes; 0 of one that is the same
+    in all samples, but for rounding."""
+    deviation = float(np.sqrt(np.square(class_means(block, label)[1]).mean()))
+    return 1 / deviation if deviation > 1e-6 * float(np.abs(block).max()) else 0.0
 
 
 def _left_out(lengths: NDArray[np.float64], of_class: NDArray[Any], free: int) -> Any:

@@ -155,6 +155,7 @@ def test_a_generator_whose_styles_are_not_affine_in_w_has_w(seen: World) -> None
         (np.ones((3, WIDTH), int), {}, "embedding: is int64"),
         (np.full((3, WIDTH), np.nan), {}, "embedding: holds NaN"),
         (np.zeros((3, WIDTH)), {}, "length 0"),
+        (np.full((3, WIDTH), 1e300), {}, "holds NaN or infinity"),
         (np.ones((3, WIDTH)), {"age": np.ones((3, 1))}, "age: is not known of the samples"),
         (np.ones((3, WIDTH)), {"read": np.ones((3, 1))}, r"read: is float64 \(3, 1\)"),
         (np.ones((3, WIDTH)), {"read": np.ones((2, 2))}, "read: is of 2 pictures"),
@@ -168,6 +169,26 @@ def test_what_does_not_fit_is_refused(
     of = seen.reading(one=seen.has[:, 0], two=seen.has[:, 1])
     with pytest.raises(OptionError, match=told):
         LookUp(of.samples).find(given, features)
+
+
+def test_a_feature_that_is_the_same_in_all_samples_says_nothing(seen: World) -> None:
+    there = LookUp(seen.reading(first=np.full(4_000, 0.1)).samples)
+    found = there.find(embedding(seen), {"read": np.full((1_000, 1), 7.0)})
+    plain = there.find(embedding(seen))
+    np.testing.assert_allclose(found.w, plain.w, atol=1e-5)
+    np.testing.assert_allclose(found.farther, plain.farther, atol=1e-3)
+
+
+def test_no_pictures_are_looked_up_as_none(seen: World) -> None:
+    assert LookUp(seen.samples).find(np.zeros((0, WIDTH))).w.shape == (0, W)
+
+
+def test_a_number_beyond_all_samples_is_far_and_breaks_nothing(seen: World) -> None:
+    of = seen.reading(first=0.01 * seen.samples.w[:, 0].astype(np.float64))
+    there = LookUp(of.samples)
+    found = there.find(embedding(seen), {"read": np.full((1_000, 1), 3e38)})
+    assert np.isfinite(found.w).all() and not found.farther.any()
+    assert np.abs(found.w).max() < 3 * np.abs(seen.samples.w).max()
 
 
 @pytest.mark.parametrize("label", [0, 7])
