@@ -14,6 +14,7 @@ from ...store.queries import expected_shift, text_direction
 from .direction import Choice, Direction, allowed_channels
 from .samples import FEW, SampledStep, SampleMap
 
+_SAID = 500  # phrases by which the usual spread of scores is known
 _STILL = 1e-6  # of the largest standard deviation: a channel that does not vary
 
 
@@ -23,7 +24,10 @@ def sample_map(atlas: Atlas) -> SampleMap | None:
         return None
     if not len(atlas.prompts):
         return SampleMap(atlas.samples)
-    return SampleMap(atlas.samples, atlas.phrases, atlas.prompts.embeddings.mean(0))
+    embeddings = atlas.prompts.embeddings
+    plain = embeddings.mean(0)
+    said = embeddings[:: max(1, len(embeddings) // _SAID)] - plain
+    return SampleMap(atlas.samples, atlas.phrases, plain, said)
 
 
 def require_samples(atlas: Atlas, known: SampleMap | None) -> SampleMap:

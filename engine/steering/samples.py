@@ -55,6 +55,7 @@ _TWO = 3.0  # separation of two groups; fitted to what is spread evenly, two lie
 _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read as
 _RIDGE = 1e-4  # of the mean, in the way from styles to w
 _NULL_QUANTILE = 0.975
+_TOLD = 0.1  # of the usual spread of scores: with less, CLIP sees no image differ by a prompt
 _Reading = tuple[Evidence, Array, float]  # what `SampleMap._read` gives
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
 
@@ -95,6 +96,7 @@ class SampleMap:
         phrases: of its bank, as directions from their mean, among which those that come with an
             edit are looked for; none if not given.
         plain: that mean (D,), which stands for a prompt that says nothing of an image.
+        said: what some of the phrases say, from that mean, as long as they are embedded, (K, D).
     """
 
     def __init__(
@@ -102,8 +104,9 @@ class SampleMap:
         samples: SampleSet,
         phrases: PromptBank | None = None,
         plain: NDArray[np.float32] | None = None,
+        said: NDArray[np.float32] | None = None,
     ) -> None:
-        self.samples, self._phrases, self._plain = samples, phrases, plain
+        self.samples, self._phrases, self._plain, self._usual = samples, phrases, plain, said
         self._neutral: tuple[NDArray[np.float32], _Reading] | None = None  # the last one asked of
 
     @cached_property
@@ -340,7 +343,8 @@ class SampleMap:
             return "rare" if mixture.share < 0.5 else "always there"
         wide = float(np.quantile(spread, _NULL_QUANTILE)) if len(spread) else np.inf
         known = mixture.gain > least or float(scores.std()) / max(length, 1e-9) > wide
-        return "graded" if known else "unknown"
+        told = float(scores.std()) >= _TOLD * self._usual_spread
+        return "graded" if known and told else "unknown"
 
     def psi_of(self, styles: NDArray[np.float32]) -> Array:
         """The truncation psi that images of styles (n, C) look drawn at, 0.3 to 1, (n,): how far
@@ -417,6 +421,13 @@ class SampleMap:
             for name, column in numbers_of(self.samples.readings).items()
         }
         return Companions(self._phrases, self.smoothed, self._least_gain, numbers)
+
+    @cached_property
+    def _usual_spread(self) -> float:
+        """The standard deviation of scores along what a phrase of the bank says, in the median."""
+        if self._usual is None:
+            return 0.0
+        return float(np.median((self.embeddings @ self._usual.T).std(0)))
 
     @cached_property
     def _least_gain(self) -> float:

@@ -74,6 +74,16 @@ def test_thing_that_spreads_without_groups_is_graded(shape):
     assert length(planted, found.step) == pytest.approx(ninetieth - tenth, rel=0.15)
 
 
+def test_prompt_by_which_clip_sees_hardly_any_difference_is_unknown():
+    """Its scores are the same but for their size, which is a twentieth of what phrases bring."""
+    planted = world([np.random.default_rng(5).normal(size=COUNT)])
+    said = planted.prompt(0) - planted.prompt()
+    known = SampleMap(planted.samples, plain=planted.prompt(), said=said[None])
+    assert known.evidence(difference(planted)).kind == "graded"
+    assert known.evidence(0.05 * difference(planted)).kind == "unknown"
+    assert planted.map().evidence(0.05 * difference(planted)).kind == "graded"
+
+
 @pytest.mark.parametrize("separation", [6.0, 2.0])
 def test_posterior_says_who_has_it(separation):
     has = some(0.2)
