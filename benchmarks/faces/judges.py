@@ -32,6 +32,7 @@ from attributes import (
     joined,
     labelled,
     pictures_of,
+    pictures_option,
     solved,
     squared,
     unseen_scores,
@@ -349,11 +350,6 @@ def features_of(rows: Sequence[Mapping[str, str]], folder: Path) -> dict[str, li
 @click.group(help=__doc__)
 def main() -> None:
     torch.set_num_threads(1)
-
-
-pictures_option = click.option(
-    "--pictures", type=click.Path(file_okay=False, path_type=Path), required=True
-)
 
 
 @main.command(help="Learn the probes, and what unedited pictures are like.")

@@ -17,6 +17,8 @@ from .regression import orthonormal, partial_correlations, unit_columns
 Array = NDArray[np.float64]
 Phrase = tuple[str, NDArray[np.float32]]
 """A phrase of the bank and what it says, (D,)."""
+Number = tuple[str, str]
+"""What is read, and the name of one of its numbers."""
 
 HELD = 0.1
 """Partial correlation from which on a phrase that comes with an edit is held still."""
@@ -31,10 +33,10 @@ _IMPLIED, _IMPLIED_AKIN, _AKIN = 0.97, 0.9, 0.15
 from it, as hair from a bun; and the same of a phrase whose cosine with it is beyond the third."""
 
 
-def numbers_of(readings: Mapping[str, Feature]) -> dict[str, NDArray[np.float32]]:
-    """The numbers that networks read of samples and words tell of, (N,) each, by what is read and
-    the number's name. Where nothing was found stands the mean."""
-    found: dict[str, NDArray[np.float32]] = {}
+def numbers_of(readings: Mapping[str, Feature]) -> dict[Number, NDArray[np.float32]]:
+    """The numbers that networks read of samples and words tell of, (N,) each. Where nothing was
+    found stands the mean."""
+    found: dict[Number, NDArray[np.float32]] = {}
     for feature, reading in readings.items():
         if feature not in SAID_OF_READINGS:
             continue
@@ -42,7 +44,7 @@ def numbers_of(readings: Mapping[str, Feature]) -> dict[str, NDArray[np.float32]
         if not lost.all():
             values = np.where(lost[:, None], reading.values[~lost].mean(0), reading.values)
             numbers = zip(reading.source.numbers, values.T, strict=True)
-            found |= {f"{feature}: {name}": column for name, column in numbers}
+            found |= {(feature, name): column for name, column in numbers}
     return found
 
 
@@ -54,7 +56,7 @@ class Companions:
         phrases: as directions from their mean, (P, D).
         smoothed: embeddings of the samples as their latents foretell them, (N, D).
         least_gain: what two groups of scores gain by chance, at most.
-        readings: numbers that networks read of the samples, by name, (N,) each.
+        readings: numbers that networks read of the samples, (N,) each.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Companions:
         phrases: PromptBank,
         smoothed: NDArray[np.float32],
         least_gain: float,
-        readings: Mapping[str, NDArray[np.float32]],
+        readings: Mapping[Number, NDArray[np.float32]],
     ) -> None:
         self._phrases, self._least_gain, self._readings = phrases, least_gain, readings
         self._smoothed = smoothed[:_LOOKED_IN]
@@ -126,16 +128,11 @@ class Companions:
         unit = difference / max(float(np.linalg.norm(difference)), 1e-9)
         alike = np.abs(self._phrases.embeddings @ unit.astype(np.float32))  # (P,)
         least = max(NEAR, _ABOUT * float(alike.max()))
-        names = [
-            name
-            for feature, rows in self._says.items()
-            if alike[rows].max() < least
-            for name in self._readings
-            if name.startswith(f"{feature}: ")
-        ]
-        if not names:
+        still = {feature for feature, rows in self._says.items() if alike[rows].max() < least}
+        numbers = [number for number in self._readings if number[0] in still]
+        if not numbers:
             return []
-        columns = unit_columns(np.stack([self._readings[name] for name in names], 1))
+        columns = unit_columns(np.stack([self._readings[number] for number in numbers], 1))
         found: list[tuple[str, Array]] = []
         around = has - has.mean()
         while True:
@@ -144,7 +141,8 @@ class Companions:
             best = int(partial.argmax())
             if partial[best] < HELD:
                 return found
-            found.append((names[best], self._readings[names[best]].astype(np.float64)))
+            column = self._readings[numbers[best]].astype(np.float64)
+            found.append((": ".join(numbers[best]), column))
 
     def _said(self, row: int) -> Phrase:
         return self._phrases.texts[row], self._phrases.embeddings[row]

@@ -417,8 +417,8 @@ class SampleMap:
         if self._phrases is None:
             return None
         numbers = {
-            name: within_classes(column[:, None], self.samples.label)[:, 0]
-            for name, column in numbers_of(self.samples.readings).items()
+            number: within_classes(column[:, None], self.samples.label)[:, 0]
+            for number, column in numbers_of(self.samples.readings).items()
         }
         return Companions(self._phrases, self.smoothed, self._least_gain, numbers)
 
