@@ -146,8 +146,8 @@ def kinds_of(editor: Editor, pairs: Sequence[tuple[str, str]]) -> Record:
     assert known is not None
     found = []
     for neutral, target in pairs:
-        difference = editor.texts.embed(target).astype(np.float64) - editor.texts.embed(neutral)
-        found.append(known.evidence(difference).kind)
+        embedded = editor.texts.embed(neutral), editor.texts.embed(target)
+        found.append(known.evidence(*embedded).kind)
     return {f"{kind} %": round(100 * found.count(kind) / len(found), 1) for kind in KINDS}
 
 
@@ -384,7 +384,7 @@ def speed(rounds: int) -> None:
         pair = prompts[i], prompts[i + 1]
         for name, work in (
             ("direction", lambda pair=pair: known.step(*pair)),
-            ("evidence", lambda pair=pair: known.evidence(pair[1] - pair[0])),
+            ("evidence", lambda pair=pair: known.evidence(*pair)),
             ("product", lambda pair=pair: (pair[0] @ wide.T) @ known.moved @ samples.weight.T),
         ):
             start = time.perf_counter()

@@ -92,7 +92,7 @@ class TableEditor:
         """
         known = require_samples(self.atlas, self.samples)
         self.texts.direction(neutral, target)  # which refuses prompts that mean the same
-        return known.evidence(self.difference(Edit(neutral, target)))
+        return known.evidence(self.texts.embed(neutral), self.texts.embed(target))
 
     @one_blas_thread()
     def parts(self, edit: Edit) -> tuple[Edit, ...]:
@@ -119,7 +119,8 @@ class TableEditor:
 
     def _seen_by_samples(self, samples: SampleMap, edit: Edit) -> bool:
         """Whether samples show what an edit names."""
-        return samples.evidence(self.difference(edit)).kind != "unknown"
+        neutral, target = (self.texts.embed(text) for text in (edit.neutral, edit.target))
+        return samples.evidence(neutral, target).kind != "unknown"
 
     def directions(
         self, edits: Sequence[Edit], choice: Choice | None = None

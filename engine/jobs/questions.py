@@ -55,9 +55,9 @@ def ask_samples(atlas: Atlas, texts: TextEmbedder, neutral: str, target: str) ->
     """
     known = require_samples(atlas, sample_map(atlas))
     direction = choose_direction(atlas, known, texts, neutral, target, Choice())
-    difference = texts.embed(target).astype(np.float64) - texts.embed(neutral)
-    evidence = known.evidence(difference)
-    scores, near = known.scores(difference)
+    embedded = texts.embed(neutral), texts.embed(target)
+    evidence = known.evidence(*embedded)
+    scores, near = known.scores(embedded[1].astype(np.float64) - embedded[0])
     shown = evidence.kind != "unknown"
     record = {
         "neutral": neutral,
@@ -110,7 +110,7 @@ def channel_records(
     if known is None:
         return records
     embedded = texts.embed(neutral), texts.embed(target)
-    evidence = known.evidence(embedded[1].astype(np.float64) - embedded[0])
+    evidence = known.evidence(*embedded)
     if evidence.kind == "unknown":
         return [{**record, "step": None} for record in records]
     found = direction_by_samples(

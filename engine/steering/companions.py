@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,8 +21,9 @@ Phrase = tuple[str, NDArray[np.float32]]
 Number = tuple[str, str]
 """What is read, and the name of one of its numbers."""
 
-HELD = 0.1
-"""Partial correlation from which on a phrase that comes with an edit is held still."""
+_HELD, _SURE = (0.05, 0.1), 3.2
+"""Partial correlation from which on what comes with an edit is held still: so many of its standard
+errors, but no less and no more than that."""
 CLEAR = 2.0
 """Separation from which on the groups of scores tell who has a thing."""
 _MOST_HELD = 8
@@ -69,6 +71,7 @@ class Companions:
         self._phrases, self._least_gain, self._readings = phrases, least_gain, readings
         self._smoothed = smoothed[:_LOOKED_IN]
         self._scores = unit_columns(self._smoothed @ phrases.embeddings.T)  # (4000, P)
+        self._held = float(np.clip(_SURE / math.sqrt(len(smoothed)), *_HELD))
         self._posteriors: dict[int, tuple[Array, bool]] = {}
         known = {text: row for row, text in enumerate(phrases.texts)}
         said = {
@@ -95,14 +98,14 @@ class Companions:
         around = has - has.mean()
         along = around.astype(np.float32) @ self._scores  # (P,)
         order = np.argsort(np.where(alike >= NEAR, np.inf, -along), kind="stable")[:_LOOKED_AT]
-        enough = along[order] > HELD * float(np.linalg.norm(around))
+        enough = along[order] > self._held * float(np.linalg.norm(around))
         order = order[enough & (alike[order] < NEAR)]
         scores = self._scores[:, order]  # by which the next to look at is chosen
         basis = orthonormal([column[:_LOOKED_IN] for column in taken], len(has))
         partial = partial_correlations(around, scores, basis)
         found: list[int] = []
         equal: list[int] = []
-        while len(found) < _MOST_HELD and partial.max(initial=0) >= HELD:
+        while len(found) < _MOST_HELD and partial.max(initial=0) >= self._held:
             best = int(partial.argmax())
             row, partial[best] = int(order[best]), 0
             posterior, clear = self._posterior(row)
@@ -112,7 +115,11 @@ class Companions:
             column = unit_columns(posterior[:, None])
             if clear and follows and both / max(float(posterior.sum()), 1e-9) > _IMPLIED:
                 equal.append(row)
-            if clear and not follows and partial_correlations(around, column, basis)[0] >= HELD:
+            if (
+                clear
+                and not follows
+                and partial_correlations(around, column, basis)[0] >= self._held
+            ):
                 found.append(row)
                 rest = column - basis @ (basis.T @ column)
                 basis = np.concatenate([basis, rest / np.linalg.norm(rest)], 1)
@@ -139,7 +146,7 @@ class Companions:
             basis = orthonormal([*taken, *(column for _, column in found)], len(has))
             partial = np.abs(partial_correlations(around, columns, basis))
             best = int(partial.argmax())
-            if partial[best] < HELD:
+            if partial[best] < self._held:
                 return found
             column = self._readings[numbers[best]].astype(np.float64)
             found.append((": ".join(numbers[best]), column))

@@ -15,6 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LOW, _THERE, HIGH = 0.1, 0.8, 0.9  # quantiles of scores that fall into no groups
 _NAMED = (0.02, 0.1)  # least and largest share of images that a graded thing is said of
+_OPPOSITE = 0.5  # the largest of those nearer to one of two opposites
 _SURE = 0.3  # standard deviations above the mean of those who have it: what is aimed at
 
 
@@ -80,11 +81,13 @@ def levels_of_spread(scores: NDArray[np.float32]) -> Levels:
     return Levels(*(float(x) for x in np.quantile(scores, (LOW, _THERE, HIGH))))
 
 
-def share_called(scores: NDArray[np.float32]) -> float:
+def share_called(scores: NDArray[np.float32], opposites: bool = False) -> float:
     """Of how many images a graded thing is said: those that CLIP sees nearer to the target than to
     the neutral prompt, as bald heads and old faces are what few images are furthest in. 2 to 10 %,
-    since not every CLIP's cosines with two texts can be compared."""
-    return float(np.clip((scores > 0).mean(), *_NAMED))
+    since not every CLIP's cosines with two texts can be compared; of opposites, as men and women
+    are, up to half."""
+    least, most = _NAMED
+    return float(np.clip((scores > 0).mean(), least, _OPPOSITE if opposites else most))
 
 
 def levels_of_called(scores: NDArray[np.float32], share: float) -> Levels:

@@ -56,6 +56,8 @@ _UNEVEN = 0.1  # share of the smaller group that nothing spread evenly is read a
 _RIDGE = 1e-4  # of the mean, in the way from styles to w
 _NULL_QUANTILE = 0.975
 _TOLD = 0.1  # of the usual spread of scores: with less, CLIP sees no image differ by a prompt
+_NAMES = 0.5  # of the usual spread: from there on a prompt names what images differ by
+_AGAINST = -0.5  # correlation of the scores of two prompts, below which they are opposites
 _Reading = tuple[Evidence, Array, float]  # what `SampleMap._read` gives
 _END, _BEYOND = 0.999, 1.0  # quantile of samples along a step, and steps beyond it: the end
 
@@ -137,6 +139,11 @@ class SampleMap:
         foretold: NDArray[np.float32] = self.embeddings.mean(0) + self._around_w @ self.slopes
         return foretold
 
+    def _of_latents(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers of the samples (N, k) as their latents foretell them, around their means."""
+        foretold: NDArray[np.float32] = self._around_w @ slopes_on(self._around_w, values)
+        return foretold
+
     @cached_property
     def _around_w(self) -> NDArray[np.float32]:
         """w around its mean, (N, w_dim)."""
@@ -158,9 +165,9 @@ class SampleMap:
         )
         return std
 
-    def evidence(self, difference: Array) -> Evidence:
-        """What the samples say of a text difference (D,), target minus neutral."""
-        return self._read(difference)[0]
+    def evidence(self, neutral: NDArray[np.float32], target: NDArray[np.float32]) -> Evidence:
+        """What the samples say of a target beside its neutral prompt, embeddings (D,)."""
+        return self._read(target.astype(np.float64) - neutral, neutral)[0]
 
     def scores(self, difference: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much nearer samples are to a target than to its neutral prompt, in cosine, by their
@@ -200,7 +207,7 @@ class SampleMap:
             allowed: the channels that may move, (C,); all if not given.
         """
         difference = target.astype(np.float64) - neutral
-        evidence, has, variance = self._read(difference)
+        evidence, has, variance = self._read(difference, neutral)
         gained, lost = (text.astype(np.float64) - self._middle for text in (target, neutral))
         of_target, of_neutral = self._by_themselves(neutral, target)
         columns: list[Array] = []
@@ -296,8 +303,8 @@ class SampleMap:
         of_target = self._read(target.astype(np.float64) - self._middle)
         return None if of_target[0].kind in ("graded", "unknown") else of_target, of_neutral
 
-    def _read(self, difference: Array) -> _Reading:
-        """The evidence; who has it, for graded things how far each is, 0 to 1; and the variance of
+    def _read(self, difference: Array, neutral: NDArray[np.float32] | None = None) -> _Reading:
+        """The evidence, of a whole prompt (D,) beside its `neutral` or of what it says alone; who has it, for graded things how far each is, 0 to 1; and the variance of
         having it that steps are found by."""
         text = difference.astype(np.float32)
         scores, pulled = self.scores(difference)
@@ -314,7 +321,8 @@ class SampleMap:
         if kind == "unknown":
             far, near = levels_of_spread(scores), levels_of_spread(near_scores)
         elif kind == "graded":
-            called = share_called(scores)
+            opposites = neutral is not None and self._opposites(neutral, difference)
+            called = share_called(scores, opposites)
             far, near = (levels_of_called(x, called) for x in (scores, near_scores))
         else:
             far = levels_of_groups(scores, has)
@@ -322,6 +330,15 @@ class SampleMap:
         psi = self.samples.pulled_psi if len(pulled) else 0.0
         evidence = Evidence(kind, share, mixture.separation, mixture.gain, near, far, psi)
         return evidence, has, variance
+
+    def _opposites(self, neutral: NDArray[np.float32], difference: Array) -> bool:
+        """Whether images differ by what either of two prompts (D,) says alone, and have the less of
+        the one the more they have of the other, as men and women."""
+        alone = np.stack([neutral, neutral + difference], 1) - self._middle[:, None]
+        scores = self.embeddings @ alone.astype(np.float32)  # (N, 2)
+        if scores.std(0).min() < max(_NAMES * self._usual_spread, 1e-9):
+            return False
+        return float(np.corrcoef(scores.T)[0, 1]) < _AGAINST
 
     @cached_property
     def _pulled(self) -> NDArray[np.float32]:
@@ -416,8 +433,10 @@ class SampleMap:
     def _companions(self) -> Companions | None:
         if self._phrases is None:
             return None
+        # As latents foretell them: a step along which these stay as they are leaves them alone,
+        # while what a network reads of one image by mistake would be counted for what it holds.
         numbers = {
-            number: within_classes(column[:, None], self.samples.label)[:, 0]
+            number: self._of_latents(within_classes(column[:, None], self.samples.label))[:, 0]
             for number, column in numbers_of(self.samples.readings).items()
         }
         return Companions(self._phrases, self.smoothed, self._least_gain, numbers)
