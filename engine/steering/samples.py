@@ -304,8 +304,9 @@ class SampleMap:
         return None if of_target[0].kind in ("graded", "unknown") else of_target, of_neutral
 
     def _read(self, difference: Array, neutral: NDArray[np.float32] | None = None) -> _Reading:
-        """The evidence, of a whole prompt (D,) beside its `neutral` or of what it says alone; who has it, for graded things how far each is, 0 to 1; and the variance of
-        having it that steps are found by."""
+        """The evidence, of a whole prompt (D,) beside its `neutral` or of what one says alone; who
+        has it, for graded things how far each is, 0 to 1; and the variance of having it that steps
+        are found by."""
         text = difference.astype(np.float32)
         scores, pulled = self.scores(difference)
         mixture, seen, foretold = self._clearer(text)

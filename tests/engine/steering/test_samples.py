@@ -246,7 +246,7 @@ def says(monkeypatch):
 @pytest.mark.parametrize("rate", [0.6, 0.9])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_comes_along_is_held_still_by_what_a_network_reads_of_it(rate, sign, says):
-    """Either way: what grows with the thing and what falls; and though it reads half of it wrong."""
+    """Either way: what grows with the thing and what falls; and though it reads much wrong."""
     has = some(0.3)
     planted = world([has, alike(has, rate)])
     noise = np.random.default_rng(3).normal(size=len(has))
