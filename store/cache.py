@@ -1,14 +1,19 @@
-"""Text embeddings remembered between runs, in the user's cache folder."""
+"""What is remembered between runs in the user's cache folder: embeddings of texts, inversions."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from .bank import normalise_prompt
 from .checks import row_norms
@@ -16,7 +21,20 @@ from .errors import OutputError
 from .fingerprint import ModelIdentity
 from .output import replacing
 
+MOST_BYTES = 2**28
+"""Of all inversions together."""
 _FORMAT = "2"
+_INVERSION = ".inversion"
+_LARGEST = 2**24  # bytes of one
+_DIGEST = 32  # bytes of SHA-256
+
+
+class Remembered(NamedTuple):
+    """A file of the cache: what it is found by, its bytes, and when it was written."""
+
+    key: str
+    bytes: int
+    when: datetime
 
 
 class TextCache:
@@ -64,3 +82,94 @@ class TextCache:
     def _path(self, text: str) -> Path:
         name = hashlib.sha256(normalise_prompt(text).encode()).hexdigest()
         return self._folder / f"{name}.f4"
+
+
+class InversionCache:
+    """Inversions of photos remembered between runs, a small file each: arrays by name, as
+    safetensors behind their digest.
+
+    Like `TextCache` a convenience: what cannot be read, is damaged or too large is passed over.
+    The oldest are given up where all are larger than `MOST_BYTES`.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path = user_cache_path("styleatlas") / "inversions"
+
+    def find(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """The arrays that are remembered by a key, or None."""
+        path = self._path(key)
+        try:
+            if path.stat().st_size > _LARGEST:
+                return None
+            content = path.read_bytes()
+            if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+                return None
+            return load(content[_DIGEST:])
+        except (OSError, SafetensorError, ValueError, KeyError):
+            return None
+
+    def remember(self, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep arrays by a key for later runs, if the folder allows it."""
+        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        if len(content) > _LARGEST - _DIGEST:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(self._path(key)) as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            self._give_up_oldest()
+        except (OSError, OutputError):
+            return
+
+    def listed(self) -> list[Remembered]:
+        """What is remembered, the newest first."""
+        found = []
+        with suppress(OSError):
+            for path in self.folder.glob(f"*{_INVERSION}"):
+                with suppress(OSError):
+                    about = path.stat()
+                    when = datetime.fromtimestamp(about.st_mtime, timezone.utc)
+                    found.append(Remembered(path.stem, about.st_size, when))
+        return sorted(found, key=lambda one: one.when, reverse=True)
+
+    def clear(self) -> int:
+        """Forget all; how many there were.
+
+        Raises:
+            OutputError: one cannot be removed.
+        """
+        count = 0
+        for one in self.listed():
+            path = self._path(one.key)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: cannot be removed ({error.strerror or error}); check permissions"
+                ) from error
+            count += 1
+        return count
+
+    def _give_up_oldest(self) -> None:
+        held = 0
+        for one in self.listed():
+            held += one.bytes
+            if held > MOST_BYTES:
+                self._path(one.key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_INVERSION}"
+
+
+def inversions() -> list[Remembered]:
+    """The inversions in the user's cache, the newest first."""
+    return InversionCache().listed()
+
+
+def clear_inversions() -> int:
+    """Forget the inversions in the user's cache; how many there were.
+
+    Raises:
+        OutputError: one cannot be removed.
+    """
+    return InversionCache().clear()

@@ -1,0 +1,368 @@
+"""From crops to latents: the look-up in an atlas's samples, and what is told of the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...store.atlas import Atlas
+from ...store.cache import InversionCache
+from ...store.errors import CheckpointError, OptionError
+from ...store.progress import Progress, Report
+from ...store.sample_set import SampleSet
+from ..models.features import FACES, UNITS, Features, load_features
+from ..models.memory import Batches
+from ..models.perceptual import Perceptual, load_perceptual
+from ..models.preprocess import as_rgb
+from ..models.protocols import Generator, JointEncoder
+from ..models.sampling import batch_size, one_hot_labels, w_shape
+from ..steering.lookup import LookUp
+from .measure import Measure, measure_of
+from .photo import Pixels
+
+Space = Literal["w", "w+", "s"]
+SPACES: tuple[Space, ...] = get_args(Space)
+Begin = Literal["look-up", "mean"]
+LOSS = "vgg"
+"""The LPIPS that refinements make small."""
+MAX_STEPS = 10_000
+_FORMAT = 1  # of what is remembered: another one where the same settings come to something else
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class InvertSettings:
+    """How to invert.
+
+    Args:
+        space: what a refinement moves: w, the same in all rows; w+, a row a layer; s, style space.
+        start: what the samples of an atlas say of the crop, or the average w.
+        steps: of the refinement; None until the distance stops paying, 0 for the start alone.
+        label: the class of a conditional generator; the nearest by look-up if not given.
+
+    Raises:
+        OptionError: another word, or a number out of its range.
+    """
+
+    space: Space = "w+"
+    start: Begin = "look-up"
+    steps: int | None = None
+    label: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("space", SPACES), ("start", get_args(Begin))):
+            if getattr(self, name) not in known:
+                told = f"{name} {getattr(self, name)!r}"
+                raise OptionError(f"{told}: is unknown; use one of {', '.join(known)}")
+        if self.steps is not None and not (
+            type(self.steps) is int and 0 <= self.steps <= MAX_STEPS
+        ):
+            raise OptionError(f"steps {self.steps}: must be a whole number from 0 to {MAX_STEPS}")
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """What n crops came to.
+
+    Args:
+        styles: float32 (n, C), on the generator's device.
+        w: float32 (n, num_ws, w_dim), on the same; None in space s.
+        label: their classes, int32 (n,); -1 where the generator is not conditional.
+        farther: the share of samples that lie farther from the others than the crop does, float32
+            (n,), see `LookedUp`; NaN without samples.
+        cosine: of CLIP's embeddings of crop and render, float32 (n,).
+        distance, first_distance: of the render and of that of the start from the crop, by
+            `measure`, float32 (n,).
+        measure: what that is, as people are told it.
+        steps: of the refinement, that were made for each.
+    """
+
+    styles: Tensor
+    w: Tensor | None
+    label: NDArray[np.int32]
+    farther: NDArray[np.float32]
+    cosine: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    first_distance: NDArray[np.float32]
+    measure: str
+    steps: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.styles)
+
+
+class Inverter:
+    """Inverts crops of photos for one generator.
+
+    Args:
+        generator: that is to draw them.
+        atlas: of it, whose samples tell where to begin; without samples the average w does.
+        encoder: the atlas's CLIP.
+        features: what of a crop is read beside CLIP's embedding. What the samples were read by
+            other networks of is left out, and so is what they were not read of.
+        perceptual: LPIPS, which refinements make small; pixels and CLIP where there is none, or
+            images are too small for it.
+        cache: where inversions are remembered.
+
+    Attributes:
+        notes: what it goes without, as sentences for people.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        atlas: Atlas,
+        encoder: JointEncoder,
+        features: Features | None = None,
+        perceptual: Perceptual | None = None,
+        cache: InversionCache | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._generator, self._atlas, self._encoder = generator, atlas, encoder
+        self._features = features
+        self._measure: Measure = measure_of(generator.image_size, encoder, perceptual)
+        self._cache = cache
+        self._batches = Batches(batch_size(generator), generator.device)
+        samples = atlas.samples
+        self._look_up = None if samples is None else LookUp(samples)
+        self._names: tuple[str, ...] = ()
+        told = list(notes)
+        if features is not None and samples is not None:
+            sources = {name: reading.source for name, reading in samples.readings.items()}
+            self._names = tuple(
+                n for n in features.sources if features.sources[n] == sources.get(n)
+            )
+            others = [n for n in features.sources if n in sources and n not in self._names]
+            if others:
+                told.append(
+                    f"{' and '.join(others)}: were read of the samples by other weights, so crops "
+                    "are looked up without; draw the atlas again to use them"
+                )
+        self.notes = tuple(told)
+
+    @classmethod
+    def of(
+        cls, generator: Generator, atlas: Atlas, encoder: JointEncoder, *, cache: bool = True
+    ) -> Inverter:
+        """With all that this machine has: the readers of faces where the samples were read by them,
+        LPIPS, and the user's cache if that is wanted; `notes` say what is lacking."""
+        notes: list[str] = []
+        read = set() if atlas.samples is None else set(atlas.samples.readings)
+        features = None
+        if read & UNITS.keys():
+            try:
+                features = load_features(FACES, generator)
+            except CheckpointError as error:
+                notes.append(f"looked up by CLIP alone: {error}")
+        perceptual = None
+        try:
+            perceptual = load_perceptual([LOSS], generator.device)
+        except CheckpointError as error:
+            notes.append(f"refined by pixels and CLIP: {error}")
+        remembered = InversionCache() if cache else None
+        return cls(generator, atlas, encoder, features, perceptual, remembered, notes)
+
+    def estimate(self, count: int, settings: InvertSettings) -> float:
+        """Seconds that so many crops take, at most, but for what is remembered: by the time of a
+        start, and of a step of the refinement."""
+        size = self._generator.image_size
+        crop = np.full((*size, 3), 128, np.uint8)
+        start = time.perf_counter()
+        self._start(self._images([crop]), settings)
+        return count * (time.perf_counter() - start)
+
+    def invert(
+        self,
+        crops: Sequence[Pixels],
+        settings: InvertSettings,
+        report: Report = lambda progress: None,
+    ) -> Inversion:
+        """The latents of crops.
+
+        Args:
+            crops: uint8 (H, W, 3) of the generator's size each, sRGB.
+
+        Raises:
+            OptionError: crops of another size, no samples to look up in, or a class that none of
+                them is of.
+            DeviceMemoryError: a single image does not fit.
+        """
+        self._require(crops, settings)
+        keys = [self._key(crop, settings) for crop in crops]
+        found = [self._remembered(key) for key in keys]
+        open_ = [i for i, one in enumerate(found) if one is None]
+        made = self._made([crops[i] for i in open_], settings, report) if open_ else []
+        for i, one in zip(open_, made, strict=True):
+            found[i] = one
+            if self._cache is not None:
+                self._cache.remember(keys[i], one)
+        return self._together([one for one in found if one is not None], settings)
+
+    def _made(
+        self, crops: Sequence[Pixels], settings: InvertSettings, report: Report
+    ) -> list[Arrays]:
+        """The arrays of an inversion (`_widths`) of each crop."""
+        if settings.steps != 0:
+            raise OptionError("steps: are not refined yet; give 0")
+        images = self._images(crops)
+        starts = self._batches.over(
+            len(images), lambda first, last: self._start(images[first:last], settings)
+        )
+        made: list[Arrays] = []
+        for start in starts:
+            styles = self._generator.styles(start.w)
+            seen = self._seen(styles, images[len(made) : len(made) + len(styles)])
+            for row in range(len(styles)):
+                made.append(
+                    {
+                        "styles": styles[row].cpu().numpy(),
+                        "w": start.w[row].cpu().numpy(),
+                        "label": start.label[row : row + 1],
+                        "farther": start.farther[row : row + 1],
+                        "cosine": seen[0][row : row + 1],
+                        "distance": seen[1][row : row + 1],
+                        "first_distance": seen[1][row : row + 1],
+                        "steps": np.zeros(1, np.int32),
+                    }
+                )
+            report(Progress(len(made), len(images), label="invert"))
+        return made
+
+    @torch.no_grad()
+    def _start(self, images: Tensor, settings: InvertSettings) -> _Start:
+        """Where crops (n, 3, H, W) begin."""
+        n, generator = len(images), self._generator
+        label = np.full(n, -1 if settings.label is None else settings.label, np.int32)
+        c = one_hot_labels(generator, [max(0, int(number)) for number in label], settings.label)
+        z = torch.zeros(n, generator.z_dim, device=generator.device)
+        average = generator.map(z, c, truncation=0.0)  # (n, num_ws, w_dim)
+        farther = np.full(n, np.nan, np.float32)
+        if self._look_up is None:
+            return _Start(average, label, farther)
+        read = {} if self._features is None else self._features.read(images)
+        features = {name: read[name].astype(np.float32) for name in self._names}
+        embedding = self._encoder.images(images).float().cpu().numpy()
+        found = self._look_up.find(embedding, features, settings.label)
+        if settings.start == "mean":
+            return _Start(average, found.label, found.farther)
+        w = torch.from_numpy(found.w).to(average)[:, None].expand_as(average)
+        return _Start(w.contiguous(), found.label, found.farther)
+
+    @torch.no_grad()
+    def _seen(
+        self, styles: Tensor, crops: Tensor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of renders of styles (n, C) and crops (n, 3, H, W): the cosine of CLIP's embeddings, and
+        their distance, (n,) each."""
+        images = as_rgb(self._generator.render(styles)).clamp(-1, 1)
+        one, other = (self._encoder.images(x).float() for x in (images, crops))
+        measured = self._measure.distance(self._measure.seen(images), self._measure.seen(crops))
+        return F.cosine_similarity(one, other).cpu().numpy(), measured.float().cpu().numpy()
+
+    def _images(self, crops: Sequence[Pixels]) -> Tensor:
+        """Crops as networks see them, (n, 3, H, W) in [-1, 1]."""
+        pixels = torch.from_numpy(np.stack(crops)).to(self._generator.device)
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def _require(self, crops: Sequence[Pixels], settings: InvertSettings) -> None:
+        height, width = self._generator.image_size
+        for crop in crops:
+            if crop.dtype != np.uint8 or crop.shape != (height, width, 3):
+                raise OptionError(
+                    f"crop: is {crop.dtype} {crop.shape}; this generator draws {width} x {height} "
+                    "pixels, give uint8 RGB of that size"
+                )
+        if not len(crops):
+            raise OptionError("crops: are none; give one at least")
+        if self._look_up is None and settings.start == "look-up":
+            raise OptionError(
+                "start look-up: the atlas has no samples to look up in; start from the mean, or "
+                "give it samples by `styleatlas precompute`"
+            )
+
+    def _key(self, crop: Pixels, settings: InvertSettings) -> str:
+        """What the inversion of a crop is remembered by: all that decides it."""
+        parts = {
+            "format": _FORMAT,
+            "crop": hashlib.sha256(np.ascontiguousarray(crop).tobytes()).hexdigest(),
+            "settings": asdict(settings),
+            **self._about,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        """What decides an inversion beside crop and settings, as JSON values."""
+        read = [] if self._features is None else [self._features.sources[n] for n in self._names]
+        return {
+            "generator": self._generator.identity.key,
+            "clip": self._encoder.identity.key,
+            "features": [[name, x.to_json()] for name, x in zip(self._names, read, strict=True)],
+            "measure": [self._measure.name, *(x.key for x in self._measure.identities)],
+            "samples": None if self._atlas.samples is None else _digest(self._atlas.samples),
+        }
+
+    def _remembered(self, key: str) -> Arrays | None:
+        arrays = None if self._cache is None else self._cache.find(key)
+        if arrays is None:
+            return None
+        wanted = self._widths
+        fits = arrays.keys() == wanted.keys() and all(
+            arrays[name].shape == shape and arrays[name].dtype == kind
+            for name, (shape, kind) in wanted.items()
+        )
+        return arrays if fits and np.isfinite(arrays["styles"]).all() else None
+
+    @cached_property
+    def _widths(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and type of the arrays of an inversion, by name."""
+        numbers = ("farther", "cosine", "distance", "first_distance")
+        return {
+            "styles": ((self._generator.layout.size,), np.float32),
+            "w": (w_shape(self._generator), np.float32),
+            **dict.fromkeys(numbers, ((1,), np.float32)),
+            **dict.fromkeys(("label", "steps"), ((1,), np.int32)),
+        }
+
+    def _together(self, made: Sequence[Arrays], settings: InvertSettings) -> Inversion:
+        device = self._generator.device
+        joined = {name: np.stack([one[name] for one in made]) for name in self._widths}
+        w = None if settings.space == "s" else torch.from_numpy(joined["w"]).to(device)
+        told = {
+            name: joined[name][:, 0]
+            for name in ("label", "farther", "cosine", "distance", "first_distance")
+        }
+        return Inversion(
+            torch.from_numpy(joined["styles"]).to(device),
+            w,
+            measure=self._measure.name,
+            steps=tuple(joined["steps"][:, 0].tolist()),
+            **told,
+        )
+
+
+class _Start(NamedTuple):
+    """Where n crops begin: w (n, num_ws, w_dim), class and `farther` (n,)."""
+
+    w: Tensor
+    label: NDArray[np.int32]
+    farther: NDArray[np.float32]
+
+
+def _digest(samples: SampleSet) -> str:
+    """Of what a look-up learns from."""
+    digest = hashlib.sha256()
+    for array in (samples.w, samples.label, samples.embedding, *samples.features.values()):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

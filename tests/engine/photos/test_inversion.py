@@ -1,0 +1,126 @@
+"""Crops to latents, on the embedded avatars, whose own renders are crops of known latents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from styleatlas import Atlas, load_encoder, load_generator
+from styleatlas.engine.models.preprocess import to_bytes
+from styleatlas.engine.models.sampling import w_from_seeds
+from styleatlas.engine.photos.inversion import Inverter, InvertSettings
+from styleatlas.store.cache import InversionCache, clear_inversions, inversions
+from styleatlas.store.errors import OptionError
+
+SEEDS = (5, 6, 7)
+START = InvertSettings(steps=0)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return load_generator("avatars", "cpu"), Atlas.open("avatars"), load_encoder("avatars", "cpu")
+
+
+@pytest.fixture(scope="module")
+def inverter(parts) -> Inverter:
+    return Inverter(*parts)
+
+
+@pytest.fixture(scope="module")
+def crops(parts):
+    with torch.inference_mode():
+        styles = parts[0].styles(w_from_seeds(parts[0], SEEDS, 0.7))
+        return list(to_bytes(parts[0].render(styles)).numpy())
+
+
+def apart(crops, generator, styles) -> np.ndarray:
+    """Mean absolute difference of crops and renders, of 1."""
+    with torch.inference_mode():
+        shown = to_bytes(generator.render(styles)).numpy().astype(float)
+    return np.abs(shown - np.stack(crops)).mean((1, 2, 3)) / 255
+
+
+def test_renders_come_back_by_look_up(parts, inverter, crops) -> None:
+    generator = parts[0]
+    found = inverter.invert(crops, START)
+    assert found.styles.shape == (3, generator.layout.size) and found.steps == (0, 0, 0)
+    assert (apart(crops, generator, found.styles) < 0.08).all()
+    turned = found.styles[[1, 2, 0]]
+    assert (apart(crops, generator, turned) > 0.12).all()
+    torch.testing.assert_close(generator.styles(found.w), found.styles)
+    assert (found.label == -1).all() and (found.cosine > 0.9).all()
+    assert (found.farther > 0.05).all()
+    np.testing.assert_array_equal(found.distance, found.first_distance)
+    assert found.measure == "pixels and CLIP"
+
+
+def test_the_mean_is_the_average_w(parts, inverter, crops) -> None:
+    found = inverter.invert(crops, InvertSettings(start="mean", steps=0))
+    average = torch.from_numpy(parts[1].samples.centre)
+    torch.testing.assert_close(found.w, average.expand_as(found.w))
+    by_look_up = inverter.invert(crops, START)
+    assert (found.distance > 2 * by_look_up.distance).all()
+
+
+def test_an_atlas_without_samples_starts_from_the_mean_alone(parts, crops) -> None:
+    generator, atlas, encoder = parts
+    bare = Inverter(generator, replace(atlas, samples=None), encoder)
+    with pytest.raises(OptionError, match="no samples to look up in"):
+        bare.invert(crops, START)
+    found = bare.invert(crops, InvertSettings(start="mean", steps=0))
+    assert np.isnan(found.farther).all() and np.isfinite(found.distance).all()
+
+
+def test_crops_of_another_size_are_refused(inverter, crops) -> None:
+    with pytest.raises(OptionError, match="64 x 64"):
+        inverter.invert([crops[0][:32]], START)
+    with pytest.raises(OptionError, match="give one"):
+        inverter.invert([], START)
+
+
+@pytest.mark.parametrize("wrong", [{"space": "z"}, {"start": "seed"}, {"steps": -1}])
+def test_settings_are_checked(wrong) -> None:
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        InvertSettings(**wrong)
+
+
+def test_an_inversion_is_remembered(parts, crops, monkeypatch) -> None:
+    inverter = Inverter(*parts, cache=InversionCache())
+    first = inverter.invert(crops[:2], START)
+    assert len(inversions()) == 2
+    monkeypatch.setattr(inverter, "_start", None)  # nothing is computed any more
+    again = inverter.invert([crops[1], crops[0]], START)
+    torch.testing.assert_close(again.styles, first.styles[[1, 0]], rtol=0, atol=0)
+    torch.testing.assert_close(again.w, first.w[[1, 0]], rtol=0, atol=0)
+    for name in ("label", "farther", "cosine", "distance", "first_distance"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name)[[1, 0]])
+    assert clear_inversions() == 2 and inversions() == []
+
+
+def test_what_decides_an_inversion_is_part_of_its_key(parts, crops) -> None:
+    generator, atlas, encoder = parts
+    Inverter(*parts, cache=InversionCache()).invert(crops[:1], START)
+    fewer = replace(atlas.samples, **{n: getattr(atlas.samples, n)[:2000] for n in
+                                      ("w", "label", "embedding", "pulled")})  # fmt: skip
+    other = Inverter(generator, replace(atlas, samples=fewer), encoder, cache=InversionCache())
+    assert other.invert(crops[:1], START).w is not None
+    assert len(inversions()) == 2
+    other.invert(crops[:1], replace(START, start="mean"))
+    other.invert(crops[1:2], START)
+    assert len(inversions()) == 4
+
+
+def test_a_damaged_file_is_passed_over(parts, crops) -> None:
+    cache = InversionCache()
+    inverter = Inverter(*parts, cache=cache)
+    first = inverter.invert(crops[:1], START)
+    (path,) = cache.folder.iterdir()
+    content = path.read_bytes()
+    for spoilt in (b"", content[:-1], content[:40] + b"\xff" + content[41:], b"\x80\x04." * 99):
+        path.write_bytes(spoilt)
+        again = inverter.invert(crops[:1], START)
+        torch.testing.assert_close(again.styles, first.styles, rtol=0, atol=0)
+        assert path.read_bytes() == content
