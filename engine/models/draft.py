@@ -159,6 +159,11 @@ def reaching(generator: Generator) -> StyleLayout:
     return generator.reaching if isinstance(generator, Draft) else generator.layout
 
 
+def draft_sides(generator: Generator) -> tuple[int, ...]:
+    """Of the drafts that a generator has, the longer side of the image, ascending."""
+    return tuple(_drafts(generator))
+
+
 def _drafts(generator: Generator) -> dict[int, DraftConfig]:
     """By the longer side of the image, ascending."""
     if not isinstance(generator, StyleGANGenerator):

@@ -1,4 +1,4 @@
-"""From crops to latents: the look-up in an atlas's samples, and what is told of the result."""
+"""From crops to latents: by look-up in an atlas's samples, and by refinement from there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -21,22 +22,25 @@ from ...store.cache import InversionCache
 from ...store.errors import CheckpointError, OptionError
 from ...store.progress import Progress, Report
 from ...store.sample_set import SampleSet
+from ..models.draft import Draft
 from ..models.features import FACES, UNITS, Features, load_features
 from ..models.memory import Batches
 from ..models.perceptual import Perceptual, load_perceptual
-from ..models.preprocess import as_rgb
 from ..models.protocols import Generator, JointEncoder
-from ..models.sampling import batch_size, one_hot_labels, w_shape
+from ..models.sampling import batch_size, one_hot_labels, w_from_seeds, w_shape
 from ..steering.lookup import LookUp
 from .measure import Measure, measure_of
 from .photo import Pixels
+from .refine import Refined, Refinement, Space, Spread, draft_of
+from .refine_state import RefinementFile
 
-Space = Literal["w", "w+", "s"]
 SPACES: tuple[Space, ...] = get_args(Space)
 Begin = Literal["look-up", "mean"]
 LOSS = "vgg"
 """The LPIPS that refinements make small."""
 MAX_STEPS = 10_000
+_SEEDS = 2_000  # images that tell what a generator draws, where an atlas has no samples
+_TRIED = 16  # crops, by which the time of many is estimated
 _FORMAT = 1  # of what is remembered: another one where the same settings come to something else
 Arrays = dict[str, NDArray[Any]]
 
@@ -86,6 +90,8 @@ class Inversion:
             `measure`, float32 (n,).
         measure: what that is, as people are told it.
         steps: of the refinement, that were made for each.
+        path: styles on the way, float32 (n, k, C) on the CPU, the start first; k is 0 where they
+            were not asked for.
     """
 
     styles: Tensor
@@ -97,6 +103,7 @@ class Inversion:
     first_distance: NDArray[np.float32]
     measure: str
     steps: tuple[int, ...]
+    path: Tensor
 
     def __len__(self) -> int:
         return len(self.styles)
@@ -176,68 +183,138 @@ class Inverter:
     def estimate(self, count: int, settings: InvertSettings) -> float:
         """Seconds that so many crops take, at most, but for what is remembered: by the time of a
         start, and of a step of the refinement."""
-        size = self._generator.image_size
-        crop = np.full((*size, 3), 128, np.uint8)
-        start = time.perf_counter()
-        self._start(self._images([crop]), settings)
-        return count * (time.perf_counter() - start)
+        tried = min(count, _TRIED)
+        grey = np.full((*self._generator.image_size, 3), 128, np.uint8)
+        images = self._images([grey] * tried)
+        begun = time.perf_counter()
+        start = self._start(images[:1], settings)
+        self._seen(self._generator.styles(start.w), images[:1])
+        seconds = count * (time.perf_counter() - begun)
+        if settings.steps == 0:
+            return seconds
+        refinement = self._refinement(images, start.w.expand(tried, -1, -1), settings, 0)
+        return seconds + refinement.estimate() * count / tried
 
     def invert(
         self,
         crops: Sequence[Pixels],
         settings: InvertSettings,
         report: Report = lambda progress: None,
+        state: Path | None = None,
+        frames: int = 0,
     ) -> Inversion:
         """The latents of crops.
 
         Args:
             crops: uint8 (H, W, 3) of the generator's size each, sRGB.
+            state: a file that will be written of what comes of it: beside it a refinement keeps
+                where it stands (`StateFile`), and goes on from there.
+            frames: how many steps of the way to keep for a film, at most; then nothing that is
+                remembered is taken.
 
         Raises:
             OptionError: crops of another size, no samples to look up in, or a class that none of
                 them is of.
             DeviceMemoryError: a single image does not fit.
+            ResumeError: the state is of other work, damaged, or in use.
+            OutputError: it cannot be written.
         """
         self._require(crops, settings)
         keys = [self._key(crop, settings) for crop in crops]
-        found = [self._remembered(key) for key in keys]
-        open_ = [i for i, one in enumerate(found) if one is None]
-        made = self._made([crops[i] for i in open_], settings, report) if open_ else []
-        for i, one in zip(open_, made, strict=True):
-            found[i] = one
-            if self._cache is not None:
-                self._cache.remember(keys[i], one)
-        return self._together([one for one in found if one is not None], settings)
+        found = [None if frames else self._remembered(key) for key in keys]
+        left = [i for i, one in enumerate(found) if one is None]
+        path = torch.zeros(len(crops), 0, self._generator.layout.size)
+        if left:
+            work = _Work(
+                self._images([crops[i] for i in left]), [keys[i] for i in left], settings, frames
+            )
+            made, path = self._made(work, report, state)
+            for i, one in zip(left, made, strict=True):
+                found[i] = one
+                if self._cache is not None:
+                    self._cache.remember(keys[i], one)
+        return self._together([one for one in found if one is not None], settings, path)
 
-    def _made(
-        self, crops: Sequence[Pixels], settings: InvertSettings, report: Report
-    ) -> list[Arrays]:
-        """The arrays of an inversion (`_widths`) of each crop."""
-        if settings.steps != 0:
-            raise OptionError("steps: are not refined yet; give 0")
-        images = self._images(crops)
-        starts = self._batches.over(
+    def _made(self, work: _Work, report: Report, state: Path | None) -> tuple[list[Arrays], Tensor]:
+        """The arrays of an inversion (`_widths`) of each crop, and the way to them."""
+        images, settings = work.images, work.settings
+        begun = self._batches.over(
             len(images), lambda first, last: self._start(images[first:last], settings)
         )
-        made: list[Arrays] = []
-        for start in starts:
-            styles = self._generator.styles(start.w)
-            seen = self._seen(styles, images[len(made) : len(made) + len(styles)])
-            for row in range(len(styles)):
-                made.append(
-                    {
-                        "styles": styles[row].cpu().numpy(),
-                        "w": start.w[row].cpu().numpy(),
-                        "label": start.label[row : row + 1],
-                        "farther": start.farther[row : row + 1],
-                        "cosine": seen[0][row : row + 1],
-                        "distance": seen[1][row : row + 1],
-                        "first_distance": seen[1][row : row + 1],
-                        "steps": np.zeros(1, np.int32),
-                    }
-                )
-            report(Progress(len(made), len(images), label="invert"))
-        return made
+        start = _Start.joined(list(begun))
+        styles = self._generator.styles(start.w)
+        w: Tensor | None = start.w
+        cosine, distance = self._all_seen(styles, images)
+        first, steps = distance, np.zeros(len(images), np.int32)
+        path = torch.zeros(len(images), 0, styles.shape[1])
+        if settings.steps != 0:
+            refined = self._refined(work, start.w, report, state)
+            styles, path, w = refined.styles, refined.path, refined.w
+            cosine = self._all_seen(styles, images)[0]
+            distance, steps = refined.distance.numpy(), refined.steps.numpy().astype(np.int32)
+        told = {
+            **{"label": start.label, "farther": start.farther, "cosine": cosine},
+            **{"distance": distance, "first_distance": first, "steps": steps},
+        }
+        kept = start.w if w is None else w
+        made = [
+            {
+                "styles": styles[row].cpu().numpy(),
+                "w": kept[row].cpu().numpy(),
+                **{name: values[row : row + 1] for name, values in told.items()},
+            }
+            for row in range(len(images))
+        ]
+        return made, path
+
+    def _refined(self, work: _Work, w: Tensor, report: Report, state: Path | None) -> Refined:
+        """From where they start, w (n, num_ws, w_dim)."""
+        refinement = self._refinement(work.images, w, work.settings, work.frames)
+
+        def tell(done: int) -> None:
+            figures = (f"distance {refinement.distance:.3f}",)
+            total = refinement.most * len(work.images)
+            report(
+                Progress(done, total, refinement.made, label="invert", figures=figures, spare=True)
+            )
+
+        if state is None:
+            return refinement.run(tell)
+        plan = {"crops": work.keys, "frames": work.frames}
+        with RefinementFile(state) as file:
+            file.take_up(refinement, plan)
+            refined = refinement.run(tell, file.offer)
+            file.remove()
+        return refined
+
+    def _refinement(
+        self, images: Tensor, w: Tensor, settings: InvertSettings, frames: int
+    ) -> Refinement:
+        return Refinement(
+            self._generator,
+            self._measure,
+            images,
+            w,
+            self._spread,
+            settings.space,
+            settings.steps,
+            frames,
+            self._draft,
+        )
+
+    @cached_property
+    def _draft(self) -> Draft | None:
+        return draft_of(self._generator)
+
+    @cached_property
+    def _spread(self) -> Spread:
+        """By the samples of the atlas, or else by some more."""
+        samples = self._atlas.samples
+        if samples is None:
+            w = w_from_seeds(self._generator, range(_SEEDS), 1.0)[:, 0]
+        else:
+            w = torch.from_numpy(samples.w.astype(np.float32))
+        return Spread.of(w, torch.from_numpy(self._atlas.style_std))
 
     @torch.no_grad()
     def _start(self, images: Tensor, settings: InvertSettings) -> _Start:
@@ -259,13 +336,22 @@ class Inverter:
         w = torch.from_numpy(found.w).to(average)[:, None].expand_as(average)
         return _Start(w.contiguous(), found.label, found.farther)
 
-    @torch.no_grad()
-    def _seen(
+    def _all_seen(
         self, styles: Tensor, crops: Tensor
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Of renders of styles (n, C) and crops (n, 3, H, W): the cosine of CLIP's embeddings, and
         their distance, (n,) each."""
-        images = as_rgb(self._generator.render(styles)).clamp(-1, 1)
+        parts = self._batches.over(
+            len(crops), lambda first, last: self._seen(styles[first:last], crops[first:last])
+        )
+        cosine, distance = zip(*parts, strict=True)
+        return np.concatenate(cosine), np.concatenate(distance)
+
+    @torch.no_grad()
+    def _seen(
+        self, styles: Tensor, crops: Tensor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        images = self._generator.render(styles)
         one, other = (self._encoder.images(x).float() for x in (images, crops))
         measured = self._measure.distance(self._measure.seen(images), self._measure.seen(crops))
         return F.cosine_similarity(one, other).cpu().numpy(), measured.float().cpu().numpy()
@@ -335,7 +421,9 @@ class Inverter:
             **dict.fromkeys(("label", "steps"), ((1,), np.int32)),
         }
 
-    def _together(self, made: Sequence[Arrays], settings: InvertSettings) -> Inversion:
+    def _together(
+        self, made: Sequence[Arrays], settings: InvertSettings, path: Tensor
+    ) -> Inversion:
         device = self._generator.device
         joined = {name: np.stack([one[name] for one in made]) for name in self._widths}
         w = None if settings.space == "s" else torch.from_numpy(joined["w"]).to(device)
@@ -347,9 +435,19 @@ class Inverter:
             torch.from_numpy(joined["styles"]).to(device),
             w,
             measure=self._measure.name,
+            path=path,
             steps=tuple(joined["steps"][:, 0].tolist()),
             **told,
         )
+
+
+class _Work(NamedTuple):
+    """What is to be computed: crops (n, 3, H, W), what each is remembered by, and how."""
+
+    images: Tensor
+    keys: Sequence[str]
+    settings: InvertSettings
+    frames: int
 
 
 class _Start(NamedTuple):
@@ -358,6 +456,14 @@ class _Start(NamedTuple):
     w: Tensor
     label: NDArray[np.int32]
     farther: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Start]) -> _Start:
+        return cls(
+            torch.cat([part.w for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.farther for part in parts]),
+        )
 
 
 def _digest(samples: SampleSet) -> str:

@@ -1,0 +1,59 @@
+"""What the file `<output>.work` keeps of a refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...store.fingerprint import from_json, to_json
+from ...store.work import StateFile, value_parts
+from ..checkpoints.state_file import read_state, state_bytes
+from .refine import Refinement, State
+
+METADATA_KEY = "styleatlas-inversion"
+
+
+class RefinementFile(StateFile):
+    """Where a refinement stands, for one that has to go on.
+
+    Args:
+        output: what will be written of it.
+
+    Raises:
+        ResumeError: another process is at work on this output.
+        OutputError: nothing can be written there.
+    """
+
+    def __init__(self, output: Path) -> None:
+        super().__init__(output, "inversion")
+        self._plan = ""
+
+    def take_up(self, refinement: Refinement, plan: Mapping[str, Any]) -> None:
+        """Gives a refinement the state that an earlier process kept of it, if there is one.
+
+        Args:
+            plan: all that decides the result, as JSON values.
+
+        Raises:
+            ResumeError: the file is of another inversion, or damaged.
+        """
+        self._plan = to_json("plan", dict(plan))
+
+        def same(header: str) -> None:
+            there, here = (from_json("plan", text) for text in (header, self._plan))
+            self.require_same(value_parts(there), value_parts(here))
+
+        def read(path: Path) -> None:
+            refinement.take_up(read_state(path, METADATA_KEY, same))
+
+        self.load(read)
+
+    def offer(self, state: State) -> None:
+        """Keeps a state where it is time to.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.due:
+            self.save(state_bytes(METADATA_KEY, self._plan, state))
