@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,58 +19,27 @@ from ...store.atlas import Atlas
 from ...store.cache import InversionCache
 from ...store.errors import CheckpointError, OptionError
 from ...store.progress import Progress, Report
-from ...store.sample_set import SampleSet
 from ..models.draft import Draft
 from ..models.features import FACES, UNITS, Features, load_features
 from ..models.memory import Batches
 from ..models.perceptual import Perceptual, load_perceptual
 from ..models.protocols import Generator, JointEncoder
-from ..models.sampling import batch_size, one_hot_labels, w_from_seeds, w_shape
-from ..steering.lookup import LookUp
-from .measure import Measure, measure_of
+from ..models.sampling import batch_size, w_from_seeds
+from .begin import Beginning, Beginnings
+from .measure import measure_of
 from .photo import Pixels
-from .refine import Refined, Refinement, Space, Spread, draft_of
+from .refine import Refined, Refinement, Spread, draft_of
 from .refine_state import RefinementFile
+from .remembered import FIGURES, Arrays, Remembered
+from .settings import InvertSettings
 
-SPACES: tuple[Space, ...] = get_args(Space)
-Begin = Literal["look-up", "mean"]
+__all__ = ["Inversion", "InvertSettings", "Inverter"]
+
 LOSS = "vgg"
 """The LPIPS that refinements make small."""
 MAX_STEPS = 10_000
 _SEEDS = 2_000  # images that tell what a generator draws, where an atlas has no samples
 _TRIED = 16  # crops, by which the time of many is estimated
-_FORMAT = 1  # of what is remembered: another one where the same settings come to something else
-Arrays = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class InvertSettings:
-    """How to invert.
-
-    Args:
-        space: what a refinement moves: w, the same in all rows; w+, a row a layer; s, style space.
-        start: what the samples of an atlas say of the crop, or the average w.
-        steps: of the refinement; None until the distance stops paying, 0 for the start alone.
-        label: the class of a conditional generator; the nearest by look-up if not given.
-
-    Raises:
-        OptionError: another word, or a number out of its range.
-    """
-
-    space: Space = "w+"
-    start: Begin = "look-up"
-    steps: int | None = None
-    label: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, known in (("space", SPACES), ("start", get_args(Begin))):
-            if getattr(self, name) not in known:
-                told = f"{name} {getattr(self, name)!r}"
-                raise OptionError(f"{told}: is unknown; use one of {', '.join(known)}")
-        if self.steps is not None and not (
-            type(self.steps) is int and 0 <= self.steps <= MAX_STEPS
-        ):
-            raise OptionError(f"steps {self.steps}: must be a whole number from 0 to {MAX_STEPS}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,25 +104,23 @@ class Inverter:
         notes: Sequence[str] = (),
     ) -> None:
         self._generator, self._atlas, self._encoder = generator, atlas, encoder
-        self._features = features
-        self._measure: Measure = measure_of(generator.image_size, encoder, perceptual)
-        self._cache = cache
+        readers = () if features is None else features.readers
+        self._measure = measure_of(generator.image_size, encoder, perceptual, readers)
+        self._beginnings = Beginnings(generator, atlas.samples, encoder, features)
+        read = {} if features is None else features.sources
+        about = {
+            "clip": encoder.identity.key,
+            "features": {name: read[name].to_json() for name in self._beginnings.names},
+            "measure": [self._measure.name, *(x.key for x in self._measure.identities)],
+        }
+        self._remembered = Remembered(generator, atlas, about, cache)
         self._batches = Batches(batch_size(generator), generator.device)
-        samples = atlas.samples
-        self._look_up = None if samples is None else LookUp(samples)
-        self._names: tuple[str, ...] = ()
         told = list(notes)
-        if features is not None and samples is not None:
-            sources = {name: reading.source for name, reading in samples.readings.items()}
-            self._names = tuple(
-                n for n in features.sources if features.sources[n] == sources.get(n)
+        if others := self._beginnings.others:
+            told.append(
+                f"{' and '.join(others)}: were read of the samples by other weights, so crops are "
+                "looked up without; draw the atlas again to use them"
             )
-            others = [n for n in features.sources if n in sources and n not in self._names]
-            if others:
-                told.append(
-                    f"{' and '.join(others)}: were read of the samples by other weights, so crops "
-                    "are looked up without; draw the atlas again to use them"
-                )
         self.notes = tuple(told)
 
     @classmethod
@@ -187,7 +152,7 @@ class Inverter:
         grey = np.full((*self._generator.image_size, 3), 128, np.uint8)
         images = self._images([grey] * tried)
         begun = time.perf_counter()
-        start = self._start(images[:1], settings)
+        start = self._beginnings.find(images[:1], settings)
         self._seen(self._generator.styles(start.w), images[:1])
         seconds = count * (time.perf_counter() - begun)
         if settings.steps == 0:
@@ -220,8 +185,8 @@ class Inverter:
             OutputError: it cannot be written.
         """
         self._require(crops, settings)
-        keys = [self._key(crop, settings) for crop in crops]
-        found = [None if frames else self._remembered(key) for key in keys]
+        keys = [self._remembered.key(crop, settings) for crop in crops]
+        found = [None if frames else self._remembered.find(key) for key in keys]
         left = [i for i, one in enumerate(found) if one is None]
         path = torch.zeros(len(crops), 0, self._generator.layout.size)
         if left:
@@ -231,17 +196,16 @@ class Inverter:
             made, path = self._made(work, report, state)
             for i, one in zip(left, made, strict=True):
                 found[i] = one
-                if self._cache is not None:
-                    self._cache.remember(keys[i], one)
+                self._remembered.keep(keys[i], one)
         return self._together([one for one in found if one is not None], settings, path)
 
     def _made(self, work: _Work, report: Report, state: Path | None) -> tuple[list[Arrays], Tensor]:
-        """The arrays of an inversion (`_widths`) of each crop, and the way to them."""
+        """The arrays of an inversion (`Remembered`) of each crop, and the way to them."""
         images, settings = work.images, work.settings
         begun = self._batches.over(
-            len(images), lambda first, last: self._start(images[first:last], settings)
+            len(images), lambda first, last: self._beginnings.find(images[first:last], settings)
         )
-        start = _Start.joined(list(begun))
+        start = Beginning.joined(list(begun))
         styles = self._generator.styles(start.w)
         w: Tensor | None = start.w
         cosine, distance = self._all_seen(styles, images)
@@ -316,26 +280,6 @@ class Inverter:
             w = torch.from_numpy(samples.w.astype(np.float32))
         return Spread.of(w, torch.from_numpy(self._atlas.style_std))
 
-    @torch.no_grad()
-    def _start(self, images: Tensor, settings: InvertSettings) -> _Start:
-        """Where crops (n, 3, H, W) begin."""
-        n, generator = len(images), self._generator
-        label = np.full(n, -1 if settings.label is None else settings.label, np.int32)
-        c = one_hot_labels(generator, [max(0, int(number)) for number in label], settings.label)
-        z = torch.zeros(n, generator.z_dim, device=generator.device)
-        average = generator.map(z, c, truncation=0.0)  # (n, num_ws, w_dim)
-        farther = np.full(n, np.nan, np.float32)
-        if self._look_up is None:
-            return _Start(average, label, farther)
-        read = {} if self._features is None else self._features.read(images)
-        features = {name: read[name].astype(np.float32) for name in self._names}
-        embedding = self._encoder.images(images).float().cpu().numpy()
-        found = self._look_up.find(embedding, features, settings.label)
-        if settings.start == "mean":
-            return _Start(average, found.label, found.farther)
-        w = torch.from_numpy(found.w).to(average)[:, None].expand_as(average)
-        return _Start(w.contiguous(), found.label, found.farther)
-
     def _all_seen(
         self, styles: Tensor, crops: Tensor
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -371,66 +315,15 @@ class Inverter:
                 )
         if not len(crops):
             raise OptionError("crops: are none; give one at least")
-        if self._look_up is None and settings.start == "look-up":
-            raise OptionError(
-                "start look-up: the atlas has no samples to look up in; start from the mean, or "
-                "give it samples by `styleatlas precompute`"
-            )
-
-    def _key(self, crop: Pixels, settings: InvertSettings) -> str:
-        """What the inversion of a crop is remembered by: all that decides it."""
-        parts = {
-            "format": _FORMAT,
-            "crop": hashlib.sha256(np.ascontiguousarray(crop).tobytes()).hexdigest(),
-            "settings": asdict(settings),
-            **self._about,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @cached_property
-    def _about(self) -> dict[str, Any]:
-        """What decides an inversion beside crop and settings, as JSON values."""
-        read = [] if self._features is None else [self._features.sources[n] for n in self._names]
-        return {
-            "generator": self._generator.identity.key,
-            "clip": self._encoder.identity.key,
-            "features": [[name, x.to_json()] for name, x in zip(self._names, read, strict=True)],
-            "measure": [self._measure.name, *(x.key for x in self._measure.identities)],
-            "samples": None if self._atlas.samples is None else _digest(self._atlas.samples),
-        }
-
-    def _remembered(self, key: str) -> Arrays | None:
-        arrays = None if self._cache is None else self._cache.find(key)
-        if arrays is None:
-            return None
-        wanted = self._widths
-        fits = arrays.keys() == wanted.keys() and all(
-            arrays[name].shape == shape and arrays[name].dtype == kind
-            for name, (shape, kind) in wanted.items()
-        )
-        return arrays if fits and np.isfinite(arrays["styles"]).all() else None
-
-    @cached_property
-    def _widths(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-        """Shape and type of the arrays of an inversion, by name."""
-        numbers = ("farther", "cosine", "distance", "first_distance")
-        return {
-            "styles": ((self._generator.layout.size,), np.float32),
-            "w": (w_shape(self._generator), np.float32),
-            **dict.fromkeys(numbers, ((1,), np.float32)),
-            **dict.fromkeys(("label", "steps"), ((1,), np.int32)),
-        }
+        self._beginnings.require(settings)
 
     def _together(
         self, made: Sequence[Arrays], settings: InvertSettings, path: Tensor
     ) -> Inversion:
         device = self._generator.device
-        joined = {name: np.stack([one[name] for one in made]) for name in self._widths}
+        joined = {name: np.stack([one[name] for one in made]) for name in made[0]}
         w = None if settings.space == "s" else torch.from_numpy(joined["w"]).to(device)
-        told = {
-            name: joined[name][:, 0]
-            for name in ("label", "farther", "cosine", "distance", "first_distance")
-        }
+        told = {name: joined[name][:, 0] for name in FIGURES if name != "steps"}
         return Inversion(
             torch.from_numpy(joined["styles"]).to(device),
             w,
@@ -448,27 +341,3 @@ class _Work(NamedTuple):
     keys: Sequence[str]
     settings: InvertSettings
     frames: int
-
-
-class _Start(NamedTuple):
-    """Where n crops begin: w (n, num_ws, w_dim), class and `farther` (n,)."""
-
-    w: Tensor
-    label: NDArray[np.int32]
-    farther: NDArray[np.float32]
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Start]) -> _Start:
-        return cls(
-            torch.cat([part.w for part in parts]),
-            np.concatenate([part.label for part in parts]),
-            np.concatenate([part.farther for part in parts]),
-        )
-
-
-def _digest(samples: SampleSet) -> str:
-    """Of what a look-up learns from."""
-    digest = hashlib.sha256()
-    for array in (samples.w, samples.label, samples.embedding, *samples.features.values()):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

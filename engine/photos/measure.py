@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...store.fingerprint import ModelIdentity
+from ..models.face_readers import FaceReader
 from ..models.perceptual import Perceptual
 from ..models.preprocess import as_rgb
 from ..models.protocols import JointEncoder
@@ -18,6 +20,9 @@ SEEN_SIDE = 256
 """Of LPIPS: larger images are averaged to this side, as StyleGAN2's projector does."""
 CLIP_WEIGHT = 0.3
 """Of 1 less the cosine of CLIP's embeddings beside the difference of pixels; docs/photos.md."""
+IDENTITY = "identity"
+"""The feature that tells who is seen."""
+IDENTITY_WEIGHT = 0.3
 _SCALES = 4  # of pixels: whole, and averaged over 2 x 2, 4 x 4 and 8 x 8
 
 
@@ -58,6 +63,24 @@ class PerceptualMeasure:
         return (one[0] - other[0]).square().sum(1)
 
 
+class WithIdentity:
+    """Another measure, and beside it the squared distance of who dlib sees."""
+
+    def __init__(self, measure: Measure, reader: FaceReader) -> None:
+        self.name = f"{measure.name} and identity ({reader.name})"
+        self.identities = (*measure.identities, reader.identity)
+        self._measure, self._reader = measure, reader
+
+    def seen(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `Measure.seen`."""
+        return (*self._measure.seen(images), self._reader.read(images)[IDENTITY])
+
+    def distance(self, one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
+        """See `Measure.distance`."""
+        same = (one[-1] - other[-1]).square().sum(1)
+        return self._measure.distance(one[:-1], other[:-1]) + IDENTITY_WEIGHT * same
+
+
 class PixelMeasure:
     """Where there is no LPIPS: the mean absolute difference of pixels at several scales, 0 to 1,
     and how far CLIP's embeddings turn."""
@@ -86,12 +109,20 @@ class PixelMeasure:
 
 
 def measure_of(
-    size: tuple[int, int], encoder: JointEncoder, perceptual: Perceptual | None
+    size: tuple[int, int],
+    encoder: JointEncoder,
+    perceptual: Perceptual | None,
+    readers: Sequence[FaceReader] = (),
 ) -> Measure:
-    """LPIPS where it is had and sees images of a size (height, width), else pixels and CLIP."""
-    if perceptual is None or min(size) < SMALLEST[perceptual.network.backbone]:
-        return PixelMeasure(encoder)
-    return PerceptualMeasure(perceptual)
+    """LPIPS where it is had and sees images of a size (height, width), else pixels and CLIP; and
+    who is seen, where one of the readers of images tells that."""
+    measure: Measure = PixelMeasure(encoder)
+    if perceptual is not None and min(size) >= SMALLEST[perceptual.network.backbone]:
+        measure = PerceptualMeasure(perceptual)
+    for reader in readers:
+        if IDENTITY in reader.readings:
+            measure = WithIdentity(measure, reader)
+    return measure
 
 
 def reduced(images: Tensor, side: int) -> Tensor:

@@ -91,7 +91,7 @@ def test_an_inversion_is_remembered(parts, crops, monkeypatch) -> None:
     inverter = Inverter(*parts, cache=InversionCache())
     first = inverter.invert(crops[:2], START)
     assert len(inversions()) == 2
-    monkeypatch.setattr(inverter, "_start", None)  # nothing is computed any more
+    monkeypatch.setattr(inverter, "_made", None)  # nothing is computed any more
     again = inverter.invert([crops[1], crops[0]], START)
     torch.testing.assert_close(again.styles, first.styles[[1, 0]], rtol=0, atol=0)
     torch.testing.assert_close(again.w, first.w[[1, 0]], rtol=0, atol=0)

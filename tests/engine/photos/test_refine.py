@@ -122,17 +122,17 @@ def test_the_nearest_step_is_kept(generator, spread, monkeypatch) -> None:
 
 
 def test_it_goes_on_to_the_same_end(generator, spread) -> None:
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(state: dict[str, Tensor]) -> None:
         if int(state["steps"].max()) == 7:
-            raise Stopped
+            raise StoppedError
 
     for steps in (20, None):
         whole = refinement(generator, spread, steps=steps, frames=4).run()
         first = refinement(generator, spread, steps=steps, frames=4)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             first.run(save=stop)
         second = refinement(generator, spread, steps=steps, frames=4)
         second.take_up(first.state)
