@@ -145,6 +145,12 @@ class Inverter:
         remembered = InversionCache() if cache else None
         return cls(generator, atlas, encoder, features, perceptual, remembered, notes)
 
+    def new(self, crops: Sequence[Pixels], settings: InvertSettings) -> int:
+        """How many of the crops are not remembered."""
+        self._require(crops, settings)
+        keys = (self._remembered.key(crop, settings) for crop in crops)
+        return sum(self._remembered.find(key) is None for key in keys)
+
     def estimate(self, count: int, settings: InvertSettings) -> float:
         """Seconds that so many crops take, at most, but for what is remembered: by the time of a
         start, and of a step of the refinement."""

@@ -89,8 +89,9 @@ def test_settings_are_checked(wrong) -> None:
 
 def test_an_inversion_is_remembered(parts, crops, monkeypatch) -> None:
     inverter = Inverter(*parts, cache=InversionCache())
+    assert inverter.new(crops, START) == 3
     first = inverter.invert(crops[:2], START)
-    assert len(inversions()) == 2
+    assert len(inversions()) == 2 and inverter.new(crops, START) == 1
     monkeypatch.setattr(inverter, "_made", None)  # nothing is computed any more
     again = inverter.invert([crops[1], crops[0]], START)
     torch.testing.assert_close(again.styles, first.styles[[1, 0]], rtol=0, atol=0)
