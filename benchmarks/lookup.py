@@ -25,11 +25,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from styleatlas import Atlas, load_encoder, load_generator
-from styleatlas.engine.evaluation.judges import AttributeJudge
+from styleatlas import Atlas
 from styleatlas.engine.evaluation.truth import SEEDS, drawn
-from styleatlas.engine.models.protocols import Generator, JointEncoder
-from styleatlas.engine.models.sampling import render_batches, styles_from_seeds, w_shape
+from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
 from styleatlas.engine.pictures.sheet import save_png, sheet
 from styleatlas.engine.steering.lookup import (
     PENALTIES,
@@ -45,70 +43,13 @@ from styleatlas.store.records import Record, text_table
 from styleatlas.store.registry import EMBEDDED
 from styleatlas.store.sample_set import SampleSet
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "zoo" / "making"))
-from measure import held_out
+sys.path.insert(0, str(Path(__file__).parent))
+from drawn import REPORTED, TUNED, Array, Drawn, Models, distance, held_out, nearest
 
 SIZES = (1_000, 4_000, 16_000)
-REPORTED, TUNED = slice(0, 200), slice(200, 1_000)
 RANKS = (31, 60)  # the avatars' codes have 31 dimensions
 KERNELS = ((10, 1e-2), (10, 1e-1), (30, 1e-2))  # width in median distances, and penalty
 KERNEL_MOST = 4_000  # samples: those of a kernel take memory and time by their square and cube
-Array = NDArray[np.float32]
-
-
-class Models:
-    """What draws, sees and judges."""
-
-    def __init__(self) -> None:
-        self.generator: Generator = load_generator(EMBEDDED.name, "cpu")
-        self.encoder: JointEncoder = load_encoder(EMBEDDED.name, "cpu")
-        self.judge = AttributeJudge(EMBEDDED)
-        self.rows = w_shape(self.generator)[0]
-
-    @torch.inference_mode()
-    def render(self, w: Array) -> Tensor:
-        latents = torch.from_numpy(w.astype(np.float32))[:, None].expand(-1, self.rows, -1)
-        batches = render_batches(self.generator, self.generator.styles(latents))
-        return torch.cat(list(batches)).clamp(-1, 1)
-
-    @torch.inference_mode()
-    def embed(self, images: Tensor) -> Array:
-        parts = [self.encoder.images(part).float().numpy() for part in images.split(64)]
-        embedding = np.concatenate(parts)
-        unit: Array = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-        return unit
-
-
-class Drawn:
-    """Drawings (n, 3, 64, 64) of known attributes (n, A)."""
-
-    def __init__(self, models: Models, values: NDArray[np.int64]) -> None:
-        drawings = models.judge.drawings
-        assert drawings is not None
-        self.models, self.values = models, values
-        self.images, self.seen = drawings.draw(torch.from_numpy(values)), drawings.visible(values)
-
-    def scored(self, w: Array) -> Record:
-        """How near the images of latents (n, w_dim) come to them."""
-        images = self.models.render(w)
-        right = (self.models.judge.look(images).predictions.values == self.values) | ~self.seen
-        return {
-            "all right %": round(100 * float(right.all(1).mean()), 1),
-            "attributes %": round(100 * float(right[self.seen].mean()), 2),
-            "L1": f"{distance(images, self.images).mean():.4f}",
-        }
-
-    def wrong(self, w: Array) -> dict[str, int]:
-        """How many images of latents (n, w_dim) show another value of an attribute."""
-        read = self.models.judge.look(self.models.render(w)).predictions.values
-        counts = ((read != self.values) & self.seen).sum(0).tolist()
-        named = zip(self.models.judge.attributes, counts, strict=True)
-        return {name: count for name, count in named if count}
-
-
-def distance(one: Tensor, other: Tensor) -> Array:
-    apart: Array = ((one - other).abs().flatten(1).mean(1) / 2).numpy()
-    return apart
 
 
 def more_samples(models: Models, samples: SampleSet, count: int, work: Path) -> SampleSet:
@@ -126,10 +67,6 @@ def more_samples(models: Models, samples: SampleSet, count: int, work: Path) -> 
     with np.load(kept, allow_pickle=False) as arrays:
         embedding = np.concatenate([samples.embedding, arrays["embedding"]])
     return replace(samples, w=w, label=label, embedding=embedding)
-
-
-def nearest(x: Array, w: Array, query: Array) -> Array:
-    return w[(query @ x.T).argmax(1)]
 
 
 def low_rank(rank: int) -> Callable[[Array, Array, Array], Array]:

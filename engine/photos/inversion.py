@@ -90,6 +90,7 @@ class Inverter:
         cache: where inversions are remembered.
 
     Attributes:
+        measure: what refinements make small.
         notes: what it goes without, as sentences for people.
     """
 
@@ -104,14 +105,15 @@ class Inverter:
         notes: Sequence[str] = (),
     ) -> None:
         self._generator, self._atlas, self._encoder = generator, atlas, encoder
+        self.features = features
         readers = () if features is None else features.readers
-        self._measure = measure_of(generator.image_size, encoder, perceptual, readers)
+        self.measure = measure_of(generator.image_size, encoder, perceptual, readers)
         self._beginnings = Beginnings(generator, atlas.samples, encoder, features)
         read = {} if features is None else features.sources
         about = {
             "clip": encoder.identity.key,
             "features": {name: read[name].to_json() for name in self._beginnings.names},
-            "measure": [self._measure.name, *(x.key for x in self._measure.identities)],
+            "measure": [self.measure.name, *(x.key for x in self.measure.identities)],
         }
         self._remembered = Remembered(generator, atlas, about, cache)
         self._batches = Batches(batch_size(generator), generator.device)
@@ -262,7 +264,7 @@ class Inverter:
     ) -> Refinement:
         return Refinement(
             self._generator,
-            self._measure,
+            self.measure,
             images,
             w,
             self._spread,
@@ -303,7 +305,7 @@ class Inverter:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         images = self._generator.render(styles)
         one, other = (self._encoder.images(x).float() for x in (images, crops))
-        measured = self._measure.distance(self._measure.seen(images), self._measure.seen(crops))
+        measured = self.measure.distance(self.measure.seen(images), self.measure.seen(crops))
         return F.cosine_similarity(one, other).cpu().numpy(), measured.float().cpu().numpy()
 
     def _images(self, crops: Sequence[Pixels]) -> Tensor:
@@ -333,7 +335,7 @@ class Inverter:
         return Inversion(
             torch.from_numpy(joined["styles"]).to(device),
             w,
-            measure=self._measure.name,
+            measure=self.measure.name,
             path=path,
             steps=tuple(joined["steps"][:, 0].tolist()),
             **told,

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from styleatlas import Atlas, load_encoder, load_generator
+from styleatlas.engine.models.features import Features
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.photos.inversion import Inverter, InvertSettings
 from styleatlas.store.cache import InversionCache, clear_inversions, inversions
-from styleatlas.store.errors import OptionError
+from styleatlas.store.errors import OptionError, ResumeError
+from styleatlas.store.features import Feature
+from styleatlas.store.fingerprint import ModelIdentity
+from styleatlas.store.progress import Progress
 
 SEEDS = (5, 6, 7)
 START = InvertSettings(steps=0)
@@ -72,6 +76,97 @@ def test_an_atlas_without_samples_starts_from_the_mean_alone(parts, crops) -> No
         bare.invert(crops, START)
     found = bare.invert(crops, InvertSettings(start="mean", steps=0))
     assert np.isnan(found.farther).all() and np.isfinite(found.distance).all()
+
+
+@pytest.mark.parametrize("space", ["w", "w+", "s"])
+def test_a_refinement_comes_nearer_than_the_look_up(parts, inverter, crops, space) -> None:
+    generator = parts[0]
+    found = inverter.invert(crops, InvertSettings(space, steps=12))
+    begun = inverter.invert(crops, START)
+    assert found.steps == (12, 12, 12) and (found.w is None) == (space == "s")
+    np.testing.assert_allclose(found.first_distance, begun.distance, rtol=1e-3)
+    assert (found.distance < 0.7 * found.first_distance).all()
+    assert (apart(crops, generator, found.styles) < apart(crops, generator, begun.styles)).all()
+    assert (found.cosine > begun.cosine).all()
+
+
+def test_it_says_how_long_it_takes(inverter, crops) -> None:
+    ten = inverter.estimate(40, InvertSettings(steps=1000))
+    assert 20 * inverter.estimate(1, START) < ten and 0 < ten < np.inf
+
+
+def test_a_refinement_goes_on_after_it_was_stopped(inverter, crops, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("styleatlas.store.work.SAVE_SECONDS", 0)
+    output, settings = tmp_path / "people.npz", InvertSettings("w", steps=8)
+    whole = inverter.invert(crops, settings, frames=3)
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inverter.invert(crops, settings, stop, output, frames=3)
+    assert (tmp_path / "people.npz.work").exists()
+    with pytest.raises(ResumeError, match="another inversion: crops"):
+        inverter.invert(crops[:2], settings, state=output, frames=3)
+    told: list[Progress] = []
+    again = inverter.invert(crops, settings, told.append, output, frames=3)
+    assert torch.equal(again.styles, whole.styles) and torch.equal(again.path, whole.path)
+    assert told[0].done > 12 and told[-1].done == told[-1].total == 24
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_state_is_refused(inverter, crops, tmp_path) -> None:
+    (tmp_path / "people.npz.work").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with pytest.raises(ResumeError, match="delete it to start afresh"):
+        inverter.invert(crops, InvertSettings(steps=2), state=tmp_path / "people.npz")
+
+
+def test_a_film_of_the_way_begins_at_the_look_up(inverter, crops) -> None:
+    found = inverter.invert(crops[:1], InvertSettings(steps=6), frames=7)
+    assert found.path.shape == (1, 7, found.styles.shape[1])
+    begun = inverter.invert(crops[:1], START)
+    torch.testing.assert_close(found.path[:, 0], begun.styles, rtol=1e-4, atol=1e-4)
+    assert begun.path.shape[1] == 0
+
+
+def test_features_of_other_weights_are_left_out_and_told(parts, crops) -> None:
+    generator, atlas, encoder = parts
+
+    class Reader:
+        name, crop = "made up", (0.0, 0.0, 1.0, 1.0)
+        identity = ModelIdentity("made up", "1" * 64, {})
+        readings = dict.fromkeys(("age", "gender"), ("0",))
+
+        def read(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {name: images[:, 0].mean((1, 2))[:, None] for name in self.readings}
+
+    features = Features("made up", [Reader()])
+    values = np.random.default_rng(0).normal(size=(4_000, 1)).astype(np.float32)
+    other = replace(features.sources["age"], reader=ModelIdentity("other", "2" * 64, {}))
+    read = {
+        "age": Feature(values, other),
+        "gender": Feature(values, features.sources["gender"]),
+    }
+    samples = replace(atlas.samples, readings=read)
+    inverter = Inverter(generator, replace(atlas, samples=samples), encoder, features)
+    assert len(inverter.notes) == 1 and inverter.notes[0].startswith("age: were read")
+    by_gender = inverter.invert(crops, START)
+    by_clip = Inverter(*parts).invert(crops, START)
+    assert not torch.equal(by_gender.styles, by_clip.styles)
+
+
+def test_what_was_not_fetched_is_told(parts) -> None:
+    (note,) = Inverter.of(*parts, cache=False).notes
+    assert note.startswith("refined by pixels and CLIP: lpips: not fetched yet")
+
+
+@pytest.mark.faces
+def test_lpips_is_taken_where_it_was_fetched(parts, crops) -> None:
+    inverter = Inverter.of(*parts, cache=False)
+    assert inverter.notes == () and inverter.measure.name == "LPIPS (vgg)"
+    found = inverter.invert(crops[:1], InvertSettings("w", steps=4))
+    assert found.measure == "LPIPS (vgg)" and found.distance[0] < found.first_distance[0]
 
 
 def test_crops_of_another_size_are_refused(inverter, crops) -> None:
