@@ -53,7 +53,12 @@ from edits import EDITS, NEUTRAL
 
 CPU = torch.device("cpu")
 SPACES: tuple[Space, ...] = ("w", "w+", "s")
-STEPS = (10, 30, None)
+PLAN: tuple[tuple[str, Space, int | None], ...] = (
+    *(("look-up", space, steps) for steps in (10, None) for space in SPACES),
+    ("mean", "w", None),
+    ("mean", "w+", None),
+)
+"""Where refinements begin, what they move, and for how many steps."""
 SEED, TRUNCATION = 50_001, 0.7
 FACES = range(90_001, 90_011)
 SIDE = 512  # of the pictures of a sheet of faces
@@ -179,33 +184,31 @@ def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
     click.echo(text_table(rows))
     traces: dict[tuple[str, Space], dict[int, list[float]]] = {}
     shown = [trial.truth.images, rendered(trial.models, generator.styles(trial.starts["look-up"]))]
-    for start in ("look-up", "mean"):
-        for space in SPACES:
-            for steps in STEPS:
-                if steps is not None and start == "mean" and steps < 30:
-                    continue
-                trace: dict[int, list[float]] = {}
-                begun = time.perf_counter()
-                found = trial.refined(start, space, steps, trace)
-                seconds = time.perf_counter() - begun
-                row = {
-                    "way": f"{space} from the {start}",
-                    "steps": f"auto, {found.steps.float().mean():.0f}" if steps is None else steps,
-                    **trial.scored(found.styles),
-                    "distance": f"{found.distance.mean():.4f}",
-                    "ms a step": round(1000 * seconds / float(found.steps.sum())),
-                }
-                rows.append(row)
-                click.echo(str(row), err=True)
-                if steps is None:
-                    traces[start, space] = trace
-                    if start == "look-up":
-                        shown.append(rendered(trial.models, found.styles))
+    for start, space, steps in PLAN:
+        trace: dict[int, list[float]] = {}
+        begun = time.perf_counter()
+        found = trial.refined(start, space, steps, trace)
+        seconds = time.perf_counter() - begun
+        row = {
+            "way": f"{space} from the {start}",
+            "steps": f"auto, {found.steps.float().mean():.0f}" if steps is None else steps,
+            **trial.scored(found.styles),
+            "distance": f"{found.distance.mean():.4f}",
+            "ms a step": round(1000 * seconds / float(found.steps.sum())),
+        }
+        rows.append(row)
+        click.echo(str(row), err=True)
+        if steps is None:
+            traces[start, space] = trace
+            if start == "look-up":
+                shown.append(rendered(trial.models, found.styles))
     click.echo(f"\nby {trial.measure.name}\n" + text_table(rows))
-    for space in SPACES:
+    for start, space in traces:
+        if start != "mean":
+            continue
         told = ", ".join(
             f"{at}: {equal_steps(traces['look-up', space], traces['mean', space], at)}"
-            for at in (0, 10, 30)
+            for at in (0, 5, 10, 20)
         )
         click.echo(f"{space}, steps from the mean for so many from the look-up: {told}")
     if page is not None:

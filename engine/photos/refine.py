@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,14 +39,14 @@ from ..models.sampling import batch_size
 from .measure import SEEN_SIDE, Measure
 
 Space = Literal["w", "w+", "s"]
-MOST = 300
+MOST = 200
 """Steps where their number is not given."""
-PULL = {"w": 1e-3, "w+": 1e-2, "s": 1e-2}
-RATE = {"w": 0.05, "w+": 0.05, "s": 0.05}
-PATIENCE = 10
-"""Steps that have to gain `GAIN` of the distance together, or the learning rate is halved; the
-`HALVINGS`th time the row stops."""
-GAIN, HALVINGS = 0.01, 3
+PULL: Mapping[Space, float] = {"w": 0.1, "w+": 0.3, "s": 0.1}
+"""See docs/photos.md for how it was chosen."""
+RATE = 0.1
+PATIENCE, GAIN, HALVINGS = 5, 0.02, 3
+"""So many steps have to gain that share of the distance together, or the learning rate is halved;
+so many times, and the row stops: the distance does not pay any more."""
 
 _RISE, _FALL = 0.05, 0.25  # shares of given steps: the learning rate's ramp up and down
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
@@ -328,12 +328,11 @@ class Refinement:
 
     def _rate(self, number: Tensor, halvings: Tensor) -> Tensor:
         """The learning rate of steps, counted from 1, (r,)."""
-        rate = RATE[self._space]
         if self._steps is None:
-            return rate * 0.5 ** halvings.float()
+            return RATE * 0.5 ** halvings.float()
         done = number / (self._steps + 1)
         fall = ((1 - done) / _FALL).clamp(max=1)
-        return rate * (0.5 - 0.5 * torch.cos(math.pi * fall)) * (done / _RISE).clamp(max=1)
+        return RATE * (0.5 - 0.5 * torch.cos(math.pi * fall)) * (done / _RISE).clamp(max=1)
 
     def _styles(self, step: Tensor, rows: Tensor) -> Tensor:
         """Styles (r, C) of rows after a step; differentiable."""

@@ -85,10 +85,11 @@ def test_renders_come_nearer_from_the_average(generator, spread, space) -> None:
 def test_steps_are_adams(generator, spread, monkeypatch) -> None:
     """Beside PyTorch's, at a learning rate that stays."""
     monkeypatch.setattr(refine, "MOST", 8)
+    monkeypatch.setattr(refine, "PATIENCE", 9)
     ours = refinement(generator, spread, "w+", None)
     ours.run()
     step = torch.zeros(3, generator.network.config.num_ws, 6, requires_grad=True)
-    adam = torch.optim.Adam([step], lr=refine.RATE["w+"])
+    adam = torch.optim.Adam([step], lr=refine.RATE)
     for _ in range(8):
         adam.zero_grad()
         styles = generator.styles(start(generator) + step @ spread.axes)
@@ -99,7 +100,7 @@ def test_steps_are_adams(generator, spread, monkeypatch) -> None:
 
 def test_the_learning_rate_rises_and_falls(generator, spread) -> None:
     rates = refinement(generator, spread, "w", 100)._rate(torch.arange(1, 101), torch.zeros(100))
-    top = refine.RATE["w"]
+    top = refine.RATE
     assert rates[0] < 0.25 * top and rates[-1] < 0.01 * top
     torch.testing.assert_close(rates[10:70], torch.full((60,), top))
     assert (rates[:5].diff() > 0).all() and (rates[80:].diff() < 0).all()
@@ -112,7 +113,7 @@ def test_rows_do_not_see_each_other(generator, spread) -> None:
 
 
 def test_the_nearest_step_is_kept(generator, spread, monkeypatch) -> None:
-    monkeypatch.setattr(refine, "RATE", dict.fromkeys(SPACES, 5.0))  # leads far away
+    monkeypatch.setattr(refine, "RATE", 5.0)  # leads far away
     work = refinement(generator, spread, steps=12)
     found = work.run()
     assert (found.distance <= found.first_distance).all()
