@@ -155,7 +155,7 @@ def equal_steps(nearer: dict[int, list[float]], farther: dict[int, list[float]],
     """After how many steps of the one way half of the drawings are as near as after `at` of the
     other."""
     needed = [
-        next((i + 1 for i, d in enumerate(farther[row]) if d <= told[min(at, len(told) - 1)]), None)
+        next((i for i, d in enumerate(farther[row]) if d <= told[min(at, len(told) - 1)]), None)
         for row, told in nearer.items()
     ]
     never = len(farther[0]) + 10**6

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from styleatlas.engine.models.features import IdentityReader
+from styleatlas.engine.models.identity import load_dlib
 from styleatlas.engine.models.perceptual import Perceptual, load_perceptual
 from styleatlas.engine.photos.measure import (
     CLIP_WEIGHT,
@@ -119,3 +121,16 @@ def test_gradients_reach_the_images(perceptual) -> None:
         (gradient,) = torch.autograd.grad(distance.sum(), image)
         moved = image.detach() - 0.01 * gradient / gradient.abs().max()
         assert of(measure, moved, grey(0.5)) < distance.item()
+
+
+@pytest.mark.faces
+def test_dlibs_gradients_reach_the_images() -> None:
+    reader = IdentityReader(load_dlib(torch.device("cpu")))
+    measure = WithIdentity(PixelMeasure(Turned()), reader)
+    one, other = (torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(i)) * 2 - 1
+                  for i in (1, 2))  # fmt: skip
+    seen, image = measure.seen(other), one.clone().requires_grad_()
+    before = (reader.read(one)["identity"] - seen[-1]).square().sum()
+    (gradient,) = torch.autograd.grad((measure.seen(image)[-1] - seen[-1]).square().sum(), image)
+    moved = one - 0.02 * gradient / gradient.abs().max()
+    assert (reader.read(moved)["identity"] - seen[-1]).square().sum() < before
