@@ -10,6 +10,7 @@ and the ten edits of `edits.py` made of what came back: in how many the target a
 those that lacked it (hit), and how many other attributes are then not the drawing's (leak); beside
 the same edits of images of seeds. Then how many steps it takes from the mean to come as near as
 from the look-up. `--lpips` refines by LPIPS where its weights were fetched, which is slower.
+`--tuning` takes other drawings, and refines with several pulls towards the start instead.
 
 `faces`: generated faces of seeds that are no samples, and photos; how far what comes back lies from
 the crop by dlib's identity (L2; .6 is another person), LPIPS by AlexNet at 256 pixels and the five
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import click
 import numpy as np
@@ -36,6 +38,7 @@ from styleatlas.engine.models.landmarks import load_face_finder
 from styleatlas.engine.models.perceptual import Perceptual, load_perceptual
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
+from styleatlas.engine.photos import refine
 from styleatlas.engine.photos.align import align_faces, crop
 from styleatlas.engine.photos.inversion import Inverter, InvertSettings
 from styleatlas.engine.photos.measure import Measure, measure_of, reduced
@@ -59,6 +62,7 @@ PLAN: tuple[tuple[str, Space, int | None], ...] = (
     ("mean", "w+", None),
 )
 """Where refinements begin, what they move, and for how many steps."""
+PULLS, TUNING_STEPS = (0.0, 0.1, 0.3, 1.0), 40
 SEED, TRUNCATION = 50_001, 0.7
 FACES = range(90_001, 90_011)
 SIDE = 512  # of the pictures of a sheet of faces
@@ -169,7 +173,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--tuning", is_flag=True, help="Other drawings, by which defaults were chosen.")
+@click.option("--tuning", is_flag=True, help="Other drawings, by which pulls were chosen.")
 @click.option("--count", type=int, default=200, show_default=True, help="Of drawings.")
 @click.option("--lpips", is_flag=True, help="Refine by LPIPS (VGG16).")
 @click.option("--page", type=Path, help="PNG: drawings, look-up and refined.")
@@ -184,13 +188,17 @@ def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
     click.echo(text_table(rows))
     traces: dict[tuple[str, Space], dict[int, list[float]]] = {}
     shown = [trial.truth.images, rendered(trial.models, generator.styles(trial.starts["look-up"]))]
-    for start, space, steps in PLAN:
+    plan = [(*way, refine.PULL[way[1]]) for way in PLAN]
+    if tuning:
+        plan = [("look-up", space, TUNING_STEPS, pull) for space in SPACES for pull in PULLS]
+    for start, space, steps, pull in plan:
         trace: dict[int, list[float]] = {}
         begun = time.perf_counter()
-        found = trial.refined(start, space, steps, trace)
+        with mock.patch.dict(refine.PULL, {space: pull}):
+            found = trial.refined(start, space, steps, trace)
         seconds = time.perf_counter() - begun
         row = {
-            "way": f"{space} from the {start}",
+            "way": f"{space} from the {start}, pull {pull:g}",
             "steps": f"auto, {found.steps.float().mean():.0f}" if steps is None else steps,
             **trial.scored(found.styles),
             "distance": f"{found.distance.mean():.4f}",
@@ -213,7 +221,8 @@ def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
         click.echo(f"{space}, steps from the mean for so many from the look-up: {told}")
     if page is not None:
         lines = [list(images[part : part + 12]) for part in (0, 12, 24) for images in shown]
-        save_png(sheet(lines, ["drawing", "look-up", *SPACES] * 3, scale=2), page)
+        labels = ["drawing", "look-up", *SPACES][: len(shown)]
+        save_png(sheet(lines, labels * 3, scale=2), page)
 
 
 @main.command()
