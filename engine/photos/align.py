@@ -29,7 +29,7 @@ Quadrilateral = NDArray[np.float64]
 _EYES, _MOUTH, _UP = 2.0, 1.8, 0.1
 """Half of a crop's side in distances between the eyes, or from them to the mouth, whichever is
 longer; and how far its middle lies from the eyes to the mouth."""
-_SHAPE = 0.02
+SHAPE = 0.02
 """By how much of itself a picture's shape may differ from the generator's."""
 _WIDEST = 2.0
 """The largest square, in longer sides of the photo."""
@@ -113,7 +113,7 @@ def align_whole(photo: Photo, size: tuple[int, int]) -> Alignment:
     """
     (height, width), (wanted_height, wanted_width) = photo.shape, size
     shape = (width / height) / (wanted_width / wanted_height)
-    if abs(np.log(shape)) > np.log1p(_SHAPE):
+    if abs(np.log(shape)) > np.log1p(SHAPE):
         fits = min(width, height * wanted_width / wanted_height)  # the largest in the middle
         left, top = (width - fits) / 2, (height - fits * wanted_height / wanted_width) / 2
         raise InputError(

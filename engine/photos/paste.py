@@ -10,17 +10,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ...store.errors import OptionError
 from ..models.landmarks import Picture, require_picture
 from ..models.preprocess import as_rgb
+from .align import SHAPE, Quadrilateral, crop_to_photo
 from .membrane import membrane
+from .resample import inverse, moved, resampled
 
 _GRID = 256
-"""Cells a side at most of what is found out about a crop; all that is found is smooth."""
-# In shares of the crop's side.
+"""Cells of the longer side, at most, of what is found out about a crop: all of it is smooth."""
+# In shares of the crop's longer side.
 _BLUR = 2 / 256
 _CLOSED, _GROWN, _FEATHER = 10 / 256, 6 / 256, 4 / 256
 _EDGE = 16 / 256
@@ -34,7 +35,8 @@ _STABILISER = (0.03 * 255) ** 2
 _OTHER_COLOUR = 30.0, 90.0
 _REPLACED, _KEPT = 0.3, 0.8
 _BAND_PIXELS = 2**20
-_FARTHEST = 2.0**31
+_LARGEST = 8
+"""Sides of a crop, in longer sides of the photo: no face that is found is as large."""
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -62,7 +64,7 @@ class Pasted:
 
 def paste(
     photo: Picture,
-    crop: NDArray[np.float64],
+    crop: Quadrilateral,
     inversion: Tensor,
     edit: Tensor,
     only: NDArray[np.uint8] | None = None,
@@ -78,48 +80,48 @@ def paste(
 
     Args:
         photo: uint8 (H, W, 3), RGB.
-        crop: corners of the square that was cut out, (4, 2), as x and y in pixels from the corner
-            of the photo's first pixel: top left, bottom left, bottom right, top right as the crop
-            is seen. It may be turned and reach beyond the photo.
+        crop: corners of what was cut out, (4, 2), see `align`: a rectangle of the renders' shape,
+            as `align_whole` takes it. It may be turned and reach beyond the photo.
         inversion, edit: the crop as the generator draws it before and after the edit, (1, 3 or 4,
-            S, S) each, in [-1, 1] or clipped to it.
+            H, W) each, in [-1, 1] or clipped to it.
         only: uint8 (H, W), where the photo may change: 0 nowhere, 255 fully.
 
     Raises:
-        OptionError: something of another shape or type, a crop that is no square, a render with
+        OptionError: something of another shape or type, a crop of another shape, a render with
             values that are not finite.
     """
     photo = require_picture(photo)
-    square = _Square.of(crop)
     before, after = _levels("inversion", inversion), _levels("edit", edit)
     if before.shape != after.shape:
+        sizes = [f"{x.shape[2]} x {x.shape[1]}" for x in (after, before)]
         raise OptionError(
-            f"edit: has {after.shape[-1]} pixels a side, the inversion {before.shape[-1]}; "
-            "give renders by one generator"
+            f"edit: is of {sizes[0]} pixels, the inversion of {sizes[1]}; give renders by one "
+            "generator"
         )
+    size = (before.shape[1], before.shape[2])
+    quad = _require_quad(crop, size, photo)
     if only is not None:
         _require_mask(only, photo)
     pasted = photo.copy()
-    cells = min(before.shape[-1], _GRID)
-    seen, there = square.seen(photo, cells)
+    cells = _cells(size)
     old, new = _at(before, cells), _at(after, cells)
-    edges = _edges(square, photo)
+    edges = _edges(quad, photo)
     mask = changed(old, new) * _fade(edges, cells)
-    box = square.box(mask, photo)
+    box = _box(mask, quad, photo)
     if box is None:
         return Pasted(pasted, (0, 0, 0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0)
+    seen, there = _seen(photo, quad, cells)
     keep = torch.maximum(alike(old, new), (mask <= 0).float())
     missed = _missed(seen - old, there, keep)
     kept = float((keep * mask).sum() / mask.sum())
-    side = before.shape[-1]
-    mask, keep, missed = (_at(x, side) for x in (mask, keep, missed))
+    mask, keep, missed = (_at(x, size) for x in (mask, keep, missed))
     # photo + mask (edit + keep (photo - inversion) + (1 - keep) missed - photo), in two parts: one
     # that is added, one that is taken of the photo.
     added = mask * (after + (1 - keep) * missed - keep * before)
-    layers = square.fitted(torch.cat([added, mask * (1 - keep), mask]))
+    layers = _fitted(torch.cat([added, mask * (1 - keep), mask]), quad)
     left, top, right, bottom = box
     masks = np.zeros((bottom - top, right - left), np.float32)
-    for rows, layer in square.bands(layers, box):
+    for rows, layer in _bands(layers, quad, box):
         there_now = photo[rows, left:right]
         share = layer[..., 4].clip(0, 1)
         step = layer[..., :3] - layer[..., 3:4] * there_now
@@ -133,12 +135,12 @@ def paste(
 
 
 def changed(old: Tensor, new: Tensor) -> Tensor:
-    """Where two pictures (3, n, n) of 0 to 255 differ, (1, n, n) of 0 to 1, soft.
+    """Where two pictures (3, h, w) of 0 to 255 differ, (1, h, w) of 0 to 1, soft.
 
     By more than 6 levels, and by a fifth of what the hundredth of the places that changes most
     does: an edit that changes one thing moves all others a little. Small holes are closed.
     """
-    cells = old.shape[-1]
+    cells = max(old.shape[1:])
     change = _blurred((new - old).abs().amax(0, keepdim=True), _BLUR * cells)
     most = float(torch.quantile(change, 0.99))
     there = (change > max(_LEAST_CHANGE, _SHARE_OF_CHANGE * most)).float()
@@ -147,9 +149,9 @@ def changed(old: Tensor, new: Tensor) -> Tensor:
 
 
 def alike(old: Tensor, new: Tensor) -> Tensor:
-    """How far two pictures (3, n, n) of 0 to 255 show the same things, (1, n, n): 1 where only
+    """How far two pictures (3, h, w) of 0 to 255 show the same things, (1, h, w): 1 where only
     light and tint differ, 0 where other lines or another colour are seen there or near it."""
-    cells = old.shape[-1]
+    cells = max(old.shape[1:])
     luma = old.new_tensor(_LUMA)[:, None, None]
     pair = torch.stack([(old * luma).sum(0), (new * luma).sum(0)])  # (2, n, n)
     mean = _blurred(pair, _WINDOW * cells)
@@ -167,147 +169,132 @@ def alike(old: Tensor, new: Tensor) -> Tensor:
 
 
 def _missed(difference: Tensor, there: Tensor, keep: Tensor) -> Tensor:
-    """What the photo has more than the inversion, (3, n, n), carried on from where it is kept to
+    """What the photo has more than the inversion, (3, h, w), carried on from where it is kept to
     where it is not; far from there it is what it is on average."""
     known = ((keep > 0.999) & there)[0]
     weight = there * (0.1 + 0.9 * known)
     if not bool(there.any()):
         return torch.zeros_like(difference)
     usual = (difference * weight).sum((1, 2), keepdim=True) / weight.sum()
-    reach = _REACH * keep.shape[-1]
+    reach = _REACH * max(keep.shape[1:])
     found = membrane((difference - usual).double().numpy(), known.numpy(), reach)
     return torch.from_numpy(found).float() + usual
 
 
-@dataclass(frozen=True)
-class _Square:
-    """A square in a photo: its first corner, its upper and its left side as vectors."""
-
-    corner: NDArray[np.float64]
-    across: NDArray[np.float64]
-    down: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, crop: object) -> _Square:
-        corners = np.asarray(crop, np.float64) if isinstance(crop, np.ndarray) else np.empty(0)
-        if corners.shape != (4, 2) or not (np.abs(corners) < _FARTHEST).all():
-            raise OptionError("crop: has no four corners; give numbers (4, 2), in pixels")
-        across, down = corners[3] - corners[0], corners[1] - corners[0]
-        side = float(np.hypot(*across))
-        turned = np.array([-across[1], across[0]])
-        wrong = np.abs(np.stack([down - turned, corners[2] - corners[0] - across - down])).max()
-        if side < 1 - 1e-3 or wrong > 1e-3 * side:
-            raise OptionError(
-                "crop: is no square of a pixel or more; give its corners top left, bottom left, "
-                "bottom right, top right"
-            )
-        return cls(corners[0], across, down)
-
-    @property
-    def side(self) -> float:
-        """In pixels of the photo."""
-        return float(np.hypot(*self.across))
-
-    def seen(self, photo: Picture, cells: int) -> tuple[Tensor, Tensor]:
-        """The photo in the square, (3, cells, cells) of 0 to 255, without aliasing, and whether
-        there is any, (1, cells, cells); beyond the photo its edge goes on."""
-        height, width = photo.shape[:2]
-        middle = (np.arange(cells) + 0.5) / cells
-        x, y = self._points(middle[None, :], middle[:, None])
-        there = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
-        found = torch.from_numpy(there)[None]
-        if not there.any():
-            return torch.zeros(3, cells, cells), found
-        left, right = (int(f(x[there])) for f in (np.min, np.max))
-        top, bottom = (int(f(y[there])) for f in (np.min, np.max))
-        margin = math.ceil(self.side / cells) + 2
-        left, top = max(left - margin, 0), max(top - margin, 0)
-        right, bottom = min(right + margin, width), min(bottom + margin, height)
-        shrink = max(self.side / cells, 1)
-        size = [max(1, math.ceil((b - a) / shrink)) for a, b in ((left, right), (top, bottom))]
-        part = Image.fromarray(np.ascontiguousarray(photo[top:bottom, left:right]))
-        small = torch.from_numpy(np.array(part.resize((size[0], size[1]), Image.Resampling.BOX)))
-        small = small.permute(2, 0, 1)[None].float()
-        where = np.stack([(x - left) / (right - left), (y - top) / (bottom - top)], -1) * 2 - 1
-        return _sampled(small, where, "bilinear").permute(2, 0, 1), found
-
-    def box(self, mask: Tensor, photo: Picture) -> tuple[int, int, int, int] | None:
-        """The pixels in which a mask (1, n, n) over the square is not 0; None if in none."""
-        rows, columns = (mask[0].amax(i).nonzero()[:, 0].numpy() for i in (1, 0))
-        if not len(rows):
-            return None
-        cells, (height, width) = mask.shape[-1], photo.shape[:2]
-        u = np.array([columns[0] - 1, columns[-1] + 2]).clip(0, cells) / cells
-        v = np.array([rows[0] - 1, rows[-1] + 2]).clip(0, cells) / cells
-        x, y = self._points(u[None, :], v[:, None])
-        left, top = max(math.floor(x.min()) - 1, 0), max(math.floor(y.min()) - 1, 0)
-        right, bottom = min(math.ceil(x.max()) + 1, width), min(math.ceil(y.max()) + 1, height)
-        return (left, top, right, bottom) if left < right and top < bottom else None
-
-    def fitted(self, layers: Tensor) -> Tensor:
-        """Layers (c, S, S) no finer than the photo's pixels, so that they can be sampled there."""
-        side = max(1, round(self.side))
-        if side >= layers.shape[-1]:
-            return layers
-        return F.interpolate(
-            layers[None], (side, side), mode="bicubic", antialias=True, align_corners=False
-        )[0]
-
-    def bands(
-        self, layers: Tensor, box: tuple[int, int, int, int]
-    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Rows of the box, and the layers (c, S, S) over the square at their pixels,
-        (rows, columns, c), 0 outside of the square."""
-        left, top, right, bottom = box
-        high = max(1, _BAND_PIXELS // (right - left))
-        x = np.arange(left, right)[None, :] + 0.5 - self.corner[0]
-        for start in range(top, bottom, high):
-            rows = slice(start, min(start + high, bottom))
-            y = np.arange(rows.start, rows.stop)[:, None] + 0.5 - self.corner[1]
-            u = (x * self.across[0] + y * self.across[1]) / self.side**2
-            v = (x * self.down[0] + y * self.down[1]) / self.side**2
-            inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
-            found = _sampled(layers[None], np.stack([u, v], -1) * 2 - 1, "bicubic").numpy()
-            yield rows, found * inside[..., None]
-
-    def corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """x and y of the four, in the order of a crop's."""
-        return self._points(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
-
-    def _points(
-        self, u: NDArray[np.float64], v: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """x and y of places of the square, of 0 to 1 to the right and down."""
-        x, y = (self.corner[i] + u * self.across[i] + v * self.down[i] for i in (0, 1))
-        return x, y
+def _require_quad(crop: object, size: tuple[int, int], photo: Picture) -> Quadrilateral:
+    """The corners, where they are those of a rectangle of the shape of renders of a size (height,
+    width), not turned over, and not so large that the photo would be a speck in it."""
+    quad = np.asarray(crop, np.float64) if isinstance(crop, np.ndarray) else np.empty(0)
+    if quad.shape != (4, 2) or not np.isfinite(quad).all():
+        raise OptionError("crop: has no four corners; give numbers (4, 2), in pixels")
+    height, width = size
+    across, down = (quad[3] - quad[0]) / width, (quad[1] - quad[0]) / height
+    turned = np.array([-across[1], across[0]])
+    longer = float(np.hypot(*across)) * max(size)
+    if not longer <= _LARGEST * max(photo.shape[:2]):
+        raise OptionError(
+            f"crop: has sides of {longer:.3g} pixels, more than {_LARGEST} times the photo's; give "
+            "one that was aligned with it"
+        )
+    leans = np.abs(quad[2] - quad[1] - quad[3] + quad[0]).max() > 1e-3 * longer
+    other = np.hypot(*(down - turned)) > (SHAPE + 1e-3) * np.hypot(*across)
+    if longer < 1 - 1e-3 or leans or other:
+        raise OptionError(
+            f"crop: is no rectangle of a pixel or more of the renders' shape, {width} x {height}; "
+            "give its corners top left, bottom left, bottom right, top right"
+        )
+    return quad
 
 
-def _edges(square: _Square, photo: Picture) -> tuple[bool, ...]:
-    """Whether the left, lower, right and upper side of the square are edges in the photo: not where
+def _cells(size: tuple[int, int]) -> tuple[int, int]:
+    """Of a grid over renders of a size (height, width), of the same shape."""
+    share = min(1, _GRID / max(size))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
+
+def _seen(photo: Picture, quad: Quadrilateral, cells: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The photo in the crop, (3, *cells) of 0 to 255, and whether there is any, (1, *cells)."""
+    to_photo = crop_to_photo(quad, cells)
+    rows, columns = np.mgrid[: cells[0], : cells[1]] + 0.5
+    places = moved(np.stack([columns, rows], -1), to_photo)
+    there = ((places >= 0) & (places <= photo.shape[1::-1])).all(-1)
+    seen = torch.from_numpy(resampled(photo, to_photo, cells))
+    return seen.permute(2, 0, 1).float(), torch.from_numpy(there)[None]
+
+
+def _box(mask: Tensor, quad: Quadrilateral, photo: Picture) -> tuple[int, int, int, int] | None:
+    """The pixels in which a mask (1, h, w) over the crop is not 0; None if in none."""
+    rows, columns = (mask[0].amax(i).nonzero()[:, 0].numpy() for i in (1, 0))
+    if not len(rows):
+        return None
+    cells, (height, width) = mask.shape[1:], photo.shape[:2]
+    u = np.array([columns[0] - 1, columns[-1] + 2]).clip(0, cells[1])
+    v = np.array([rows[0] - 1, rows[-1] + 2]).clip(0, cells[0])
+    corners = np.array([[x, y] for x in u for y in v], np.float64)
+    reached = moved(corners, crop_to_photo(quad, (cells[0], cells[1])))
+    # Clipped before they are whole: corners may lie farther away than integers reach.
+    ends = np.array([width, height])
+    left, top = (np.floor(reached.min(0)) - 1).clip(0, ends).astype(int).tolist()
+    right, bottom = (np.ceil(reached.max(0)) + 1).clip(0, ends).astype(int).tolist()
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _fitted(layers: Tensor, quad: Quadrilateral) -> Tensor:
+    """Layers (c, H, W) no finer than the photo's pixels, so that they can be sampled there."""
+    sides = [np.hypot(*(quad[i] - quad[0])) for i in (1, 3)]
+    size = [max(1, round(float(side))) for side in sides]
+    if size[1] >= layers.shape[2]:
+        return layers
+    return F.interpolate(layers[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+
+
+def _bands(
+    layers: Tensor, quad: Quadrilateral, box: tuple[int, int, int, int]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Rows of the box, and the layers (c, H, W) over the crop at their pixels, (rows, columns, c),
+    0 outside of the crop."""
+    left, top, right, bottom = box
+    to_crop = inverse(crop_to_photo(quad, (1, 1)))
+    high = max(1, _BAND_PIXELS // (right - left))
+    for start in range(top, bottom, high):
+        rows = slice(start, min(start + high, bottom))
+        y, x = np.mgrid[rows, left:right] + 0.5
+        places = moved(np.stack([x, y], -1), to_crop)  # of 0 to 1 in the crop
+        inside = ((places >= 0) & (places <= 1)).all(-1)
+        grid = torch.from_numpy(places * 2 - 1).float()[None]
+        found = F.grid_sample(
+            layers[None], grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
+        yield rows, found[0].permute(1, 2, 0).numpy() * inside[..., None]
+
+
+def _edges(quad: Quadrilateral, photo: Picture) -> tuple[bool, ...]:
+    """Whether the left, lower, right and upper side of the crop are edges in the photo: not where
     it ends there or before."""
     height, width = photo.shape[:2]
-    x, y = square.corners()
     found = []
     for i in range(4):
-        across, down = x[[i, i - 3]], y[[i, i - 3]]
+        across, down = quad[[i, i - 3]].T
         ends = across.max() <= 0.5 or across.min() >= width - 0.5
         found.append(not (ends or down.max() <= 0.5 or down.min() >= height - 0.5))
     return tuple(found)
 
 
-def _fade(edges: tuple[bool, ...], cells: int) -> Tensor:
-    """(1, cells, cells): 0 at those sides of a square that are edges, 1 inside."""
-    rise = _ramp((torch.arange(cells) + 0.5) / (_EDGE * cells), 0, 1)
-    across, down = rise[None, :], rise[:, None]  # from the left and from the top
-    fade = torch.ones(cells, cells)
+def _fade(edges: tuple[bool, ...], cells: tuple[int, int]) -> Tensor:
+    """(1, *cells): 0 at those sides of a crop that are edges, 1 inside."""
+    down, across = (
+        _ramp((torch.arange(count) + 0.5) / (_EDGE * max(cells)), 0, 1) for count in cells
+    )  # from the top and from the left
+    across, down = across[None, :], down[:, None]
+    fade = torch.ones(cells)
     for ramp, edge in zip((across, down.flip(0), across.flip(1), down), edges, strict=True):
         fade = fade * ramp if edge else fade
     return fade[None]
 
 
 def _cut(difference: Tensor, there: Tensor, edges: tuple[bool, ...]) -> float:
-    """The mean of the largest of the channels of a difference (3, n, n) along those sides of a
-    square that are edges, as far as they are there, (1, n, n); as a share of 255."""
+    """The mean of the largest of the channels of a difference (3, h, w) along those sides of a
+    square that are edges, as far as they are there, (1, h, w); as a share of 255."""
     size, seen = difference.abs().amax(0), there[0]
     left, lower, right, upper = edges
     at = torch.zeros_like(seen)
@@ -319,18 +306,11 @@ def _cut(difference: Tensor, there: Tensor, edges: tuple[bool, ...]) -> float:
     return float(cells.mean()) / 255 if len(cells) else 0.0
 
 
-def _sampled(layers: Tensor, where: NDArray[np.float64], mode: str) -> Tensor:
-    """Layers (1, c, H, W) at places (h, w, 2) of -1 to 1 -> (h, w, c)."""
-    grid = torch.from_numpy(where).float()[None]
-    found = F.grid_sample(layers, grid, mode=mode, padding_mode="border", align_corners=False)
-    return found[0].permute(1, 2, 0)
-
-
 def _levels(name: str, render: Tensor) -> Tensor:
-    """A render as RGB (3, S, S) of 0 to 255, float32 on the CPU; out of range values clipped."""
-    if not isinstance(render, Tensor) or render.ndim != 3 or render.shape[1] != render.shape[2]:
+    """A render as RGB (3, H, W) of 0 to 255, float32 on the CPU; out of range values clipped."""
+    if not isinstance(render, Tensor) or render.ndim != 3:
         shape = tuple(getattr(render, "shape", ()))
-        raise OptionError(f"{name}: has shape {shape}; give a square render (channels, S, S)")
+        raise OptionError(f"{name}: has shape {shape}; give a render (channels, H, W)")
     rgb = as_rgb(render.detach()[None])[0].float().cpu()
     if not bool(rgb.isfinite().all()):
         raise OptionError(f"{name}: has values that are not finite; give another render")
@@ -346,13 +326,13 @@ def _require_mask(only: object, photo: Picture) -> None:
         raise OptionError(f"mask: has shape {only.shape}, the photo {photo.shape[:2]}; {wanted}")
 
 
-def _at(picture: Tensor, side: int) -> Tensor:
-    """A picture (c, n, n) at another size: means of what falls into a cell, or bilinear."""
-    if picture.shape[-1] == side:
+def _at(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture (c, h, w) at another size: means of what falls into a cell, or bilinear."""
+    if picture.shape[1:] == size:
         return picture
-    if picture.shape[-1] > side:
-        return F.interpolate(picture[None], (side, side), mode="area")[0]
-    return F.interpolate(picture[None], (side, side), mode="bilinear", align_corners=False)[0]
+    if max(picture.shape[1:]) > max(size):
+        return F.interpolate(picture[None], size, mode="area")[0]
+    return F.interpolate(picture[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:
@@ -362,13 +342,13 @@ def _ramp(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _grown(x: Tensor, radius: float) -> Tensor:
-    """The largest value in a square around each, of (c, n, n)."""
+    """The largest value in a square around each, of (c, h, w)."""
     cells = round(radius)
     return F.max_pool2d(x[None], 2 * cells + 1, 1, cells)[0]
 
 
 def _blurred(x: Tensor, sigma: float) -> Tensor:
-    """(c, n, n) by a Gaussian; beyond the edge the last value goes on."""
+    """(c, h, w) by a Gaussian; beyond the edge the last value goes on."""
     reach = max(1, math.ceil(3 * sigma))
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     weights = (weights / weights.sum()).to(x)

@@ -19,7 +19,7 @@ Affine = NDArray[np.float64]
 
 
 def moved(points: NDArray[np.float64], by: Affine) -> NDArray[np.float64]:
-    """Points (n, 2), moved."""
+    """Points (..., 2), moved."""
     result: NDArray[np.float64] = points @ by[:, :2].T + by[:, 2]
     return result
 

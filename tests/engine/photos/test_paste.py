@@ -207,10 +207,39 @@ def test_a_crop_beyond_the_photo_changes_what_is_in_it() -> None:
 
 def test_a_crop_far_larger_than_the_photo_and_one_of_a_pixel() -> None:
     photo = np.full((30, 40, 3), 90, np.uint8)
-    huge = paste(photo, square(20, 15, 1e9), grey(64), grey(64, 0.2))
+    huge = paste(photo, square(20, 15, 319), grey(64), grey(64, 0.2))
     assert np.abs(huge.photo - 115.5).max() <= 1
     tiny = paste(photo, square(20.5, 15.5, 1), grey(64), grey(64, 0.4))
     assert tiny.photo[15, 20, 0] > 90 and (tiny.photo != photo).any(2).sum() == 1
+
+
+@pytest.mark.parametrize("degrees", [0, 25, 90])
+@pytest.mark.parametrize("size", [(64, 32), (300, 450)])
+def test_renders_that_are_not_square_go_where_they_were_cut_out(
+    degrees: float, size: tuple[int, int]
+) -> None:
+    photo = np.full((300, 320, 3), 100, np.uint8)
+    shape = np.array([size[1], size[0]]) * 160 / max(size)
+    across, down = (square(0, 0, 1, degrees)[i] - square(0, 0, 1, degrees)[0] for i in (3, 1))
+    crop = np.array([160.0, 150.0]) + square(0, 0, 1) * shape @ np.stack([across, down])
+    edit = torch.nn.functional.interpolate(
+        with_disc(512, 0.6, 0.45, 0.12, 0.4)[None], size, mode="area"
+    )[0]
+    pasted = paste(photo, crop, torch.zeros(3, *size), edit)
+    moved = pasted.photo[..., 0].astype(float) - 100
+    y, x = np.mgrid[:300, :320] + 0.5
+    found = np.array([(moved * x).sum(), (moved * y).sum()]) / moved.sum()
+    wanted = crop[0] + 0.6 * (crop[3] - crop[0]) + 0.45 * (crop[1] - crop[0])
+    assert np.hypot(*(found - wanted)) < 1
+    volume = 0.4 * 127.5 * 8 * math.pi / 15 * 0.12**2 * shape.prod()
+    assert moved.sum() == pytest.approx(volume, rel=0.05)
+
+
+def test_a_picture_of_nearly_the_generators_shape_is_pasted_into_whole() -> None:
+    photo = textured(100, 101)
+    whole = np.array([[0, 0], [0, 100], [101, 100], [101, 0]], float)
+    pasted = paste(photo, whole, grey(64), grey(64, 0.1))
+    assert pasted.box == (0, 0, 101, 100) and bool((pasted.mask > 0.99).all())
 
 
 def test_bands_of_rows_are_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,13 +301,17 @@ def test_wrong_input_is_named() -> None:
         ((photo.astype(np.float32), crop, render, render), "picture: is of float32"),
         ((photo, crop[:3], render, render), "crop: has no four corners"),
         ((photo, crop * np.nan, render, render), "crop: has no four corners"),
-        ((photo, crop * 1e300, render, render), "crop: has no four corners"),
-        ((photo, crop * [1, 2], render, render), "crop: is no square"),
-        ((photo, crop[::-1].copy(), render, render), "crop: is no square"),
-        ((photo, crop * 0.01, render, render), "crop: is no square of a pixel"),
+        ((photo, crop * 1e300, render, render), "crop: has sides of 3e[+]301 pixels, more than 8"),
+        ((photo, crop * 11, render, render), "crop: has sides of 330 pixels, more than 8 times"),
+        ((photo, crop * [1, 2], render, render), "crop: is no rectangle of a pixel or more"),
+        ((photo, crop * [1, 1.03], render, render), "of the renders' shape, 16 x 16"),
+        ((photo, crop[::-1].copy(), render, render), "crop: is no rectangle"),
+        ((photo, crop + np.eye(4, 2), render, render), "crop: is no rectangle"),
+        ((photo, crop * 0.01, render, render), "crop: is no rectangle of a pixel"),
         ((photo, crop, render[:2], render), "images: have shape"),
-        ((photo, crop, render[:, :8], render), "inversion: has shape"),
-        ((photo, crop, render, grey(32)), "edit: has 32 pixels a side, the inversion 16"),
+        ((photo, crop, render[0], render), "inversion: has shape"),
+        ((photo, crop, render[:, :8], render[:, :8]), "renders' shape, 16 x 8"),
+        ((photo, crop, render, grey(32)), "edit: is of 32 x 32 pixels, the inversion of 16 x 16"),
         ((photo, crop, render, render * math.nan), "edit: has values that are not finite"),
         ((photo, crop, render, render, np.ones((40, 41), np.uint8)), r"mask: has shape \(40, 41\)"),
         ((photo, crop, render, render, np.ones((40, 40), bool)), "mask: is of bool"),
