@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..store.atlas import Atlas
@@ -17,6 +18,7 @@ from ..store.errors import DirectionError, OptionError, wrong_type
 from ..store.paths import require_clip
 from ..store.queries import cosine_if_alike
 from ..store.registry import told_with
+from .aims import Aims
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
@@ -26,8 +28,12 @@ from .models.load import clip_of, generator_as_drawn, generator_of
 from .models.protocols import Generator, JointEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.spaces import Space
-from .models.subject import Batch, Subject
+from .models.subject import Subject
 from .models.tuned import Moved, moved
+from .photos.cuts import Align, Faces
+from .photos.inversion import InvertSettings
+from .photos.photo import Photo
+from .photos.photographs import EditedCut, Inverted, Photographs
 from .result import EditResult
 from .steering.alpha import MAX_ALPHA
 from .steering.direction import Direction
@@ -42,6 +48,7 @@ Path = str | os.PathLike[str]
 _OPTIONS = (
     *("styles", "seeds", "latents", "neutral", "target", "edits", "method", "alpha"),
     *("probability", "truncation", "label", "latent_space"),
+    *("photo", "align", "face", "invert", "cache"),
 )
 
 
@@ -119,6 +126,7 @@ class Editor(TableEditor):
         *,
         seeds: int | Iterable[int] | None = None,
         latents: Path | Latents | ArrayLike | Tensor | None = None,
+        photo: Path | Photo | Inverted | Sequence[Path | Photo] | None = None,
         neutral: str | None = None,
         target: str | None = None,
         edits: Sequence[Edit | str] = (),
@@ -128,9 +136,14 @@ class Editor(TableEditor):
         truncation: float = 0.7,
         label: int | None = None,
         latent_space: Space | None = None,
+        align: Align | None = None,
+        face: Faces = 1,
+        invert: InvertSettings | None = None,
+        cache: bool = True,
         **choice: Any,
     ) -> EditResult:
-        """The one way to edit, of images that are named by one of `seeds`, `styles` and `latents`.
+        """The one way to edit, of images that are named by one of `seeds`, `styles`, `latents` and
+        `photo`.
 
         Prompts are read before CLIP reads them: "a face -> a face without a hat" is "a face with a
         hat -> a face"; what stands in quotation marks is taken as it is (see `as_meant`).
@@ -154,6 +167,8 @@ class Editor(TableEditor):
                 `Subject` where more edits of the same images follow.
             seeds: whole numbers; see `w_from_seeds`.
             latents: w+ (n, num_ws, w_dim) or w (n, w_dim), a file of latents or a folder of them.
+            photo: pictures of your own, or what `invert` made of them; the result's `photos` go
+                back into them.
             neutral, target: where from and where to.
             edits: more of them, as `Edit` or as "a face -> a sad face : 1.5".
             alpha: how far every direction goes, times its weight; found for every image if not
@@ -162,6 +177,7 @@ class Editor(TableEditor):
             truncation, label: of seeds, and of z.
             latent_space: what `latents` are, z, w, w+ or s, where name and shape leave it open, as
                 (num_ws, w_dim) does: one image's w+, or w of num_ws images.
+            align, face, invert, cache: of photos, see `invert`.
             choice: what `Choice` takes: beta, channels, keep, layers, exclude, rule.
 
         Raises:
@@ -179,9 +195,61 @@ class Editor(TableEditor):
             truncation=truncation,
             label=label,
         )
-        subject = self.subject(
-            styles, seeds, latents, request.truncation, request.label, latent_space
+        inverted = None
+        if photo is None:
+            subject = self.subject(styles, seeds, latents, truncation, label, latent_space)
+        elif all(given is None for given in (styles, seeds, latents)):
+            inverted = self.invert(photo, align=align, face=face, settings=invert, cache=cache)
+            subject = Subject(self.generator, inverted.inversion.styles, inverted.inversion.w)
+        else:
+            raise OptionError("images: give one of seeds, styles, latents and photo")
+        result = self._edited(subject, request)
+        return result if inverted is None else self._of_photos(result, inverted, subject)
+
+    def invert(
+        self,
+        photo: Path | Photo | Inverted | Sequence[Path | Photo],
+        *,
+        align: Align | None = None,
+        face: Faces = 1,
+        settings: InvertSettings | None = None,
+        cache: bool = True,
+    ) -> Inverted:
+        """What the generator draws photos by: the part of each where it knows things to be is cut
+        out and inverted.
+
+        Args:
+            photo: a picture's file, a `Photo`, or some of them; what this made is handed back.
+            align: `face`, as FFHQ's faces lie; `none`, the whole picture; or (x, y, size), the part
+                whose top left corner that is, so many pixels wide. Usual for the generator if not
+                given, see `usual_align`.
+            face: the number of a face, counted from 1, the largest; several, or `all`.
+            settings: how to invert.
+            cache: whether inversions are remembered between runs.
+
+        Raises:
+            InputError: no such picture, no such face in it, or one of another shape.
+            OptionError: wrong options, or no samples to look up in.
+            CheckpointError: faces are to be found, and what finds them was not fetched.
+        """
+        return self._photographs.invert(photo, align, face, settings, cache)
+
+    @cached_property
+    def _photographs(self) -> Photographs:
+        return Photographs(
+            self.generator,
+            self.atlas,
+            lambda: self.texts.encoder,
+            self.fallbacks.announce,
+            self.fallbacks.report,
         )
+
+    @torch.no_grad()
+    def _of_photos(self, result: EditResult, inverted: Inverted, subject: Subject) -> EditResult:
+        trios = zip(inverted.cuts, subject.images, result.images, strict=True)
+        return replace(result, photos=tuple(EditedCut(*trio) for trio in trios))
+
+    def _edited(self, subject: Subject, request: EditRequest) -> EditResult:
         meant = [pair for edit in request.edits for pair in as_meant(edit)]
         self._warn_of_alike(meant)
         if request.by_table(meant):
@@ -256,7 +324,7 @@ class Editor(TableEditor):
             why.append(table.why)
             if method == "auto" and "unsupported" in table.status:
                 return table  # nobody knows that there is anything to look for
-        aims = _Aims(self, subject, parts, directions, request.probability)
+        aims = Aims(self, subject, parts, directions, request.probability)
         best = BestOfWays(subject.styles, aims.see)
         if table is not None and method == "auto":
             best.take("direction", everything, table.styles)
@@ -292,7 +360,7 @@ class Editor(TableEditor):
         subject: Subject,
         parts: tuple[Edit, ...],
         best: BestOfWays,
-        aims: _Aims,
+        aims: Aims,
         table: EditResult | None,
         why: str,
     ) -> EditResult:
@@ -353,64 +421,6 @@ class Editor(TableEditor):
             return self.fallbacks.identity()
         source = usual_identity(self.generator)
         return load_identity(source, self.texts.encoder, self.generator.device)
-
-
-class _Aims:
-    """What images of an edit are to be seen with, whichever way they go.
-
-    Args:
-        subject: the images as they were.
-        parts: of the edit.
-        directions: of the parts, where there are any.
-    """
-
-    def __init__(
-        self,
-        editor: Editor,
-        subject: Subject,
-        parts: Sequence[Edit],
-        directions: Sequence[Direction],
-        probability: float | None,
-    ) -> None:
-        self._editor, self._parts = editor, parts
-        self._directions, self._probability = tuple(directions), probability
-        self._subject = subject
-
-    @torch.inference_mode()
-    def see(
-        self, rows: Sequence[int], styles: Tensor
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """CLIP's probability of the least likely part in images that came to styles (m, C), and
-        whether they show all parts, (m,) each."""
-        along = self._along(styles)
-        scale = self._editor.texts.encoder.logit_scale
-        chances = 1 / (1 + np.exp(-scale * along))
-        shown: NDArray[np.bool_] = np.all(along >= self._there(rows), axis=1)
-        return chances.min(1), shown
-
-    @torch.inference_mode()
-    def status(self, rows: Sequence[int], styles: Tensor) -> list[Status]:
-        """What became of images that came to styles (m, C)."""
-        shown = np.all(self._along(styles) >= self._there(rows), axis=1)
-        stayed = (styles == self._subject.at(rows).styles).all(1).tolist()
-        return [
-            "not_reached" if not now else "already_there" if still else "reached"
-            for now, still in zip(shown, stayed, strict=True)
-        ]
-
-    def _along(self, styles: Tensor) -> NDArray[np.float64]:
-        """How much nearer they are to the target of each part than to its neutral prompt."""
-        renders = render_batches(self._editor.generator, styles)
-        return np.concatenate([self._editor.seen(images, self._parts) for images in renders])
-
-    def _there(self, rows: Sequence[int]) -> NDArray[np.float64]:
-        """From which on an image shows each part, (m, E)."""
-        if self._directions:
-            batch = Batch(
-                self._editor.generator, self._subject.styles[list(rows)], self._subject.psi
-            )
-            return self._editor.goals(batch, self._directions, self._probability).there
-        return np.full((len(rows), len(self._parts)), self._editor.enough(self._probability))
 
 
 def load(

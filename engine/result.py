@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..store.errors import wrong_type
 from ..store.records import counted
+from .photos.photographs import EditedCut, put_back
+from .photos.write import write_photo
 from .pictures.films import tiled
 from .pictures.sheet import save_png
 from .steering.direction import Direction
@@ -46,6 +48,7 @@ class EditResult:
         why: how the way was chosen, in words.
         status: what became of each image, see `status.WORDS`, (n,); None where that takes CLIP,
             which was not asked.
+        photos: what was cut out of photos, (n,), where the images are of some, to be put back.
     """
 
     images: Tensor
@@ -61,21 +64,28 @@ class EditResult:
     tried: tuple[Mapping[Way, float], ...]
     why: str
     status: tuple[Status | None, ...]
+    photos: tuple[EditedCut, ...] = ()
 
     def pil(self) -> Image.Image:
         """The edited images as one picture, several of them tiled."""
         return tiled(self.images)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `pil()` as a PNG file, whole or not at all.
+        """Writes `pil()` as a PNG file, or, where the images are of one photo, that photo with the
+        edits in it, in the format that the name says; whole or not at all.
 
         Raises:
-            OptionError: no file name.
+            OptionError: no file name, or images of several photos, each of which has `photos` to
+                go back by (see `put_back`).
             OutputError: another file name extension, or the file cannot be written.
         """
         if not isinstance(path, str | os.PathLike):
             raise wrong_type("path", path, "a file name that ends in .png")
-        save_png(self.pil(), path)
+        if self.photos:
+            pixels, _ = put_back(self.photos)
+            write_photo(self.photos[0].cut.photo, pixels, path)
+        else:
+            save_png(self.pil(), path)
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

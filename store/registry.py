@@ -62,6 +62,8 @@ class Bundle:
         suite: the edits that an evaluation tries, as JSON; None where there are none.
         drawings: the parts of the drawings that the generator imitates, by which an evaluation
             knows what an image ought to look like; None where there are none.
+        alignment: where its pictures have the eyes and mouths of faces: "ffhq", or None where they
+            are none of faces, or not aligned by them.
         same_images: sha256 of the CLIPs that see images as `clip` does, itself among them: those
             before it, of other text towers.
     """
@@ -76,6 +78,7 @@ class Bundle:
     identity: Path | None = None
     suite: Path | None = None
     drawings: Path | None = None
+    alignment: Literal["ffhq"] | None = None
     same_images: tuple[str, ...] = ()
 
     def part(self, which: Part) -> Path:
@@ -124,6 +127,7 @@ EMBEDDED = Bundle(
 FACES = Bundle(
     name="faces",
     generator=Fetched("mobile-stylegan", "generator.safetensors"),
+    alignment="ffhq",
 )
 """Photographic faces, by weights that others published; none of them ships with StyleAtlas."""
 

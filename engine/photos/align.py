@@ -9,6 +9,7 @@ bottom right, top right; see `resample` for where (0, 0) is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -78,30 +79,46 @@ def face_quad(points: NDArray[np.float64]) -> Quadrilateral:
 
 
 def align_faces(
-    photo: Photo, finder: FaceFinder, face: int | Literal["all"] = 1
+    photo: Photo, finder: FaceFinder, face: int | Sequence[int] | Literal["all"] = 1
 ) -> list[Alignment]:
-    """Where a photo's faces lie: one of them, counted from 1, the largest, or all, the largest
+    """Where a photo's faces lie: some of them, counted from 1, the largest, or all, the largest
     first.
 
     Raises:
         InputError: no face was found, or not so many.
+        OptionError: no number of a face, or one twice.
     """
-    if face != "all" and (type(face) is not int or face < 1):
-        raise OptionError(f"face: is {face!r}; give its number from 1, the largest, on, or all")
+    wanted = _numbers(face)
     (found,) = finder.find([photo.seen()])
     if not found:
         raise InputError(
             f"{photo.path}: no face was found in it; if it is aligned, or shows something else, "
             "say --align none, or name the square to be edited by --align box X,Y,SIZE"
         )
-    if face != "all" and face > len(found):
+    if wanted and max(wanted) > len(found):
         count = f"{len(found)} faces were" if len(found) > 1 else "one face was"
         raise InputError(
-            f"{photo.path}: {count} found in it, and face {face} asked for; faces are counted from "
-            "1, the largest"
+            f"{photo.path}: {count} found in it, and face {max(wanted)} asked for; faces are "
+            "counted from 1, the largest"
         )
-    numbers = range(1, len(found) + 1) if face == "all" else [face]
-    return [Alignment(face_quad(found[n - 1].points), f"face {n}", found[n - 1]) for n in numbers]
+    return [
+        Alignment(face_quad(found[n - 1].points), f"face {n}", found[n - 1])
+        for n in wanted or range(1, len(found) + 1)
+    ]
+
+
+def _numbers(face: object) -> tuple[int, ...]:
+    """Those asked for; none stands for all."""
+    if face == "all":
+        return ()
+    numbers = (face,) if not isinstance(face, list | tuple) else tuple(face)
+    if not numbers or not all(type(n) is int and n >= 1 for n in numbers):
+        raise OptionError(
+            f"face: is {face!r}; give its number from 1, the largest, on, several, or all"
+        )
+    if len(set(numbers)) < len(numbers):
+        raise OptionError("face: names one twice; name each once")
+    return numbers
 
 
 def align_whole(photo: Photo, size: tuple[int, int]) -> Alignment:

@@ -217,7 +217,7 @@ def _seen(photo: Picture, quad: Quadrilateral, cells: tuple[int, int]) -> tuple[
     to_photo = crop_to_photo(quad, cells)
     rows, columns = np.mgrid[: cells[0], : cells[1]] + 0.5
     places = moved(np.stack([columns, rows], -1), to_photo)
-    there = ((places >= 0) & (places <= photo.shape[1::-1])).all(-1)
+    there = np.all((places >= 0) & (places <= photo.shape[1::-1]), axis=-1)
     seen = torch.from_numpy(resampled(photo, to_photo, cells))
     return seen.permute(2, 0, 1).float(), torch.from_numpy(there)[None]
 
@@ -260,7 +260,7 @@ def _bands(
         rows = slice(start, min(start + high, bottom))
         y, x = np.mgrid[rows, left:right] + 0.5
         places = moved(np.stack([x, y], -1), to_crop)  # of 0 to 1 in the crop
-        inside = ((places >= 0) & (places <= 1)).all(-1)
+        inside = np.all((places >= 0) & (places <= 1), axis=-1)
         grid = torch.from_numpy(places * 2 - 1).float()[None]
         found = F.grid_sample(
             layers[None], grid, mode="bicubic", padding_mode="border", align_corners=False
