@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..store.errors import InputError, OptionError
-from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS, Command
-from .inputs import AtlasFile, EditText, Folder, InputFile, OutputPlace, Prompt, require_different
+from .base import HOW, IMAGES, MODELS, PROMPTS, RESULTS
+from .inputs import AtlasFile, EditText, Folder, InputFile, Prompt, require_different
 from .options import (
     OF_ATLAS,
     Names,
@@ -35,6 +35,13 @@ from .options import (
     truncation_option,
     tuned_option,
 )
+from .photos import (
+    EditOutput,
+    PhotoCommand,
+    Photos,
+    photo_options,
+    require_photo_usage,
+)
 from .progress import ProgressLater
 from .sink import answer, note, noted_once, sheet_counts
 from .sources import (
@@ -53,6 +60,7 @@ def usage(ctx: click.Context) -> None:
     given = ctx.params
     if (given["neutral"] is None) != (given["target"] is None):
         raise click.UsageError("--neutral and --target belong together; give both")
+    require_photo_usage(ctx)
     if given["neutral"] is None and not given["edits"] and given["from_picture"] is None:
         raise click.UsageError("give --neutral and --target, --edit, or --from-picture")
     if is_given(ctx, "alphas") and is_given(ctx, "probability"):
@@ -63,7 +71,7 @@ def usage(ctx: click.Context) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=PhotoCommand,
     usage=usage,
     epilog="""
     styleatlas edit avatars --neutral "a face" --target "a face with glasses" --seed 1-8 -o one.png
@@ -73,6 +81,7 @@ def usage(ctx: click.Context) -> None:
     styleatlas edit avatars --edit "a face -> a sad face : 2" --edit "a face -> a hat" -o two.png
     styleatlas edit avatars --edit "a face -> a smiling face" --seed 1-4 -o smile.gif
     styleatlas edit avatars --from-picture one.png -o again.png
+    styleatlas edit avatars --photo me.png --edit "a face -> a face with glasses" -o me-glasses.png
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -98,6 +107,7 @@ def usage(ctx: click.Context) -> None:
 )
 @seeds_option()
 @latent_option("styles, w or z")
+@photo_options
 @truncation_option()
 @class_option
 @option(
@@ -184,7 +194,9 @@ def usage(ctx: click.Context) -> None:
     help="Never move: b16.conv1:20,...",
 )
 @output_option(
-    "PATH", "A PNG for a sheet; .gif, .webp or .mp4 for a film; else a folder.", kind=OutputPlace()
+    "PATH",
+    "A PNG for a sheet; .gif, .webp or .mp4 for a film; else a folder. Of a photo, the photo.",
+    kind=EditOutput(),
 )
 @option(
     "--grid",
@@ -226,6 +238,7 @@ def edit(
     seeds: tuple[int, ...],
     latent: Path | None,
     latent_space: Space | None,
+    photos: Photos | None,
     output: Path,
     styles: Path | None,
     seconds: float,
@@ -271,6 +284,11 @@ def edit(
     image as it was, a negative alpha goes the other way. Of several betas
     an image has a row each. A film goes there and back. A PNG keeps all that it was made from
     inside, for --from-picture.
+
+    With --photo the face, or what --align says, is cut out, found as the generator draws it, edited
+    and put back: a -o of .jpg, .png, .webp, .tif or .heic is the whole photo, and of several photos
+    a folder, which goes on where it was left and lists them in edits.csv. A sheet of several
+    columns, and a film, are of the crop. What is doubtful is told: look at --sheet.
     """
     from ..engine.pictures.recipe import read_recipe
     from ..engine.steering.edits import Conflict, Edit
@@ -310,6 +328,15 @@ def edit(
 
     if styles is not None:
         require_styles_file(styles)
+    needed = {
+        "latents": "a file of latents; name it by --latent",
+        "photos": "a photo; name it by --photo",
+    }
+    unnamed = photos is None and latent is None and not seeded
+    for made_of, said in needed.items():
+        if recipe and made_of in recipe.inputs and unnamed:
+            raise OptionError(f"{from_picture}: was made of {said}")
+    job = None if photos is None else photos.job(request, output, styles, recipe)
     opened = open_atlas(atlas)
     if recipe:
         recipe.require_atlas(opened)
@@ -317,30 +344,38 @@ def edit(
     model = open_generator(opened, generator, device, tuned or replayed)
     if recipe and replayed:
         recipe.require_tuned(model.identity)
-    later = ProgressLater("edit")
-    fallbacks = Fallbacks(mappers, announce=noted_once(), report=later)
+    later, tell = ProgressLater("edit"), noted_once()
+    fallbacks = Fallbacks(mappers, announce=tell, report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
-    of_latents = recipe is not None and "latents" in recipe.inputs
-    if of_latents and latent is None and not seeded:
-        raise OptionError(f"{from_picture}: was made of a file of latents; name it by --latent")
-    if of_latents and latent_space is None and recipe is not None:
-        latent_space = recipe.space
-    images = starting_images(model, seeds, latent, request.truncation, request.label, latent_space)
-    if recipe and of_latents and latent is not None:
-        images = images.only(recipe.inputs, latent)
     place = Output(output, seconds, fps)
-    place.require(editor, images, request)
-    if as_json:  # it tells what CLIP saw
-        _ = editor.texts.encoder
-    with later:
-        record, edited = produce(editor, images, request, place, later)
-    if styles is not None:
-        known = (
-            images.origins if images.file is None and request.columns * request.rows == 1 else None
+    known, counts = None, ""
+    if photos is not None and job is not None:
+        from ..engine.jobs.photo_words import photo_lines
+        from ..engine.jobs.photos import edit_photos
+
+        with later:
+            record, edited = edit_photos(editor, job, request, place, photos.sheet, tell, later)
+        counts = "\n".join(photo_lines(record))
+    else:
+        of_latents = recipe is not None and "latents" in recipe.inputs
+        if of_latents and latent_space is None and recipe is not None:
+            latent_space = recipe.space
+        images = starting_images(
+            model, seeds, latent, request.truncation, request.label, latent_space
         )
+        if recipe and of_latents and latent is not None:
+            images = images.only(recipe.inputs, latent)
+        place.require(editor, images, request)
+        if as_json:  # it tells what CLIP saw
+            _ = editor.texts.encoder
+        with later:
+            record, edited = produce(editor, images, request, place, later)
+        if images.file is None and request.columns * request.rows == 1:
+            known = images.origins
+        counts = sheet_counts(len(images.names) * request.rows, request.columns)
+    if styles is not None and edited is not None:
         write_styles(styles, edited, model, known)
     told = record if all_channels else strongest(record)
-    counts = sheet_counts(len(images.names) * request.rows, request.columns)
     lines = [f"{output}: {counts}", *edit_summary(record)]
     if editor.moved:
         told["tuned"] = editor.moved.record()
@@ -348,3 +383,7 @@ def edit(
     for conflict in record["conflicts"]:
         if not as_json:
             note(f"note: {Conflict(**conflict)}")
+    if failed := record.get("failed"):
+        raise InputError(
+            f"{len(failed)} of the photos could not be edited; {record['list']} says why"
+        )

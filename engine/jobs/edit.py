@@ -69,7 +69,7 @@ class Output:
             require_png(self.path)
             require_sheet_size(count * request.rows, request.columns + request.before, *size)
         else:
-            _require_folder(self.path, images.names)
+            require_folder(self.path, images.names)
             require_sheet_size(request.rows, request.columns + request.before, *size)
 
 
@@ -98,7 +98,7 @@ def produce(
         part = images.at(range(start, min(start + size, len(images.names))))
         columns = run(editor, part, request)
         if recipe is None:  # once, as it hashes the table
-            recipe = _recipe(editor, request, part)
+            recipe = recipe_of(editor, request, part)
         if output.kind == "film":
             _write_trip(output, editor, columns[0].result)
         elif output.kind == "sheet":
@@ -118,9 +118,14 @@ def _progress(done: int, total: int) -> Progress:
 
 
 def run(editor: Editor, images: Images, request: EditRequest) -> list[Column]:
-    """Makes the columns of a job, those of the first beta first; measures them with CLIP where its
-    image tower is needed anyway, or is loaded."""
+    """Makes the columns of a job, see `columns_of`."""
     subject = Subject(editor.generator, images.styles, images.w, images.psi)
+    return columns_of(editor, subject, request)
+
+
+def columns_of(editor: Editor, subject: Subject, request: EditRequest) -> list[Column]:
+    """Every way that images are to be edited in, those of the first beta first; measured with CLIP
+    where its image tower is needed anyway, or is loaded."""
     groups = [(edit,) for edit in request.edits] if request.grid else [request.edits]
     betas = request.betas or (None,)
     if request.betas and request.alphas:
@@ -178,7 +183,7 @@ def _write_each(
     recipe: Recipe,
 ) -> None:
     """A PNG an image, called by its name, with the recipe of that image alone."""
-    _make(folder)
+    make_folder(folder)
     rows, labels = _sheet_rows(editor, columns, request)
     betas = [f"beta {beta:g}" for beta in request.betas or ()]
     for i, name in enumerate(images.names):
@@ -232,7 +237,8 @@ def _label(request: EditRequest, edits: Sequence[Edit], alpha: float | None) -> 
     return f"{target}, {amount}" if several else target
 
 
-def _recipe(editor: Editor, request: EditRequest, images: Images) -> Recipe:
+def recipe_of(editor: Editor, request: EditRequest, images: Images) -> Recipe:
+    """What a picture of these images keeps inside."""
     origin, identity = (
         editor.atlas.fingerprint,
         AtlasIdentity.of(editor.atlas, request.choice.source),
@@ -242,7 +248,7 @@ def _recipe(editor: Editor, request: EditRequest, images: Images) -> Recipe:
     return Recipe.of(generator, origin.clip, identity, request, images.inputs)
 
 
-def _require_folder(folder: Path, names: Sequence[str]) -> None:
+def require_folder(folder: Path, names: Sequence[str]) -> None:
     """Raise OutputError unless a folder of pictures of these names can be made or written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -256,7 +262,8 @@ def _require_folder(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes a folder, where it is not there yet."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

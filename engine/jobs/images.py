@@ -1,15 +1,16 @@
-"""The images that a job starts from: of seeds, or of a file of latents."""
+"""The images that a job starts from: of seeds, of a file of latents, or of photos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ...store.errors import InputError
+from ...store.records import Record
 from ..checkpoints.checkpoint import excerpt
 from ..models.latents import read_latents
 from ..models.protocols import Generator
@@ -26,9 +27,10 @@ class Images:
         w: of the same images, (n, num_ws, w_dim); None where they are of styles alone.
         names: what people call each.
         origins: where each comes from: its seed, or its place among the latents of a file.
-        file: the sha256 of that file; None for seeds.
-        psi: the truncation that seeds were drawn at; None for a file.
+        file: the sha256 of that file; None for others.
+        psi: the truncation that seeds were drawn at; None for others.
         spaces: what a file's arrays were taken for, see `Latents`.
+        photos: what a recipe keeps of each, of photos; see `PhotoJob.inputs`.
     """
 
     styles: Tensor
@@ -38,6 +40,7 @@ class Images:
     file: str | None = None
     psi: float | None = None
     spaces: tuple[str, ...] = ()
+    photos: tuple[Record, ...] = ()
 
     @classmethod
     def of_seeds(
@@ -65,6 +68,8 @@ class Images:
     @property
     def inputs(self) -> dict[str, Any]:
         """Where they come from, as a recipe keeps it."""
+        if self.photos:
+            return {"photos": list(self.photos)}
         if self.file is None:
             return {"seeds": list(self.origins)}
         return {
@@ -105,6 +110,11 @@ class Images:
         """Some of them."""
         names, origins = zip(*((self.names[i], self.origins[i]) for i in chosen), strict=True)
         w = None if self.w is None else self.w[list(chosen)]
-        return Images(
-            self.styles[list(chosen)], w, names, origins, self.file, self.psi, self.spaces
+        return replace(
+            self,
+            styles=self.styles[list(chosen)],
+            w=w,
+            names=names,
+            origins=origins,
+            photos=tuple(self.photos[i] for i in chosen) if self.photos else (),
         )

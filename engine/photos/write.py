@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +14,7 @@ from PIL import Image, PngImagePlugin
 from ...store.errors import OptionError, OutputError
 from ...store.output import PHOTO, replacing
 from ...store.version import LIBRARY
+from ..pictures.recipe import Recipe, png_text
 from .metadata import XMP, written_exif
 from .photo import Photo, Pixels, over_white
 
@@ -30,13 +33,14 @@ FORMATS = {
     ".heif": "HEIC",
 }
 _XMP_TAG = 700
+_Writer = Callable[[Image.Image, Photo, BinaryIO, bool], None]
 _SUFFIXES = {"JPEG": ".jpg", "WebP": ".webp", "TIFF": ".tif", "HEIC": ".heic"}
 
 
-def own_suffix(photo: Photo) -> str:
+def own_suffix(kind: str) -> str:
     """How the name of an edited photo ends that is to stay in its format. What came as GIF, of 256
     colours, or as BMP, which holds no profile and no mark, becomes PNG."""
-    return _SUFFIXES.get(photo.format, ".png")
+    return _SUFFIXES.get(kind, ".png")
 
 
 def require_photo_name(path: str | os.PathLike[str]) -> str:
@@ -54,7 +58,12 @@ def require_photo_name(path: str | os.PathLike[str]) -> str:
 
 
 def write_photo(
-    photo: Photo, pixels: Pixels, path: str | os.PathLike[str], *, marked: bool = True
+    photo: Photo,
+    pixels: Pixels,
+    path: str | os.PathLike[str],
+    *,
+    marked: bool = True,
+    recipe: Recipe | None = None,
 ) -> tuple[str, ...]:
     """Write an edited photo in the format that the name asks for: with the photo's profile,
     opacity, resolution and what is kept of its EXIF; a JPEG by its own quantisation tables and
@@ -64,6 +73,7 @@ def write_photo(
         pixels: uint8 (H, W, 3) in the photo's profile, upright, of the photo's size.
         marked: whether the file says that it was edited, and by what: IPTC's DigitalSourceType in
             XMP, and Software in EXIF and PNG.
+        recipe: what it was made from, which a PNG keeps.
 
     Returns:
         What the format could not hold, each a line to follow the name.
@@ -92,10 +102,17 @@ def write_photo(
     picture = Image.fromarray(pixels)
     if alpha is not None:
         picture.putalpha(Image.fromarray(alpha))
-    save = {"JPEG": _jpeg, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "HEIC": _heic}[kind]
+    texts = PngImagePlugin.PngInfo() if recipe is None else png_text(recipe)
+    writers: dict[str, _Writer] = {
+        "JPEG": _jpeg,
+        "PNG": partial(_png, texts),
+        "WebP": _webp,
+        "TIFF": _tiff,
+        "HEIC": _heic,
+    }
     with replacing(path) as file:
         try:
-            save(picture, photo, file, marked)
+            writers[kind](picture, photo, file, marked)
         except (ValueError, TypeError, RuntimeError) as error:  # of libraries; OSError is known
             raise OutputError(
                 f"{path}: cannot be written as {kind} ({error}); name a .png"
@@ -116,8 +133,13 @@ def _jpeg(picture: Image.Image, photo: Photo, file: BinaryIO, marked: bool) -> N
     picture.save(file, "JPEG", **how, **_beside(photo, marked))
 
 
-def _png(picture: Image.Image, photo: Photo, file: BinaryIO, marked: bool) -> None:
-    texts = PngImagePlugin.PngInfo()
+def _png(
+    texts: PngImagePlugin.PngInfo,
+    picture: Image.Image,
+    photo: Photo,
+    file: BinaryIO,
+    marked: bool,
+) -> None:
     if marked:
         texts.add_text("Software", LIBRARY)
         texts.add_itxt("XML:com.adobe.xmp", XMP.decode())

@@ -234,9 +234,9 @@ def test_name_that_no_photo_is_written_by(read, tmp_path, name):
 
 def test_own_format_by_name(read):
     for kind, suffix in {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WebP": ".webp"}.items():
-        assert own_suffix(read(saved(picture(), kind))) == suffix
-    assert own_suffix(read(saved(picture(), "BMP"))) == ".png"
-    assert own_suffix(read(saved(picture("P"), "GIF"))) == ".png"
+        assert own_suffix(read(saved(picture(), kind)).format) == suffix
+    assert own_suffix(read(saved(picture(), "BMP")).format) == ".png"
+    assert own_suffix(read(saved(picture("P"), "GIF")).format) == ".png"
 
 
 def test_pixels_of_another_size(read, tmp_path):

@@ -1,0 +1,82 @@
+"""What is said of photos, their inversions and edits, in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...store.records import Record, counted
+from ..models.identity import SAME_PERSON
+
+FAR = 0.02
+"""Of the samples: fewer lie farther than a crop that they hardly tell of."""
+SOFT = 0.5
+"""Of the generator's pixels: a crop that has fewer of the photo's is soft."""
+CUT = 0.15
+"""Of 255: from where on a change that ends at the crop's edge shows (docs/photos.md)."""
+
+
+def doubts_of_inversion(row: Record, side: int) -> Iterator[str]:
+    """Of a crop that the generator draws `side` pixels wide.
+
+    Args:
+        row: its record, see `crop_record`.
+    """
+    pixels = row["pixels"]
+    if pixels < SOFT * side:
+        yield (
+            f"has {pixels:.0f} pixels where the generator draws {side}, so what is put back is "
+            "soft; take a larger copy of the photo"
+        )
+    if row["farther"] is not None and row["farther"] < FAR:
+        yield (
+            f"is unlike the samples of the atlas ({100 * row['farther']:.1f} % of them lie "
+            "farther from the rest), so what is drawn of it may be something else: look at "
+            "--sheet; another --align, light or crop may help"
+        )
+    who = row["identity"]
+    if who is not None and who > SAME_PERSON:
+        yield (
+            f"is drawn as another person (dlib's distance {who:.2f}, of one person it is below "
+            f"{SAME_PERSON:g}); look at --sheet, and try more --steps or --space w+"
+        )
+
+
+def doubts_of_edit(row: Record) -> Iterator[str]:
+    """Of an edit that was put back."""
+    who, cut = row["identity_edited"], row["cut"]
+    if who is not None and who > SAME_PERSON:
+        yield (
+            f"shows another person after the edit (dlib's distance {who:.2f}, of one person it is "
+            f"below {SAME_PERSON:g}); a smaller --alpha changes less"
+        )
+    if cut is not None and cut > CUT:
+        yield (
+            f"changes by {255 * cut:.0f} of 255 levels at the crop's edge, so it may show; a "
+            "smaller --alpha, or a --mask, keeps the edit inside"
+        )
+
+
+def photo_lines(record: Record) -> Iterator[str]:
+    """What became of photos: how many, where several were asked for; then a line a crop."""
+    if "list" in record:
+        done = len({row["photo"] for row in record["photos"]})
+        parts = [f"{counted(done, 'photo')} edited"]
+        parts += [f"{record['kept']:,} there already"] if record["kept"] else []
+        parts += [f"{len(record['failed']):,} failed"] if record["failed"] else []
+        yield f"{', '.join(parts)}; {record['list']}"
+    for row in record["photos"]:
+        yield crop_line(row)
+
+
+def crop_line(row: Record) -> str:
+    """How a crop came out."""
+    parts = [f"{row['pixels']:.0f} pixels wide"]
+    steps = "by look-up" if not row["steps"] else f"after {counted(row['steps'], 'step')}"
+    parts.append(f"{row['measure']} {row['distance']:.3f} {steps}")
+    if row["identity"] is not None:
+        parts.append(f"dlib's distance {row['identity']:.2f}")
+        if row["identity_edited"] is not None:
+            parts[-1] += f", by the edit {row['identity_edited']:.2f}"
+    if row["kept"] is not None:
+        parts.append(f"{100 * row['kept']:.0f} % of the photo's detail kept where it changed")
+    return f"{row['photo']}, {row['face']}: {'; '.join(parts)}"

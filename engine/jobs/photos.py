@@ -1,0 +1,386 @@
+"""What one call of `edit` does with photos: photos in, edits, whole photos out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...store.errors import InputError, OptionError, OutputError
+from ...store.progress import Progress, Report
+from ...store.records import Record, printable
+from ..editor import Editor
+from ..models.subject import Subject
+from ..photos.cuts import Cut, usual_align
+from ..photos.formats import HEAD, kind_of
+from ..photos.inversion import Inversion
+from ..photos.likeness import Likeness
+from ..photos.mask import read_mask
+from ..photos.paste import Pasted
+from ..photos.photo import Photo, Pixels
+from ..photos.photographs import EditedCut, Inverted, put_back
+from ..photos.read import read_photo
+from ..photos.write import own_suffix, require_photo_name, write_photo
+from ..pictures.recipe import Recipe
+from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
+from ..steering.request import EditRequest
+from .edit import Output, columns_of, make_folder, produce, recipe_of, require_folder
+from .edit_records import Column, edit_record
+from .images import Images
+from .photo_job import PhotoJob, file_sha256, is_sheet, photo_kind
+from .photo_list import FAILED, NAME, PhotoList
+from .photo_words import doubts_of_edit, doubts_of_inversion
+
+Tell = Callable[[str], None]
+
+
+def edit_photos(
+    editor: Editor,
+    job: PhotoJob,
+    request: EditRequest,
+    output: Output,
+    shown: Path | None = None,
+    tell: Tell = lambda line: None,
+    report: Report = lambda progress: None,
+) -> tuple[Record, Tensor | None]:
+    """Edits photos and writes what the output's name asks for, see `photo_kind`.
+
+    Args:
+        shown: a PNG of crop, inversion and edit beside each other, of one photo.
+        tell: told in a line what there is to know of photos and of what became of them.
+
+    Returns:
+        The record of `edit_record`, with one of each crop in `photos`, and what `edit_folder` adds;
+        and the styles (n, C), None of a folder of whole photos.
+
+    Raises:
+        InputError: a photo or a mask that cannot be read, or shows no such face.
+        OptionError: what does not go together.
+        OutputError: what cannot be written.
+    """
+    kind = photo_kind(output.path, request, len(job.photos))
+    if kind == "photo":
+        return edit_photo(editor, job, request, output.path, tell, shown)
+    if shown is not None:
+        raise OptionError(
+            f"sheet: goes with one photo that is written whole; {output.path} is none"
+        )
+    if kind == "folder" and not is_sheet(request):
+        return edit_folder(editor, job, request, output.path, tell, report), None
+    if job.only is not None:
+        raise OptionError("mask: is of what is put back into a photo; leave it out of sheets")
+    images, rows = images_of_photos(editor, job, tell)
+    output.require(editor, images, request)
+    record, styles = produce(editor, images, request, output, report)
+    return {**record, "photos": rows}, styles
+
+
+def images_of_photos(editor: Editor, job: PhotoJob, tell: Tell) -> tuple[Images, list[Record]]:
+    """The crops of all photos, for sheets and films of them; and their records.
+
+    Raises:
+        OptionError: faces of their own strengths, which photos that are written whole have.
+    """
+    if any(weight != 1 for _, weight in job.faces):
+        raise OptionError(
+            "face: strengths of their own go into a whole photo; ask for one alpha, and a picture "
+            "that is no film"
+        )
+    work = _Work(editor, job, tell)
+    parts, rows = [], []
+    for path in job.photos:
+        images, found, told = work.inverted(path)
+        for one, row in zip(found.cuts, told, strict=True):
+            work.doubt(one, row)
+        parts.append(images)
+        rows += told
+    names = [name for part in parts for name in part.names]
+    ws = [part.w for part in parts if part.w is not None]
+    images = Images(
+        torch.cat([part.styles for part in parts]),
+        torch.cat(ws) if len(ws) == len(parts) else None,
+        tuple(names),
+        tuple(range(len(names))),
+        photos=tuple(record for part in parts for record in part.photos),
+    )
+    return images, rows
+
+
+def edit_photo(
+    editor: Editor,
+    job: PhotoJob,
+    request: EditRequest,
+    output: Path,
+    tell: Tell = lambda line: None,
+    shown: Path | None = None,
+) -> tuple[Record, Tensor]:
+    """Edits one photo and writes it whole.
+
+    Args:
+        tell: told in a line what there is to know of the photo and of what became of it.
+        shown: a PNG of crop, inversion and edit beside each other.
+
+    Returns:
+        The record of `edit_record`, with one of each crop in `photos`; and the styles (n, C).
+
+    Raises:
+        InputError: a photo or a mask that cannot be read, or shows no such face.
+        OutputError: what cannot be written.
+    """
+    work = _Work(editor, job, tell)
+    require_photo_name(output)
+    if shown is not None:
+        require_png(shown)
+    made = work.edited(job.photos[0], request, shown is not None)
+    made.write(output, job.marked, tell)
+    if shown is not None:
+        made.show(shown)
+    return made.record, made.styles
+
+
+def edit_folder(
+    editor: Editor,
+    job: PhotoJob,
+    request: EditRequest,
+    folder: Path,
+    tell: Tell = lambda line: None,
+    report: Report = lambda progress: None,
+) -> Record:
+    """Edits photos one after the other into a folder, each in the format that it came in, and keeps
+    the list of them there. What is there already, of the same photo and the same edit, is left.
+
+    Returns:
+        The record of `edit_record` of those that were edited now, with their crops in `photos`; how
+        many were `kept`, and which `failed`.
+
+    Raises:
+        OutputError: a folder that cannot be written, or that holds another list; a photo that would
+            be written over.
+    """
+    pictures = [_picture_of(path) for path in job.photos]
+    _require_apart(job.photos, pictures, folder)
+    require_folder(folder, [])
+    known = PhotoList(folder)
+    work = _Work(editor, job, tell)
+    record: Record = {}
+    rows: list[Record] = []
+    failed: list[Record] = []
+    kept = 0
+    for done, (path, picture) in enumerate(zip(job.photos, pictures, strict=True)):
+        recipe = work.recipe(path, request)
+        if known.is_done(picture, recipe):
+            kept += 1
+            continue
+        common = {"photo": path.name, "picture": picture, "recipe": recipe}
+        try:
+            made = work.edited(path, request, False, record)
+        except InputError as error:
+            tell(str(error))
+            failed.append({**common, "status": FAILED, "error": str(error)})
+            make_folder(folder)
+            known.put(picture, failed[-1:])
+        else:
+            make_folder(folder)
+            made.write(folder / picture, job.marked, tell)
+            known.put(picture, [{**row, **common} for row in made.rows])
+            record = made.record
+            rows += made.rows
+        report(_progress(done + 1, len(job.photos)))
+    return {
+        **(record or {"why": [], "read": [], "edits": [], "conflicts": [], "images": []}),
+        "photos": rows,
+        "kept": kept,
+        "failed": [{key: row[key] for key in ("photo", "error")} for row in failed],
+        "list": str(folder / NAME),
+    }
+
+
+def _progress(done: int, total: int) -> Progress:
+    record = {"photos": done, "of": total}
+    return Progress(done, total, part="photos", label="edit", record=record, spare=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An edited photo: its pixels, how its crops came out, and what a PNG keeps of it."""
+
+    photo: Photo
+    pixels: Pixels
+    edited: list[EditedCut]
+    rows: list[Record]
+    record: Record
+    styles: Tensor
+    recipe: Recipe
+
+    def write(self, path: Path, marked: bool, tell: Tell) -> None:
+        recipe = self.recipe if marked else None
+        for note in write_photo(self.photo, self.pixels, path, marked=marked, recipe=recipe):
+            tell(f"{path}: {note}")
+
+    def show(self, path: Path) -> None:
+        """Crop, inversion and edit beside each other, a row a crop."""
+        rows = []
+        for one in self.edited:
+            crop = torch.tensor(one.cut.pixels).permute(2, 0, 1).float() / 127.5 - 1
+            drawn = [
+                image.expand(3, -1, -1) if len(image) == 1 else image[:3]
+                for image in (one.inversion.float().cpu(), one.edit.float().cpu())
+            ]
+            rows.append((crop, *drawn))
+        names = [one.cut.alignment.place for one in self.edited] if len(rows) > 1 else ()
+        save_png(sheet(rows, names, ("photo", "inversion", "edit")), path)
+
+
+class _Work:
+    """What several photos of a job share."""
+
+    def __init__(self, editor: Editor, job: PhotoJob, tell: Tell) -> None:
+        self._editor, self._job, self._tell = editor, job, tell
+        _ = editor.texts.encoder  # by which photos are looked up, and edits measured
+        self._align = usual_align(editor.atlas) if job.align is None else job.align
+        device = editor.generator.device
+        self._likeness = Likeness.where_fetched(device) if self._align == "face" else None
+
+    def recipe(self, path: Path, request: EditRequest) -> str:
+        """What tells whether a picture was made of the same photo in the same way: 16 digits."""
+        inputs = self._job.inputs(file_sha256(path), self._align, max(1, len(self._job.faces)))
+        none = torch.zeros(1, 0)
+        images = Images(none, None, (path.name,), (0,), photos=inputs[:1])
+        parts = [recipe_of(self._editor, request, images).to_json(), repr(inputs)]
+        parts += [str(self._job.marked), repr(self._job.faces)]
+        if self._job.only is not None:
+            parts.append(file_sha256(self._job.only))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def inverted(self, path: Path) -> tuple[Images, Inverted, list[Record]]:
+        """The crops of a photo as a job's images, and their records."""
+        job, photo = self._job, read_photo(path)
+        for note in photo.notes:
+            self._tell(f"{path}: {note}")
+        found = self._editor.invert(
+            photo, align=self._align, face=job.face, settings=job.settings, cache=job.cache
+        )
+        for note in found.notes:
+            self._tell(f"note: {note}")
+        images = Images(
+            found.inversion.styles,
+            found.inversion.w,
+            tuple(cut.name for cut in found.cuts),
+            tuple(range(len(found))),
+            photos=job.inputs(file_sha256(path), self._align, len(found)),
+        )
+        return (
+            images,
+            found,
+            [crop_record(cut, found.inversion, i) for i, cut in enumerate(found.cuts)],
+        )
+
+    @torch.inference_mode()
+    def edited(
+        self, path: Path, request: EditRequest, shown: bool, prior: Record | None = None
+    ) -> _Made:
+        """A photo with its edits in it."""
+        images, found, rows = self.inverted(path)
+        editor, photo = self._editor, found.cuts[0].photo
+        if shown:
+            require_sheet_size(len(found), 3, *editor.generator.image_size)
+        only = None if self._job.only is None else read_mask(self._job.only, photo)
+        edited: dict[int, EditedCut] = {}
+        styles = images.styles.clone()
+        record = prior
+        weights = self._job.weights(len(found))
+        for weight in dict.fromkeys(weights):
+            chosen = [i for i, own in enumerate(weights) if own == weight]
+            part, asked = images.at(chosen), _weighted(request, weight)
+            subject = Subject(editor.generator, part.styles, part.w)
+            (column,) = columns_of(editor, subject, asked)
+            record = edit_record(editor.atlas, [column], part.names, record)
+            styles[chosen] = column.result.styles
+            before = subject.images
+            for k, i in enumerate(chosen):
+                edited[i] = EditedCut(found.cuts[i], before[k], column.result.images[k])
+                rows[i] |= _fate(column, k)
+        ordered = [edited[i] for i in range(len(found))]
+        pixels, pasted = put_back(ordered, only)
+        for one, made, row in zip(ordered, pasted, rows, strict=True):
+            self._judge(one, made, row)
+        told = {**(record or {}), "photos": [*(prior or {}).get("photos", ()), *rows]}
+        recipe = recipe_of(editor, request, images)
+        return _Made(photo, pixels, ordered, rows, told, styles, recipe)
+
+    def _judge(self, one: EditedCut, made: Pasted, row: Record) -> None:
+        """Completes the record of a crop, and tells what is to be said of it."""
+        row |= {"kept": made.kept, "cut": made.cut}
+        if self._likeness is not None:
+            row["identity"], row["identity_edited"] = self._likeness.of_edit(one)
+        self.doubt(one.cut, row)
+
+    def doubt(self, cut: Cut, row: Record) -> None:
+        """Tells what is to be said of a crop by what is known of it."""
+        side = self._editor.generator.image_size[1]
+        for doubt in (*doubts_of_inversion(row, side), *doubts_of_edit(row)):
+            self._tell(f"{cut.photo.path}, {cut.alignment.place}: {doubt}")
+
+
+def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
+    """How a crop came out: where it lies (`face`), how many `pixels` of the photo it is wide, the
+    share of samples that lie `farther`, None without them, the `cosine` of CLIP's embeddings, the
+    `distance` by what the inversion measures, the `steps` it took; and what is known later, None
+    until then: `kept` and `cut` of `Pasted`, and dlib's distances of the face that the generator
+    draws from the photo's, `identity`, and from that after the edit, `identity_edited`."""
+    farther = float(inversion.farther[i])
+    return {
+        "photo": printable(cut.photo.path, lines=False),
+        "face": cut.alignment.place,
+        "pixels": round(cut.side, 1),
+        "farther": None if np.isnan(farther) else round(farther, 4),
+        "cosine": round(float(inversion.cosine[i]), 4),
+        "distance": round(float(inversion.distance[i]), 4),
+        "measure": inversion.measure,
+        "steps": inversion.steps[i],
+        **dict.fromkeys(("kept", "cut", "identity", "identity_edited")),
+    }
+
+
+def _fate(column: Column, k: int) -> Record:
+    result = column.result
+    alphas = [f"{alpha:.4g}" for alpha in result.alphas[k]] if result.directions else []
+    return {"status": result.status[k], "way": result.ways[k], "alpha": "; ".join(alphas)}
+
+
+def _weighted(request: EditRequest, weight: float) -> EditRequest:
+    edits = tuple(replace(edit, weight=edit.weight * weight) for edit in request.edits)
+    return request if weight == 1 else replace(request, edits=edits)
+
+
+def _picture_of(path: Path) -> str:
+    """What the edited photo is called: in its own format, told by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            kind = kind_of(file.read(HEAD))
+    except OSError:
+        kind = None  # which reading it will tell
+    return f"{path.stem}{own_suffix(kind or '')}"
+
+
+def _require_apart(photos: Sequence[Path], pictures: Sequence[str], folder: Path) -> None:
+    """Raise OutputError unless every photo gets a picture of its own, and none is written over."""
+    twice = [name for name, count in Counter(pictures).items() if count > 1]
+    if twice:
+        raise OutputError(
+            f'{folder}: two pictures would be called "{twice[0]}"; name photos differently, and '
+            "each once"
+        )
+    for path in photos:
+        for picture in pictures:
+            there = folder / picture
+            if there.exists() and path.exists() and there.samefile(path):
+                raise OutputError(
+                    f"{there}: is one of the photos, and would be lost; name another folder"
+                )
