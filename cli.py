@@ -11,6 +11,7 @@ from .commands.base import Program
 from .store.registry import EMBEDDED, FACES
 
 COMMANDS = {
+    "cache": ("cache", "See and forget what is remembered of photos."),
     "convert": (
         "files",
         "Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.",
@@ -26,6 +27,7 @@ COMMANDS = {
         "Make an atlas of a table of StyleCLIP's or stylegan3-editing's.",
     ),
     "info": ("files", "What a file is, and what it holds."),
+    "invert": ("invert", "Find the latents by which a generator draws photos."),
     "mapper": (
         "mapper",
         "Train and apply latent mappers: networks that make one edit, of any image.",

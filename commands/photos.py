@@ -152,6 +152,26 @@ class Photos:
     sheet: Path | None = None
     given: frozenset[str] = frozenset()
 
+    def inversion(self, label: int | None) -> PhotoJob:
+        """As `invert` takes it.
+
+        Raises:
+            InputError: a folder without photos.
+        """
+        from ..engine.jobs.photo_job import PhotoJob, photo_files
+        from ..engine.photos.inversion import InvertSettings
+
+        settings = replace(InvertSettings(), **self._chosen(label))
+        faces, files = self.faces, photo_files(self.paths)
+        if any(weight != 1 for _, weight in faces):
+            raise OptionError("--face: a strength is of an edit; name numbers alone")
+        return PhotoJob(files, self.align, faces, settings, cache=not self.no_cache)
+
+    def _chosen(self, label: int | None) -> dict[str, Any]:
+        """The settings of an inversion that are given."""
+        named = {"label": label, "space": self.space, "steps": self.steps}
+        return {name: value for name, value in named.items() if value is not None}
+
     def job(
         self, request: EditRequest, output: Path, styles: Path | None, recipe: Recipe | None
     ) -> PhotoJob:
@@ -177,14 +197,11 @@ class Photos:
         if recipe is not None and "photos" in recipe.inputs:
             told = replayed(recipe.inputs, file_sha256(files[0]))
         settings: InvertSettings = told.get("settings", InvertSettings())
-        chosen: dict[str, Any] = {} if request.label is None else {"label": request.label}
-        chosen |= {"space": self.space} if self.space is not None else {}
-        chosen |= {"steps": self.steps} if self.steps is not None else {}
         job = PhotoJob(
             files,
             told.get("align") if self.align is None else self.align,
             self.faces if "face" in self.given else told.get("faces", self.faces),
-            replace(settings, **chosen),
+            replace(settings, **self._chosen(request.label)),
             self.mask,
             not self.no_cache,
             not self.no_mark,

@@ -161,6 +161,11 @@ class InversionCache:
         return self.folder / f"{key}{_INVERSION}"
 
 
+def inversions_folder() -> Path:
+    """Where the inversions in the user's cache lie."""
+    return InversionCache().folder
+
+
 def inversions() -> list[Remembered]:
     """The inversions in the user's cache, the newest first."""
     return InversionCache().listed()

@@ -92,7 +92,7 @@ def images_of_photos(editor: Editor, job: PhotoJob, tell: Tell) -> tuple[Images,
             "face: strengths of their own go into a whole photo; ask for one alpha, and a picture "
             "that is no film"
         )
-    work = _Work(editor, job, tell)
+    work = PhotoWork(editor, job, tell)
     parts, rows = [], []
     for path in job.photos:
         images, found, told = work.inverted(path)
@@ -133,7 +133,7 @@ def edit_photo(
         InputError: a photo or a mask that cannot be read, or shows no such face.
         OutputError: what cannot be written.
     """
-    work = _Work(editor, job, tell)
+    work = PhotoWork(editor, job, tell)
     require_photo_name(output)
     if shown is not None:
         require_png(shown)
@@ -167,7 +167,7 @@ def edit_folder(
     _require_apart(job.photos, pictures, folder)
     require_folder(folder, [])
     known = PhotoList(folder)
-    work = _Work(editor, job, tell)
+    work = PhotoWork(editor, job, tell)
     record: Record = {}
     rows: list[Record] = []
     failed: list[Record] = []
@@ -237,7 +237,7 @@ class _Made:
         save_png(sheet(rows, names, ("photo", "inversion", "edit")), path)
 
 
-class _Work:
+class PhotoWork:
     """What several photos of a job share."""
 
     def __init__(self, editor: Editor, job: PhotoJob, tell: Tell) -> None:
@@ -320,6 +320,14 @@ class _Work:
         if self._likeness is not None:
             row["identity"], row["identity_edited"] = self._likeness.of_edit(one)
         self.doubt(one.cut, row)
+
+    @torch.inference_mode()
+    def judge_inversions(self, found: Inverted, drawn: Tensor, rows: Sequence[Record]) -> None:
+        """The same of crops that are not edited, as they are drawn, (n, channels, H, W)."""
+        for cut, image, row in zip(found.cuts, drawn, rows, strict=True):
+            if self._likeness is not None:
+                row["identity"] = self._likeness.of_inversion(cut, image)
+            self.doubt(cut, row)
 
     def doubt(self, cut: Cut, row: Record) -> None:
         """Tells what is to be said of a crop by what is known of it."""

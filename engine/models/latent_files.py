@@ -29,6 +29,7 @@ MAX_IMAGES = 100_000
 MAX_BYTES = 2**30
 NUMPY_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
 _MAX_IDENTITY_LETTERS = 10_000
+_MAX_NAME_LETTERS = 255
 _TORCH_STREAM = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch.save once began with
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ORDERED = re.compile(r"arr_\d+")
@@ -45,6 +46,7 @@ class Leaf:
         place: the file and its place in it, for messages.
         named: the spaces that its own name allows.
         image: the name of the image it is of, where the file tells one.
+        images: the names of those it is of, where the file tells them.
         one: whether it stands for one image where it can.
         load: reads it.
     """
@@ -56,6 +58,7 @@ class Leaf:
     named: tuple[Space, ...] = SPACES
     image: str | None = None
     one: bool = False
+    images: tuple[str, ...] = ()
 
 
 def leaves_of(path: Path, sizes: Sizes, identity: ModelIdentity, asked: Space | None) -> list[Leaf]:
@@ -80,6 +83,8 @@ def leaves_of(path: Path, sizes: Sizes, identity: ModelIdentity, asked: Space | 
         _require_size(leaf)
     if sum(leaf.nbytes for leaf in found) > MAX_BYTES:
         raise InputError(f"{path}: takes more than {MAX_BYTES} bytes in memory; split it")
+    if len(found) == 1 and head.startswith(b"PK") and _is_npz(path):
+        return [replace(found[0], images=_image_names(path))]
     return found
 
 
@@ -149,6 +154,23 @@ def _archive(path: Path, identity: ModelIdentity) -> dict[str, Any]:
                     continue
             tree[name] = _numbers(place, partial(_member, path, found[name]))
     return tree
+
+
+def _image_names(path: Path) -> tuple[str, ...]:
+    """What an .npz calls its images, by an array `names` of texts (n,); none where it has no such
+    one."""
+    with zipfile.ZipFile(path) as archive:
+        entry = members(path, archive).get("names")
+        if entry is None:
+            return ()
+        with archive.open(entry) as file:
+            shape, dtype = header(file)
+        long = dtype.itemsize > 4 * _MAX_NAME_LETTERS
+        if dtype.kind != "U" or len(shape) != 1 or shape[0] > MAX_IMAGES or long:
+            return ()
+        with archive.open(entry) as file:
+            texts = np.lib.format.read_array(file, allow_pickle=False)
+    return tuple(_names(texts.tolist()))
 
 
 @contextmanager

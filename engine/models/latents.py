@@ -266,7 +266,9 @@ def _named(stem: str, leaves: Sequence[Leaf], read: Sequence[Reading]) -> Iterat
         count = reading.shape[0]
         for i in range(1, count + 1):
             number += 1
-            if leaf.image is not None:
+            if len(leaf.images) == count:
+                yield leaf.images[i - 1]
+            elif leaf.image is not None:
                 yield leaf.image if count == 1 else f"{leaf.image} {i}"
             else:
                 yield stem if total == 1 else f"{stem} {number}"

@@ -1,0 +1,115 @@
+"""invert: photos to latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..store.errors import InputError
+from ..store.output import PICTURE, STYLES
+from .base import IMAGES, RESULTS
+from .inputs import AtlasFile, InputPlace, OutputFile
+from .options import (
+    OF_ATLAS,
+    clip_option,
+    device_option,
+    generator_option,
+    json_option,
+    option,
+    output_option,
+    threads_option,
+    tuned_option,
+)
+from .photos import (
+    PhotoCommand,
+    Photos,
+    align_option,
+    face_option,
+    no_cache_option,
+    space_option,
+    steps_option,
+)
+from .progress import ProgressLater
+from .sink import answer, noted_once
+from .sources import encoder_loader, open_atlas, open_generator
+
+
+@click.command(
+    cls=PhotoCommand,
+    epilog="""
+    styleatlas invert avatars me.png friends -o people.npz --sheet people.png
+    styleatlas invert faces.h5 --clip ViT-B-32.pt party.jpg --face all -o party.npz
+    styleatlas invert avatars me.png --align box 20,30,400 --steps 0 -o me.npz
+    """,
+)
+@click.argument("atlas", type=AtlasFile())
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=InputPlace())
+@align_option
+@face_option()
+@option(
+    "--class",
+    "label",
+    type=int,
+    metavar="N",
+    group=IMAGES,
+    help="Class of a conditional generator; told by the samples if not given.",
+)
+@space_option
+@steps_option
+@no_cache_option
+@output_option("NPZ", "The latents, for `edit --latent`.", kind=OutputFile(STYLES))
+@option(
+    "--sheet",
+    type=OutputFile(PICTURE),
+    metavar="PNG",
+    group=RESULTS,
+    help="Also show each crop, and how the generator draws it.",
+)
+@json_option
+@generator_option()
+@tuned_option
+@clip_option(OF_ATLAS)
+@device_option
+@threads_option
+def invert(
+    atlas: str,
+    photos: tuple[Path, ...],
+    label: int | None,
+    output: Path,
+    sheet: Path | None,
+    as_json: bool,
+    generator: str | None,
+    tuned: bool,
+    clip: str | None,
+    device: str | None,
+    **of_photos: Any,
+) -> None:
+    """Find the latents by which a generator draws photos.
+
+    PHOTO is a picture, or a folder of them. Of each the face, or what --align says, is cut out;
+    the atlas's samples tell where its latent lies, and a refinement brings it nearer. The file
+    holds the latents with the names of their photos, where each crop lies in its photo, and how
+    near it came; `edit --latent` edits them. `edit --photo` does both at once, and puts the edit
+    back into the photo. How near is near enough, look at --sheet for: docs/photos.md.
+    """
+    from ..engine.editor import Editor
+    from ..engine.fallbacks.ways import Fallbacks
+    from ..engine.jobs.invert import invert_photos
+    from ..engine.jobs.photo_words import crop_line
+
+    job = Photos(photos, faces=of_photos.pop("face"), sheet=sheet, **of_photos).inversion(label)
+    opened = open_atlas(atlas)
+    model = open_generator(opened, generator, device, tuned)
+    later, tell = ProgressLater("invert"), noted_once()
+    fallbacks = Fallbacks(announce=tell, report=later)
+    editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
+    with later:
+        record = invert_photos(editor, job, output, sheet, tell, later)
+    count = len(record["photos"])
+    lines = [f"{output}: {count} latent{'s' * (count > 1)}", *map(crop_line, record["photos"])]
+    answer({"output": str(output), **record}, "\n".join(lines), as_json)
+    if failed := record["failed"]:
+        told = f"{len(failed)} of {len(job.photos)} photos could not be inverted, and are left out"
+        raise InputError(f"{told}; see above")

@@ -1,0 +1,116 @@
+"""What one call of `invert` does: photos in, a file of latents out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...store.errors import InputError
+from ...store.output import STYLES, replacing
+from ...store.progress import Progress, Report
+from ...store.records import Record
+from ..editor import Editor
+from ..models.protocols import Generator
+from ..photos.photo import Pixels
+from ..photos.photographs import Inverted
+from ..pictures.sheet import cell_size, save_png, scaled_down, sheet
+from .photo_job import PhotoJob
+from .photos import PhotoWork
+
+
+def invert_photos(
+    editor: Editor,
+    job: PhotoJob,
+    output: Path,
+    shown: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    report: Report = lambda progress: None,
+) -> Record:
+    """Inverts photos into an .npz: `w_plus` float32 (n, num_ws, w_dim), or `styles` (n, C) of style
+    space; `names` of the crops, and of each its `quads` float64 (n, 4, 2), corners in the photo's
+    pixels; `farther`, `cosine`, `distance` and `steps`, (n,), see `crop_record`; and `generator`,
+    its identity as JSON. Photos that cannot be read, or show no such face, are told and left out.
+
+    Args:
+        shown: a PNG of crops beside how the generator draws them.
+
+    Returns:
+        The `photos` crop by crop, see `crop_record`, and which photos `failed`.
+
+    Raises:
+        InputError: none of the photos could be inverted.
+        OutputError: what cannot be written.
+    """
+    STYLES.require(output)
+    work = PhotoWork(editor, job, tell)
+    parts: dict[str, list[NDArray[Any]]] = {}
+    names: list[str] = []
+    rows: list[Record] = []
+    failed: list[Record] = []
+    cells: list[tuple[Pixels, Tensor]] = []
+    for done, path in enumerate(job.photos):
+        try:
+            images, found, told = work.inverted(path)
+        except InputError as error:
+            if len(job.photos) == 1:
+                raise
+            failed.append({"photo": path.name, "error": str(error)})
+            tell(str(error))
+            continue
+        drawn = editor.subject(images.styles).images
+        work.judge_inversions(found, drawn, told)
+        for name, value in _arrays(found).items():
+            parts.setdefault(name, []).append(value)
+        names += images.names
+        rows += told
+        if shown is not None:
+            cells += [
+                (cut.pixels, image.cpu()) for cut, image in zip(found.cuts, drawn, strict=True)
+            ]
+        record = {"photos": done + 1, "of": len(job.photos)}
+        report(Progress(done + 1, len(job.photos), part="photos", label="invert", record=record))
+    if not rows:
+        raise InputError(f"photos: none of the {len(failed)} could be inverted; see above")
+    arrays = {name: np.concatenate(values) for name, values in parts.items()}
+    _write(output, arrays, names, editor.generator)
+    if shown is not None:
+        _show(shown, cells, names, editor.generator.image_size)
+    return {"photos": rows, "failed": failed}
+
+
+def _arrays(found: Inverted) -> dict[str, NDArray[Any]]:
+    """What is kept of the crops of a photo."""
+    made = found.inversion
+    latents = {"styles": made.styles} if made.w is None else {"w_plus": made.w}
+    return {
+        **{name: tensor.cpu().numpy() for name, tensor in latents.items()},
+        **{name: getattr(made, name) for name in ("farther", "cosine", "distance")},
+        "steps": np.array(made.steps, np.int64),
+        "quads": np.stack([cut.alignment.quad for cut in found.cuts]),
+    }
+
+
+def _write(
+    path: Path, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], generator: Generator
+) -> None:
+    told: dict[str, Any] = {"names": np.array(names), **arrays}
+    told["generator"] = np.array(generator.identity.to_json())
+    with replacing(path) as file:
+        # Without allow_pickle, which NumPy 1.26 takes for one more array.
+        np.savez(file, **told)
+
+
+def _show(path: Path, cells: Sequence[Any], names: Sequence[str], size: tuple[int, int]) -> None:
+    """Crops and renders beside each other, a row each."""
+    side, scale = cell_size(size, len(cells), 2)
+    rows = []
+    for pixels, image in cells:
+        crop = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+        rows.append([scaled_down(one, side)[0] for one in (crop, image[None])])
+    save_png(sheet(rows, names, ("photo", "inversion"), scale), path)
