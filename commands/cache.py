@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from ..store.cache import clear_inversions, inversions, inversions_folder
 from ..store.records import counted
 from .base import Group
 from .options import json_option
@@ -30,6 +29,8 @@ def cache_list(as_json: bool) -> None:
     how it was made; it holds a latent and how near it came, and not the photo. The oldest are given
     up where all take more than 256 MiB.
     """
+    from ..store.cache import inversions, inversions_folder
+
     found = inversions()
     total = sum(one.bytes for one in found)
     lines = [f"{inversions_folder()}: {counted(len(found), 'inversion')}, {total / 1e6:.1f} MB"]
@@ -50,4 +51,6 @@ def cache_list(as_json: bool) -> None:
 )
 def cache_clear() -> None:
     """Forget all inversions of photos."""
+    from ..store.cache import clear_inversions, inversions_folder
+
     say(f"{inversions_folder()}: {counted(clear_inversions(), 'inversion')} forgotten")

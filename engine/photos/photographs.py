@@ -103,7 +103,7 @@ class EditedCut:
         if profile is None:
             return render
         levels = to_bytes(as_rgb(render[None].float()))[0].cpu().numpy()
-        return torch.from_numpy(from_srgb(levels, profile)).permute(2, 0, 1) / 127.5 - 1
+        return torch.tensor(from_srgb(levels, profile)).permute(2, 0, 1) / 127.5 - 1
 
 
 def put_back(
@@ -181,7 +181,9 @@ class Photographs:
                 "takes what the samples tell, at once"
             )
         found = inverter.invert(crops, settings, self._report)
-        return Inverted(cuts, found, inverter.notes)
+        refined = settings.steps != 0
+        notes = [note for note in inverter.notes if refined or not note.startswith("refined")]
+        return Inverted(cuts, found, tuple(notes))
 
 
 def _photos(given: Any) -> Iterator[Photo]:

@@ -13,6 +13,8 @@ from styleatlas.cli import main
 from styleatlas.commands.query import query
 
 COMMANDS = [
+    "cache clear",
+    "cache list",
     "convert",
     "import-table",
     "precompute",
@@ -37,6 +39,7 @@ COMMANDS = [
     "report",
     "evaluate",
     "info",
+    "invert",
     "verify",
     "demo",
 ]
@@ -113,7 +116,7 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
     assert result.exit_code == 0
     assert f"Usage: styleatlas {command} " in result.stdout
     examples = result.stdout[result.stdout.index("Examples:") :].splitlines()[1:]
-    assert examples and all(line.startswith(f"  styleatlas {command} ") for line in examples)
+    assert examples and all(f"{x} ".startswith(f"  styleatlas {command} ") for x in examples)
     assert result.stderr == ""
 
 

@@ -283,3 +283,30 @@ def test_more_than_fits_into_memory_is_refused(w, read, monkeypatch):
     monkeypatch.setattr("styleatlas.engine.models.latent_files.MAX_IMAGES", 2)
     with pytest.raises(InputError, match="holds more than 2 latents; split it"):
         read("a.pkl", pickled, {f"{i}.png": x for i, x in enumerate(w[:, 0].numpy())})
+
+
+def archived(path: Path, content: dict) -> None:
+    np.savez(path, **content)
+
+
+def test_an_archive_may_name_its_images(w, read):
+    told = {"w_plus": w.numpy(), "names": np.array(["me", "../../etc/ann.jpg", "me"])}
+    assert read("people.npz", archived, told).names == ("me", ".._.._etc_ann", "me (2)")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.array(["a", "b"]),
+        np.array([["a", "b", "c"]]),
+        np.array("abc"),
+        np.arange(3.0),
+        np.array(["a", "b", "c"], object),
+        np.array(["a", "b", "c" * 300]),
+        np.array([b"a", b"b", b"c"]),
+    ],
+)
+def test_names_that_are_none_are_passed_over(w, read, names):
+    assert read("people.npz", archived, {"w_plus": w.numpy(), "names": names}).names == (
+        *("people 1", "people 2", "people 3"),
+    )

@@ -1,0 +1,111 @@
+"""invert: photos to latents in a file."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from styleatlas import load_generator
+from styleatlas.engine.models.latents import read_latents
+
+from .edit_calls import GLASSES, pixels
+
+INVERT = ("invert", "avatars", "--steps", "0")
+
+
+def held_by(path) -> dict[str, np.ndarray]:
+    with np.load(path) as held:
+        return dict(held)
+
+
+@pytest.fixture
+def people(drawings, tmp_path):
+    (tmp_path / "friends").mkdir()
+    drawings(3).save(tmp_path / "me.png")
+    drawings(4).save(tmp_path / "friends" / "ann.jpg", quality=95)
+    drawings(5).save(tmp_path / "friends" / "bob.png")
+    return tmp_path / "me.png", tmp_path / "friends"
+
+
+def test_latents_are_kept_with_names_crops_and_quality(answer, people, tmp_path):
+    out = tmp_path / "people.npz"
+    text = answer(*INVERT, *people, "-o", out)
+    assert text.startswith(f"{out}: 3 latents\n{people[0]}, whole picture: 160 pixels wide; ")
+    held = held_by(out)
+    assert held["names"].tolist() == ["me", "ann", "bob"]
+    assert held["w_plus"].shape[0] == 3 and held["w_plus"].ndim == 3
+    assert held["quads"].tolist() == [[[0, 0], [0, 160], [160, 160], [160, 0]]] * 3
+    for name in ("farther", "cosine", "distance", "steps"):
+        assert held[name].shape == (3,)
+    assert (held["cosine"] > 0.9).all() and not held["steps"].any()
+    read = read_latents(out, load_generator("avatars", "cpu"))
+    assert read.names == ("me", "ann", "bob") and read.spaces == ("w+",)
+
+
+def test_latents_are_edited_by_their_names(answer, people, tmp_path):
+    out = tmp_path / "people.npz"
+    answer(*INVERT, *people, "-o", out)
+    answer("edit", "avatars", "--latent", out, *GLASSES, "-o", tmp_path / "edited")
+    names = sorted(path.name for path in (tmp_path / "edited").iterdir())
+    assert names == ["ann.png", "bob.png", "me.png"]
+    whole = np.asarray(Image.open(people[0]).resize((64, 64), Image.Resampling.BOX)).astype(int)
+    assert np.abs(pixels(tmp_path / "edited" / "me.png") - whole).mean() < 20
+
+
+def test_styles_are_kept_of_style_space(answer, people, tmp_path):
+    out = tmp_path / "me.npz"
+    answer(*INVERT, people[0], "--space", "s", "-o", out)
+    held = held_by(out)
+    assert "w_plus" not in held and held["styles"].shape[0] == 1
+
+
+def test_a_sheet_shows_crops_and_renders(answer, people, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    answer(*INVERT, *people, "-o", tmp_path / "p.npz", "--sheet", sheet)
+    with Image.open(sheet) as picture:
+        assert picture.height > 3 * picture.width / 2 - 200
+        cells = np.asarray(picture.convert("RGB"))
+    side = 192
+    crop, drawn = cells[-side:, -2 * side : -side].astype(int), cells[-side:, -side:].astype(int)
+    assert np.abs(crop - drawn).mean() < 12
+
+
+def test_photos_that_fail_are_left_out_and_told(run, people, tmp_path):
+    (people[1] / "zoe.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    out = tmp_path / "p.npz"
+    told = run(*INVERT, *people, "-o", out)
+    assert told.exit_code == 1 and held_by(out)["names"].tolist() == ["me", "ann", "bob"]
+    assert told.stderr.splitlines()[0].startswith(f"{people[1] / 'zoe.png'}: cannot be read")
+    assert told.stderr.endswith(
+        "1 of 4 photos could not be inverted, and are left out; see above\n"
+    )
+
+
+def test_where_none_can_be_inverted_nothing_is_written(refused, run, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    out = tmp_path / "p.npz"
+    said = refused("invert", *INVERT[1:], tmp_path / "a.png", "-o", out)
+    assert said == f"{tmp_path / 'a.png'}: is empty; copy it anew"
+    told = run(*INVERT, tmp_path / "a.png", tmp_path / "b.png", "-o", out)
+    assert told.exit_code == 1 and told.stdout == "" and not out.exists()
+    assert told.stderr.splitlines()[-1].endswith("none of the 2 could be inverted; see above")
+
+
+def test_what_cannot_serve_is_told_before_the_work(refused, run, people, tmp_path):
+    own = ("invert", *INVERT[1:], people[0])
+    assert "end the name in .npz" in refused(*own, "-o", tmp_path / "p.pt")
+    assert "--face: a strength is of an edit" in refused(
+        *own, "--face", "1:2", "-o", tmp_path / "p.npz"
+    )
+    told = run("invert", "avatars", "-o", tmp_path / "p.npz")
+    assert told.exit_code == 2
+
+
+def test_json_tells_how_near_each_came(answer, people, tmp_path):
+    told = json.loads(answer(*INVERT, *people, "--json", "-o", tmp_path / "p.npz"))
+    assert [row["face"] for row in told["photos"]] == ["whole picture"] * 3
+    assert told["failed"] == [] and told["photos"][0]["distance"] > 0
