@@ -291,7 +291,7 @@ def archived(path: Path, content: dict) -> None:
 
 def test_an_archive_may_name_its_images(w, read):
     told = {"w_plus": w.numpy(), "names": np.array(["me", "../../etc/ann.jpg", "me"])}
-    assert read("people.npz", archived, told).names == ("me", ".._.._etc_ann", "me (2)")
+    assert read("people.npz", archived, told).names == ("me", "_.._etc_ann", "me (2)")
 
 
 @pytest.mark.parametrize(
