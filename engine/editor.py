@@ -214,6 +214,7 @@ class Editor(TableEditor):
         face: Faces = 1,
         settings: InvertSettings | None = None,
         cache: bool = True,
+        state: Path | None = None,
     ) -> Inverted:
         """What the generator draws photos by: the part of each where it knows things to be is cut
         out and inverted.
@@ -226,13 +227,14 @@ class Editor(TableEditor):
             face: the number of a face, counted from 1, the largest; several, or `all`.
             settings: how to invert.
             cache: whether inversions are remembered between runs.
+            state: a file that will be written of them; `<state>.work` keeps where they stand.
 
         Raises:
             InputError: no such picture, no such face in it, or one of another shape.
             OptionError: wrong options, or no samples to look up in.
             CheckpointError: faces are to be found, and what finds them was not fetched.
         """
-        return self._photographs.invert(photo, align, face, settings, cache)
+        return self._photographs.invert(photo, align, face, settings, cache, state)
 
     @cached_property
     def _photographs(self) -> Photographs:

@@ -56,7 +56,7 @@ def invert_photos(
     cells: list[tuple[Pixels, Tensor]] = []
     for done, path in enumerate(job.photos):
         try:
-            images, found, told = work.inverted(path)
+            images, found, told = work.inverted(path, output if len(job.photos) == 1 else None)
         except InputError as error:
             if len(job.photos) == 1:
                 raise

@@ -137,7 +137,7 @@ def edit_photo(
     require_photo_name(output)
     if shown is not None:
         require_png(shown)
-    made = work.edited(job.photos[0], request, shown is not None)
+    made = work.edited(job.photos[0], request, output, shown is not None)
     made.write(output, job.marked, tell)
     if shown is not None:
         made.show(shown)
@@ -178,15 +178,14 @@ def edit_folder(
             kept += 1
             continue
         common = {"photo": path.name, "picture": picture, "recipe": recipe}
+        make_folder(folder)
         try:
-            made = work.edited(path, request, False, record)
+            made = work.edited(path, request, folder / picture, prior=record)
         except InputError as error:
             tell(str(error))
             failed.append({**common, "status": FAILED, "error": str(error)})
-            make_folder(folder)
             known.put(picture, failed[-1:])
         else:
-            make_folder(folder)
             made.write(folder / picture, job.marked, tell)
             known.put(picture, [{**row, **common} for row in made.rows])
             record = made.record
@@ -258,14 +257,28 @@ class PhotoWork:
             parts.append(file_sha256(self._job.only))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def inverted(self, path: Path) -> tuple[Images, Inverted, list[Record]]:
-        """The crops of a photo as a job's images, and their records."""
+    def inverted(
+        self, path: Path, output: Path | None = None
+    ) -> tuple[Images, Inverted, list[Record]]:
+        """The crops of a photo as a job's images, and their records. Where it stands is kept beside
+        the output that it is for alone."""
         job, photo = self._job, read_photo(path)
         for note in photo.notes:
             self._tell(f"{path}: {note}")
-        found = self._editor.invert(
-            photo, align=self._align, face=job.face, settings=job.settings, cache=job.cache
-        )
+        try:
+            found = self._editor.invert(
+                photo,
+                align=self._align,
+                face=job.face,
+                settings=job.settings,
+                cache=job.cache,
+                state=output,
+            )
+        except KeyboardInterrupt:
+            kept = None if output is None else output.with_name(f"{output.name}.work")
+            if kept is not None and kept.exists():
+                self._tell(f"interrupted: {kept} keeps the state: the same command resumes")
+            raise
         for note in found.notes:
             self._tell(f"note: {note}")
         images = Images(
@@ -281,12 +294,16 @@ class PhotoWork:
             [crop_record(cut, found.inversion, i) for i, cut in enumerate(found.cuts)],
         )
 
-    @torch.inference_mode()
     def edited(
-        self, path: Path, request: EditRequest, shown: bool, prior: Record | None = None
+        self,
+        path: Path,
+        request: EditRequest,
+        output: Path,
+        shown: bool = False,
+        prior: Record | None = None,
     ) -> _Made:
-        """A photo with its edits in it."""
-        images, found, rows = self.inverted(path)
+        """A photo with its edits in it, for `output`."""
+        images, found, rows = self.inverted(path, output)
         editor, photo = self._editor, found.cuts[0].photo
         if shown:
             require_sheet_size(len(found), 3, *editor.generator.image_size)

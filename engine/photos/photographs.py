@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,13 @@ class Photographs:
         return load_face_finder(self._generator.device)
 
     def invert(
-        self, photo: Any, align: Any, face: Any, settings: InvertSettings | None, cache: bool
+        self,
+        photo: Any,
+        align: Any,
+        face: Any,
+        settings: InvertSettings | None,
+        cache: bool,
+        state: str | os.PathLike[str] | None = None,
     ) -> Inverted:
         """See `Editor.invert`."""
         if isinstance(photo, Inverted):
@@ -165,22 +172,26 @@ class Photographs:
             for one in _photos(photo)
             for cut in cuts_of(one, size, chosen, face, lambda: self._finder)
         )
-        return self._inverted(cuts, settings or InvertSettings(), cache)
+        place = None if state is None else Path(state)
+        return self._inverted(cuts, settings or InvertSettings(), cache, place)
 
-    def _inverted(self, cuts: tuple[Cut, ...], settings: InvertSettings, cache: bool) -> Inverted:
+    def _inverted(
+        self, cuts: tuple[Cut, ...], settings: InvertSettings, cache: bool, state: Path | None
+    ) -> Inverted:
         if cache not in self._inverters:
             self._inverters[cache] = Inverter.of(
                 self._generator, self._atlas, self._encoder(), cache=cache
             )
         inverter = self._inverters[cache]
         crops = [cut.pixels for cut in cuts]
-        seconds = inverter.estimate(len(crops), settings)
+        new = inverter.new(crops, settings)
+        seconds = inverter.estimate(new, settings) if new else 0.0
         if seconds > LONG:
             self._announce(
-                f"inverting {counted(len(crops), 'crop')}: about {duration(seconds)}; --steps 0 "
-                "takes what the samples tell, at once"
+                f"inverting {counted(new, 'crop')}: at most {duration(seconds)}; --steps 0 takes "
+                "what the samples tell, at once"
             )
-        found = inverter.invert(crops, settings, self._report)
+        found = inverter.invert(crops, settings, self._report, state)
         refined = settings.steps != 0
         notes = [note for note in inverter.notes if refined or not note.startswith("refined")]
         return Inverted(cuts, found, tuple(notes))
