@@ -28,6 +28,7 @@ MARK = "<!-- run -->"
 CHEAP = {
     "edit": ("--seed", "1-2"),
     "evaluate": ("--seed", "1-3"),
+    "invert": ("--steps", "0"),
     "mapper train": ("--steps", "2", "--batch", "2"),
     "optimize": ("--steps", "2", "--seed", "1"),
     "precompute": ("--images", "2", "--samples", "0", "--statistics", "60"),
@@ -69,7 +70,7 @@ RUNNABLE = [document for document in DOCUMENTS if blocks(document)]
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch, drawings) -> Path:
     """A folder of the files that documents speak of, as small as they can be."""
     monkeypatch.chdir(tmp_path)
     config = small_stylegan2()
@@ -87,6 +88,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     shutil.copy(EMBEDDED.clip / "open_clip_model.safetensors", tmp_path / "ViT-B-32.pt")
     shutil.copy(EMBEDDED.atlas, tmp_path / "reference.h5")
     (tmp_path / "pirates.txt").write_text("a pirate hat\n")
+    (tmp_path / "friends").mkdir()
+    for seed, name in ((3, "drawing.png"), (4, "friends/ann.png"), (8, "friends/bob.jpg")):
+        drawings(seed).save(tmp_path / name)
     return tmp_path
 
 
@@ -105,6 +109,7 @@ def test_what_is_marked_runs(run, folder, document):
             name = " ".join(words[:2]) if words[0] in ("mapper", "query", "prompts") else words[0]
             seeded = "--latent" in words or ("--from-picture" in words and "--seed" not in words)
             cheap = () if seeded else CHEAP.get(name, ())
+            cheap = CHEAP["invert"] if "--photo" in words else cheap
             result = run(*words, *cheap)
             assert result.exit_code == 0, f"{document}:{block.line} {words}: {result.stderr}"
 
