@@ -11,7 +11,7 @@ FAR = 0.02
 """Of the samples: fewer lie farther than a crop that they hardly tell of."""
 SOFT = 0.5
 """Of the generator's pixels: a crop that has fewer of the photo's is soft."""
-CUT = 0.15
+CUT = 0.1
 """Of 255: from where on a change that ends at the crop's edge shows (docs/photos.md)."""
 
 

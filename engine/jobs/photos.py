@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...store.errors import InputError, OptionError, OutputError
 from ...store.progress import Progress, Report
-from ...store.records import Record, printable
+from ...store.records import Record, decimal, printable
 from ..editor import Editor
 from ..models.subject import Subject
 from ..photos.cuts import Cut, usual_align
@@ -333,9 +333,9 @@ class PhotoWork:
 
     def _judge(self, one: EditedCut, made: Pasted, row: Record) -> None:
         """Completes the record of a crop, and tells what is to be said of it."""
-        row |= {"kept": made.kept, "cut": made.cut}
+        row |= {"kept": decimal(made.kept), "cut": decimal(made.cut)}
         if self._likeness is not None:
-            row["identity"], row["identity_edited"] = self._likeness.of_edit(one)
+            row["identity"], row["identity_edited"] = map(decimal, self._likeness.of_edit(one))
         self.doubt(one.cut, row)
 
     @torch.inference_mode()
@@ -343,7 +343,7 @@ class PhotoWork:
         """The same of crops that are not edited, as they are drawn, (n, channels, H, W)."""
         for cut, image, row in zip(found.cuts, drawn, rows, strict=True):
             if self._likeness is not None:
-                row["identity"] = self._likeness.of_inversion(cut, image)
+                row["identity"] = decimal(self._likeness.of_inversion(cut, image))
             self.doubt(cut, row)
 
     def doubt(self, cut: Cut, row: Record) -> None:
@@ -364,9 +364,9 @@ def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
         "photo": printable(cut.photo.path, lines=False),
         "face": cut.alignment.place,
         "pixels": round(cut.side, 1),
-        "farther": None if np.isnan(farther) else round(farther, 4),
-        "cosine": round(float(inversion.cosine[i]), 4),
-        "distance": round(float(inversion.distance[i]), 4),
+        "farther": None if np.isnan(farther) else decimal(farther),
+        "cosine": decimal(inversion.cosine[i]),
+        "distance": decimal(inversion.distance[i]),
         "measure": inversion.measure,
         "steps": inversion.steps[i],
         **dict.fromkeys(("kept", "cut", "identity", "identity_edited")),
