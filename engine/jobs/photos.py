@@ -173,7 +173,7 @@ def edit_folder(
     failed: list[Record] = []
     kept = 0
     for done, (path, picture) in enumerate(zip(job.photos, pictures, strict=True)):
-        recipe = work.recipe(path, request)
+        recipe = work.done_by(path, request)
         if known.is_done(picture, recipe):
             kept += 1
             continue
@@ -243,19 +243,25 @@ class PhotoWork:
         self._editor, self._job, self._tell = editor, job, tell
         _ = editor.texts.encoder  # by which photos are looked up, and edits measured
         self._align = usual_align(editor.atlas) if job.align is None else job.align
+        self._recipes: dict[EditRequest, Recipe] = {}
         device = editor.generator.device
         self._likeness = Likeness.where_fetched(device) if self._align == "face" else None
 
-    def recipe(self, path: Path, request: EditRequest) -> str:
+    def done_by(self, path: Path, request: EditRequest) -> str:
         """What tells whether a picture was made of the same photo in the same way: 16 digits."""
-        inputs = self._job.inputs(file_sha256(path), self._align, max(1, len(self._job.faces)))
-        none = torch.zeros(1, 0)
-        images = Images(none, None, (path.name,), (0,), photos=inputs[:1])
-        parts = [recipe_of(self._editor, request, images).to_json(), repr(inputs)]
-        parts += [str(self._job.marked), repr(self._job.faces)]
-        if self._job.only is not None:
-            parts.append(file_sha256(self._job.only))
+        job = self._job
+        inputs = job.inputs(file_sha256(path), self._align, max(1, len(job.faces)))
+        parts = [self._recipe(request, inputs).to_json(), repr(job.faces), repr(job.marked)]
+        if job.only is not None:
+            parts.append(file_sha256(job.only))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _recipe(self, request: EditRequest, inputs: Sequence[Record]) -> Recipe:
+        """What a picture of these crops keeps; the atlas is hashed once."""
+        if request not in self._recipes:
+            images = Images(torch.zeros(1, 0), None, ("",), (0,), photos=tuple(inputs))
+            self._recipes[request] = recipe_of(self._editor, request, images)
+        return replace(self._recipes[request], inputs={"photos": list(inputs)})
 
     def inverted(
         self, path: Path, output: Path | None = None
@@ -328,7 +334,7 @@ class PhotoWork:
         for one, made, row in zip(ordered, pasted, rows, strict=True):
             self._judge(one, made, row)
         told = {**(record or {}), "photos": [*(prior or {}).get("photos", ()), *rows]}
-        recipe = recipe_of(editor, request, images)
+        recipe = self._recipe(request, images.photos)
         return _Made(photo, pixels, ordered, rows, told, styles, recipe)
 
     def _judge(self, one: EditedCut, made: Pasted, row: Record) -> None:
@@ -402,10 +408,10 @@ def _require_apart(photos: Sequence[Path], pictures: Sequence[str], folder: Path
             f'{folder}: two pictures would be called "{twice[0]}"; name photos differently, and '
             "each once"
         )
-    for path in photos:
-        for picture in pictures:
-            there = folder / picture
-            if there.exists() and path.exists() and there.samefile(path):
-                raise OutputError(
-                    f"{there}: is one of the photos, and would be lost; name another folder"
-                )
+    originals = {path.resolve() for path in photos}
+    for picture in pictures:
+        there = folder / picture
+        if there.resolve() in originals:
+            raise OutputError(
+                f"{there}: is one of the photos, and would be lost; name another folder"
+            )

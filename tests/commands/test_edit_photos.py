@@ -14,6 +14,7 @@ from styleatlas.engine.jobs import photos as jobs
 from styleatlas.engine.photos.read import read_photo
 
 from .. import photo_files as files
+from ..near import assert_pixels_near
 from .edit_calls import GLASSES, pixels
 
 START = ("--steps", "0")
@@ -370,3 +371,28 @@ def test_atlas_of_faces_without_their_finder_says_what_to_fetch(run, photo, tmp_
     assert told.stderr == (
         "styleatlas edit: mtcnn: not fetched yet; `styleatlas models fetch mtcnn` fetches it\n"
     )
+
+
+def test_a_long_inversion_goes_on_where_it_was_interrupted(run, photo, tmp_path, monkeypatch):
+    own = ("edit", "avatars", *GLASSES, "--steps", "6", "--no-cache", "--photo", photo)
+    whole, out = tmp_path / "whole.png", tmp_path / "out.png"
+    assert run(*own, "-o", whole).exit_code == 0
+    told = []
+
+    def stop_at_three(self, progress):
+        told.append(progress.done)
+        if progress.label == "invert" and progress.done == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("styleatlas.store.work.SAVE_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("styleatlas.commands.progress.ProgressLater.__call__", stop_at_three)
+        stopped = run(*own, "-o", out)
+    state = tmp_path / "out.png.work"
+    assert stopped.exit_code == 130 and state.exists() and not out.exists()
+    assert f"interrupted: {state} keeps the state: the same command resumes" in stopped.stderr
+    other = run("edit", "avatars", *GLASSES, "--steps", "9", "--photo", photo, "-o", out)
+    assert other.exit_code == 1 and f"{state}: " in other.stderr and not out.exists()
+    assert run(*own, "-o", out).exit_code == 0
+    assert not state.exists()
+    assert_pixels_near(pixels(out), pixels(whole))
