@@ -244,8 +244,7 @@ class PhotoWork:
         _ = editor.texts.encoder  # by which photos are looked up, and edits measured
         self._align = usual_align(editor.atlas) if job.align is None else job.align
         self._recipes: dict[EditRequest, Recipe] = {}
-        device = editor.generator.device
-        self._likeness = Likeness.where_fetched(device) if self._align == "face" else None
+        self._likeness = Likeness.of(editor.generator) if self._align == "face" else None
 
     def done_by(self, path: Path, request: EditRequest) -> str:
         """What tells whether a picture was made of the same photo in the same way: 16 digits."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...store.errors import CheckpointError
 from ..models.identity import DlibIdentity, load_dlib
 from ..models.preprocess import as_rgb
+from ..models.protocols import Generator
 from .cuts import Cut
 from .photographs import EditedCut
 
@@ -21,10 +22,14 @@ class Likeness:
         self._network, self._device = network, device
 
     @classmethod
-    def where_fetched(cls, device: torch.device) -> Likeness | None:
-        """None where dlib's network was not fetched."""
+    def of(cls, generator: Generator) -> Likeness | None:
+        """None where dlib's network was not fetched, or images are not square, as faces that are
+        aligned for it are."""
+        height, width = generator.image_size
+        if height != width:
+            return None
         try:
-            return cls(load_dlib(device), device)
+            return cls(load_dlib(generator.device), generator.device)
         except CheckpointError:
             return None
 
