@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...store.atlas import Atlas
-from ...store.errors import OptionError
+from ...store.errors import InputError, OptionError
 from ...store.registry import bundle_of
 from ..models.landmarks import FaceFinder
 from .align import Alignment, align_box, align_faces, align_whole, crop
@@ -78,16 +78,21 @@ def cuts_of(
         finder: loads what finds them.
 
     Raises:
-        InputError: no such face, or a whole picture of another shape.
-        OptionError: a part that is none of the photo, or faces where none are looked for.
+        InputError: no such face or part of the photo, or a whole picture of another shape.
+        OptionError: faces where none are looked for.
         CheckpointError: faces are to be found, and what finds them was not fetched.
     """
     if align == "face":
         found = align_faces(photo, finder(), face)
     elif face != 1:
         raise OptionError("face: is named, and photos are not aligned by faces; leave it out")
+    elif align == "none":
+        found = [align_whole(photo, size)]
     else:
-        found = [align_whole(photo, size) if align == "none" else align_box(photo, *align, size)]
+        try:
+            found = [align_box(photo, *align, size)]
+        except OptionError as error:  # of this photo; another one may have such a part
+            raise InputError(str(error)) from error
     stem = Path(photo.path).stem or photo.path
     names = [stem if len(found) == 1 else f"{stem}, {one.place}" for one in found]
     return [

@@ -14,6 +14,7 @@ from styleatlas.engine.jobs import photos as jobs
 from styleatlas.engine.photos.read import read_photo
 
 from .. import photo_files as files
+from ..attacks.photo_attacks import ODD, PHOTOS
 from ..near import assert_pixels_near
 from .edit_calls import GLASSES, pixels
 
@@ -396,3 +397,27 @@ def test_a_long_inversion_goes_on_where_it_was_interrupted(run, photo, tmp_path,
     assert run(*own, "-o", out).exit_code == 0
     assert not state.exists()
     assert_pixels_near(pixels(out), pixels(whole))
+
+
+def test_odd_and_hostile_pictures_each_have_their_outcome(run, tmp_path):
+    folder, out = tmp_path / "strange", tmp_path / "out"
+    folder.mkdir()
+    names = {}
+    for number, (name, made) in enumerate({**PHOTOS, **ODD}.items()):
+        names[f"{number:02}.jpg"] = name  # whatever it is: its content tells
+        (folder / f"{number:02}.jpg").write_bytes(made.make())
+    told = run(*EDIT, "--photo", folder, "--align", "box", "0,0,8", "-o", out)
+    assert told.exit_code == 1
+    rows = rows_of(out)
+    outcome = {names[row["photo"]]: row["status"] for row in rows}
+    assert outcome.keys() == {*PHOTOS, *ODD}
+    thin = {name for name, odd in ODD.items() if min(odd.size) <= 4}  # without such a part
+    failed = {name for name, status in outcome.items() if status == "failed"}
+    assert failed == set(PHOTOS) | thin and len(thin) < len(ODD)
+    errors = [row["error"] for row in rows if row["error"]]
+    assert len(errors) == len(failed)
+    lines = told.stderr.splitlines()
+    assert [line for line in lines if line in errors] == errors
+    made = {path.name for path in out.iterdir()} - {"edits.csv"}
+    assert made == {row["picture"] for row in rows if row["status"] != "failed"}
+    assert f"{len(rows) - len(failed)} photos edited, {len(failed)} failed" in told.stdout
