@@ -33,7 +33,7 @@ from .models.tuned import Moved, moved
 from .photos.cuts import Align, Faces
 from .photos.inversion import InvertSettings
 from .photos.photo import Photo
-from .photos.photographs import EditedCut, Inverted, Photographs
+from .photos.photographs import Inverted, Photographs
 from .result import EditResult
 from .steering.alpha import MAX_ALPHA
 from .steering.direction import Direction
@@ -204,7 +204,9 @@ class Editor(TableEditor):
         else:
             raise OptionError("images: give one of seeds, styles, latents and photo")
         result = self._edited(subject, request)
-        return result if inverted is None else self._of_photos(result, inverted, subject)
+        if inverted is None:
+            return result
+        return replace(result, photos=inverted.edited(subject.images, result.images))
 
     def invert(
         self,
@@ -245,11 +247,6 @@ class Editor(TableEditor):
             self.fallbacks.announce,
             self.fallbacks.report,
         )
-
-    @torch.no_grad()
-    def _of_photos(self, result: EditResult, inverted: Inverted, subject: Subject) -> EditResult:
-        trios = zip(inverted.cuts, subject.images, result.images, strict=True)
-        return replace(result, photos=tuple(EditedCut(*trio) for trio in trios))
 
     def _edited(self, subject: Subject, request: EditRequest) -> EditResult:
         meant = [pair for edit in request.edits for pair in as_meant(edit)]

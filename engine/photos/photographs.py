@@ -47,6 +47,10 @@ class Inverted:
     def __len__(self) -> int:
         return len(self.cuts)
 
+    def edited(self, before: Tensor, after: Tensor) -> tuple[EditedCut, ...]:
+        """With their renders before and after an edit, (n, channels, H, W)."""
+        return tuple(map(EditedCut, self.cuts, before, after))
+
     def __repr__(self) -> str:
         names = ", ".join(cut.name for cut in self.cuts[:3])
         more = ", ..." if len(self.cuts) > 3 else ""
