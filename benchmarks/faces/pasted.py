@@ -57,6 +57,7 @@ WAYS: Mapping[str, Mapping[str, object]] = {
     "difference": ALL,
     "replaced": NONE | {"membrane": lambda values, known, reach: np.zeros_like(values)},
     "gradients": NONE | {"_REACH": np.inf},
+    "backdrops in the edit's light": {"backdrop_light": lambda old, new, edges: 0 * old},
     "as it is": {},
 }
 """What is put in place of parts of `paste`."""

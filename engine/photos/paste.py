@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +28,13 @@ _EDGE = 16 / 256
 _WINDOW = 2.5 / 256
 _CLEAR = 3 / 256
 _REACH = 25 / 256
+_RIM = 12 / 256
 # In levels of 255.
 _LEAST_CHANGE = 6.0
 _SHARE_OF_CHANGE = 0.2
 _STABILISER = (0.03 * 255) ** 2
 _OTHER_COLOUR = 30.0, 90.0
+_EVEN, _SMOOTH = 10.0, 20.0
 _REPLACED, _KEPT = 0.3, 0.8
 _BAND_PIXELS = 2**20
 _LARGEST = 8
@@ -106,11 +108,13 @@ def paste(
     cells = _cells(size)
     old, new = _at(before, cells), _at(after, cells)
     edges = _edges(quad, photo)
+    light = backdrop_light(old, new, edges)
+    new, after = new - light, after - _at(light, size)
+    seen, there = _seen(photo, quad, cells)
     mask = changed(old, new) * _fade(edges, cells)
     box = _box(mask, quad, photo)
     if box is None:
         return Pasted(pasted, (0, 0, 0, 0), np.zeros((0, 0), np.float32), 1.0, 0.0)
-    seen, there = _seen(photo, quad, cells)
     keep = torch.maximum(alike(old, new), (mask <= 0).float())
     missed = _missed(seen - old, there, keep)
     kept = float((keep * mask).sum() / mask.sum())
@@ -152,6 +156,16 @@ def alike(old: Tensor, new: Tensor) -> Tensor:
     """How far two pictures (3, h, w) of 0 to 255 show the same things, (1, h, w): 1 where only
     light and tint differ, 0 where other lines or another colour are seen there or near it."""
     cells = max(old.shape[1:])
+    structure = _structure(old, new)
+    same = _ramp(_blurred(structure, _CLEAR * cells / 3), _REPLACED, _KEPT)
+    recoloured = _blurred((new - old).abs().mean(0, keepdim=True), _CLEAR * cells)
+    same = torch.minimum(same, 1 - _ramp(recoloured, *_OTHER_COLOUR))
+    return _blurred(-_grown(-same, _CLEAR * cells), _CLEAR * cells / 2)
+
+
+def _structure(old: Tensor, new: Tensor) -> Tensor:
+    """The structure term of SSIM of two pictures (3, h, w) of 0 to 255, (1, h, w)."""
+    cells = max(old.shape[1:])
     luma = old.new_tensor(_LUMA)[:, None, None]
     pair = torch.stack([(old * luma).sum(0), (new * luma).sum(0)])  # (2, n, n)
     mean = _blurred(pair, _WINDOW * cells)
@@ -161,11 +175,44 @@ def alike(old: Tensor, new: Tensor) -> Tensor:
     )
     variance = (square - mean**2).clamp(min=0).sum(0, keepdim=True)
     covariance = both - mean[:1] * mean[1:]
-    structure = (2 * covariance + _STABILISER) / (variance + _STABILISER)
-    same = _ramp(_blurred(structure, _CLEAR * cells / 3), _REPLACED, _KEPT)
-    recoloured = _blurred((new - old).abs().mean(0, keepdim=True), _CLEAR * cells)
-    same = torch.minimum(same, 1 - _ramp(recoloured, *_OTHER_COLOUR))
-    return _blurred(-_grown(-same, _CLEAR * cells), _CLEAR * cells / 2)
+    structure: Tensor = (2 * covariance + _STABILISER) / (variance + _STABILISER)
+    return structure
+
+
+def backdrop_light(old: Tensor, new: Tensor, edges: Sequence[bool]) -> Tensor:
+    """By how much two pictures (3, h, w) of 0 to 255 differ in light and tint alone in what goes on
+    beyond those sides that are edges, (3, h, w): there the photo stays as it is, or the crop would
+    show in it. Inside it ends within `_RIM`.
+
+    What goes on beyond an edge is what is reached, from where it differs there, over cells that are
+    smooth, show the same, and differ as their neighbours do: a wall, out of focus, and not hair.
+    """
+    cells = max(old.shape[1:])
+    difference = _blurred(new - old, _BLUR * cells)
+    even = (_spread(difference, _WINDOW * cells) < _EVEN) & (_structure(old, new)[0] > _KEPT)
+    even &= _spread(_blurred(old, _BLUR * cells), 2 * _WINDOW * cells) < _SMOOTH
+    narrow = 2 * _WINDOW * cells  # ways that lead along an outline or through a gap
+    even = _grown(-_grown(-even[None].float(), narrow), narrow)[0] > 0
+    reached = torch.zeros_like(even)
+    left, lower, right, upper = edges
+    reached[:, 0] |= left
+    reached[-1] |= lower
+    reached[:, -1] |= right
+    reached[0] |= upper
+    reached &= even & (difference.abs().amax(0) > _LEAST_CHANGE)
+    count = -1
+    while count < (count := int(reached.sum())):
+        reached = (_grown(reached[None].float(), 1)[0] > 0) & even
+    if not count:
+        return torch.zeros_like(difference)
+    found = membrane(difference.double().numpy(), reached.numpy(), _RIM * cells)
+    return torch.from_numpy(found).float()
+
+
+def _spread(picture: Tensor, radius: float) -> Tensor:
+    """How far levels of (c, h, w) differ in a square around each, of the channel where they differ
+    most, (h, w)."""
+    return (_grown(picture, radius) + _grown(-picture, radius)).amax(0)
 
 
 def _missed(difference: Tensor, there: Tensor, keep: Tensor) -> Tensor:
