@@ -418,6 +418,6 @@ def test_odd_and_hostile_pictures_each_have_their_outcome(run, tmp_path):
     assert len(errors) == len(failed)
     lines = told.stderr.splitlines()
     assert [line for line in lines if line in errors] == errors
-    made = {path.name for path in out.iterdir()} - {"edits.csv"}
-    assert made == {row["picture"] for row in rows if row["status"] != "failed"}
+    written = {path.name for path in out.iterdir()} - {"edits.csv"}
+    assert written == {row["picture"] for row in rows if row["status"] != "failed"}
     assert f"{len(rows) - len(failed)} photos edited, {len(failed)} failed" in told.stdout
