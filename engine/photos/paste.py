@@ -28,7 +28,6 @@ _EDGE = 16 / 256
 _WINDOW = 2.5 / 256
 _CLEAR = 3 / 256
 _REACH = 25 / 256
-_RIM = 12 / 256
 # In levels of 255.
 _LEAST_CHANGE = 6.0
 _SHARE_OF_CHANGE = 0.2
@@ -182,7 +181,7 @@ def _structure(old: Tensor, new: Tensor) -> Tensor:
 def backdrop_light(old: Tensor, new: Tensor, edges: Sequence[bool]) -> Tensor:
     """By how much two pictures (3, h, w) of 0 to 255 differ in light and tint alone in what goes on
     beyond those sides that are edges, (3, h, w): there the photo stays as it is, or the crop would
-    show in it. Inside it ends within `_RIM`.
+    show in it. Inside it ends within `_REACH`.
 
     What goes on beyond an edge is what is reached, from where it differs there, over cells that are
     smooth, show the same, and differ as their neighbours do: a wall, out of focus, and not hair.
@@ -205,7 +204,7 @@ def backdrop_light(old: Tensor, new: Tensor, edges: Sequence[bool]) -> Tensor:
         reached = (_grown(reached[None].float(), 1)[0] > 0) & even
     if not count:
         return torch.zeros_like(difference)
-    found = membrane(difference.double().numpy(), reached.numpy(), _RIM * cells)
+    found = membrane(difference.double().numpy(), reached.numpy(), _REACH * cells)
     return torch.from_numpy(found).float()
 
 

@@ -255,7 +255,7 @@ def test_another_light_on_a_wall_beyond_the_crop_stays_the_photos() -> None:
     middle = square(100, 100, size)
     light = backdrop_light((old + 1) * 127.5, (new + 1) * 127.5, (True,) * 4)
     assert_near(light[:, :20], torch.full((3, 20, size), -0.35 * 127.5), 0.01)
-    assert light[:, 64, 64].abs().max() < 5
+    assert light[:, 64, 64].abs().max() < 15  # of 45
     pasted = paste(photo, middle, old, new)
     assert pasted.cut < 0.01
     corner = pasted.photo[36:60, 36:60].astype(int)
