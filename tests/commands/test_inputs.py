@@ -60,6 +60,15 @@ WRONG_PATHS = [
     ((*OPTIMIZE, "-o", "o.jpg"), "o.jpg: pictures are written as PNG; end the name in .png"),
     ((*OPTIMIZE, "--styles", "s.txt"), "s.txt: styles are written as NumPy's .npz"),
     ((*OPTIMIZE, "--identity", "none.pth"), "none.pth: no such file"),
+    (("edit", "avatars", *PAIR, "--photo", "none.jpg", *OUT), "none.jpg: no such file"),
+    (("edit", "avatars", *PAIR, "--photo", "file", "-o", "o.bmp"), "o.bmp: photos are written as"),
+    (
+        ("edit", "avatars", *PAIR, "--photo", "file", "--mask", "none.png", *OUT),
+        "none.png: no such",
+    ),
+    (("invert", "none.h5", "file", "-o", "p.npz"), "none.h5: no such file"),
+    (("invert", "avatars", "none.jpg", "-o", "p.npz"), "none.jpg: no such file"),
+    (("invert", "avatars", "file", "-o", "p.pt"), "p.pt: styles are written as NumPy's .npz"),
     (("precompute", "folder.png", "--clip", "avatars", "-o", "o.h5"), "folder.png: is a directory"),
     ((*PRECOMPUTE, "-o", "none/o.h5"), "none does not exist; create it first"),
     ((*PRECOMPUTE, "-o", "o.h5", "--prompts", "none.txt"), "none.txt: no such file"),
@@ -118,8 +127,8 @@ def test_wrong_path_fails_before_torch_is_loaded(light, arguments, message):
 
 def test_every_command_is_tried_with_a_wrong_path():
     tried = {" ".join(arguments[:2]) for arguments, _ in WRONG_PATHS}
-    # Weights that are fetched go by names of a list.
-    of_paths = [name for name in leaves(main) if not name.startswith("models ")]
+    # Weights that are fetched go by names of a list, and the cache by none.
+    of_paths = [name for name in leaves(main) if not name.startswith(("models ", "cache "))]
     assert all(any(path == name or path.split()[0] == name for path in tried) for name in of_paths)
 
 
