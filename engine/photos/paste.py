@@ -300,14 +300,15 @@ def _bands(
     """Rows of the box, and the layers (c, H, W) over the crop at their pixels, (rows, columns, c),
     0 outside of the crop."""
     left, top, right, bottom = box
-    to_crop = inverse(crop_to_photo(quad, (1, 1)))
+    (a, b, c), (d, e, f) = inverse(crop_to_photo(quad, (1, 1)))  # to 0 to 1 in the crop
     high = max(1, _BAND_PIXELS // (right - left))
+    x = np.arange(left, right)[None, :] + 0.5
     for start in range(top, bottom, high):
         rows = slice(start, min(start + high, bottom))
-        y, x = np.mgrid[rows, left:right] + 0.5
-        places = moved(np.stack([x, y], -1), to_crop)  # of 0 to 1 in the crop
-        inside = np.all((places >= 0) & (places <= 1), axis=-1)
-        grid = torch.from_numpy(places * 2 - 1).float()[None]
+        y = np.arange(rows.start, rows.stop)[:, None] + 0.5
+        u, v = a * x + b * y + c, d * x + e * y + f
+        inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+        grid = torch.from_numpy(np.stack([u, v], -1) * 2 - 1).float()[None]
         found = F.grid_sample(
             layers[None], grid, mode="bicubic", padding_mode="border", align_corners=False
         )
