@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..store.errors import InputError
-from ..store.output import PICTURE, STYLES
+from ..store.output import FILM, PICTURE, STYLES
 from .base import IMAGES, RESULTS
 from .inputs import AtlasFile, InputPlace, OutputFile
 from .options import (
@@ -42,6 +42,7 @@ from .sources import encoder_loader, open_atlas, open_generator
     styleatlas invert avatars me.png friends -o people.npz --sheet people.png
     styleatlas invert faces.h5 --clip ViT-B-32.pt party.jpg --face all -o party.npz
     styleatlas invert avatars me.png --align box 20,30,400 --steps 0 -o me.npz
+    styleatlas invert avatars me.png -o me.npz --film way.gif
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -67,6 +68,13 @@ from .sources import encoder_loader, open_atlas, open_generator
     group=RESULTS,
     help="Also show each crop, and how the generator draws it.",
 )
+@option(
+    "--film",
+    type=OutputFile(FILM),
+    metavar="FILM",
+    group=RESULTS,
+    help="Also show the way of one photo's refinement, beside the crop: .gif, .webp or .mp4.",
+)
 @json_option
 @generator_option()
 @tuned_option
@@ -79,6 +87,7 @@ def invert(
     label: int | None,
     output: Path,
     sheet: Path | None,
+    film: Path | None,
     as_json: bool,
     generator: str | None,
     tuned: bool,
@@ -106,7 +115,7 @@ def invert(
     fallbacks = Fallbacks(announce=tell, report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
     with later:
-        record = invert_photos(editor, job, output, sheet, tell, later)
+        record = invert_photos(editor, job, output, sheet, film, tell, later)
     count = len(record["photos"])
     lines = [f"{output}: {count} latent{'s' * (count > 1)}", *map(crop_line, record["photos"])]
     answer({"output": str(output), **record}, "\n".join(lines), as_json)

@@ -217,6 +217,7 @@ class Editor(TableEditor):
         settings: InvertSettings | None = None,
         cache: bool = True,
         state: Path | None = None,
+        frames: int = 0,
     ) -> Inverted:
         """What the generator draws photos by: the part of each where it knows things to be is cut
         out and inverted.
@@ -230,13 +231,15 @@ class Editor(TableEditor):
             settings: how to invert.
             cache: whether inversions are remembered between runs.
             state: a file that will be written of them; `<state>.work` keeps where they stand.
+            frames: how many steps of the way to keep in `inversion.path`, at most; then none is
+                taken from those remembered.
 
         Raises:
             InputError: no such picture, no such face in it, or one of another shape.
             OptionError: wrong options, or no samples to look up in.
             CheckpointError: faces are to be found, and what finds them was not fetched.
         """
-        return self._photographs.invert(photo, align, face, settings, cache, state)
+        return self._photographs.invert(photo, align, face, settings, cache, state, frames)
 
     @cached_property
     def _photographs(self) -> Photographs:

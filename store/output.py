@@ -90,6 +90,7 @@ class Naming:
 
 FILMS = (".gif", ".webp", ".mp4")
 PICTURE = Naming((".png",), "pictures are written as PNG; end the name in .png")
+FILM = Naming(FILMS, "films are written as GIF, WebP or MP4; end the name in .gif, .webp or .mp4")
 PICTURE_OR_FILM = Naming((".png", *FILMS), PICTURE.wanted)
 PHOTO = Naming(
     (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif"),

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from ...store.errors import InputError
+from ...store.errors import InputError, OptionError
 from ...store.output import STYLES, replacing
 from ...store.progress import Progress, Report
 from ...store.records import Record
 from ..editor import Editor
+from ..models.preprocess import as_rgb
 from ..models.protocols import Generator
+from ..models.sampling import render_batches
 from ..photos.photo import Pixels
 from ..photos.photographs import Inverted
+from ..pictures.films import require_film, tiled, write_film
 from ..pictures.sheet import cell_size, save_png, scaled_down, sheet
 from .photo_job import PhotoJob
 from .photos import PhotoWork
+
+FRAMES, FPS = 40, 20.0
+"""Of a film of the way, there, and a second."""
 
 
 def invert_photos(
@@ -29,6 +36,7 @@ def invert_photos(
     job: PhotoJob,
     output: Path,
     shown: Path | None = None,
+    film: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
     report: Report = lambda progress: None,
 ) -> Record:
@@ -39,15 +47,23 @@ def invert_photos(
 
     Args:
         shown: a PNG of crops beside how the generator draws them.
+        film: of one photo's way from where a refinement begins to where it ends, and back.
 
     Returns:
         The `photos` crop by crop, see `crop_record`, and which photos `failed`.
 
     Raises:
         InputError: none of the photos could be inverted.
+        OptionError: a film of several photos, or of no steps.
         OutputError: what cannot be written.
     """
     STYLES.require(output)
+    if film is not None:
+        if len(job.photos) > 1 or job.settings.steps == 0:
+            raise OptionError(
+                f"{film}: a film shows the refinement of one photo; name one, and not --steps 0"
+            )
+        require_film(film, 2, editor.generator.image_size, FRAMES + 1, FPS)
     work = PhotoWork(editor, job, tell)
     parts: dict[str, list[NDArray[Any]]] = {}
     names: list[str] = []
@@ -56,7 +72,8 @@ def invert_photos(
     cells: list[tuple[Pixels, Tensor]] = []
     for done, path in enumerate(job.photos):
         try:
-            images, found, told = work.inverted(path, output if len(job.photos) == 1 else None)
+            place = output if len(job.photos) == 1 else None
+            images, found, told = work.inverted(path, place, 0 if film is None else FRAMES)
         except InputError as error:
             if len(job.photos) == 1:
                 raise
@@ -69,6 +86,9 @@ def invert_photos(
             parts.setdefault(name, []).append(value)
         names += images.names
         rows += told
+        if film is not None:
+            require_film(film, 2 * len(found), editor.generator.image_size, FRAMES + 1, FPS)
+            write_film(film, _frames(found, editor.generator), FPS)
         if shown is not None:
             cells += [
                 (cut.pixels, image.cpu()) for cut, image in zip(found.cuts, drawn, strict=True)
@@ -106,11 +126,28 @@ def _write(
         np.savez(file, **told)
 
 
+@torch.inference_mode()
+def _frames(found: Inverted, generator: Generator) -> Iterator[Image.Image]:
+    """Every crop beside its render on the way, tiled."""
+    crops = [_seen(cut.pixels) for cut in found.cuts]
+    made = found.inversion
+    for styles in (*made.path.unbind(1), made.styles):
+        drawn = as_rgb(
+            torch.cat(list(render_batches(generator, styles.to(generator.device))))
+        ).cpu()
+        pairs = [image for pair in zip(crops, drawn, strict=True) for image in pair]
+        yield tiled(torch.stack(pairs))
+
+
+def _seen(crop: Pixels) -> Tensor:
+    """A crop as an image (3, H, W) in [-1, 1]."""
+    return torch.tensor(crop).permute(2, 0, 1).float() / 127.5 - 1
+
+
 def _show(path: Path, cells: Sequence[Any], names: Sequence[str], size: tuple[int, int]) -> None:
     """Crops and renders beside each other, a row each."""
     side, scale = cell_size(size, len(cells), 2)
     rows = []
     for pixels, image in cells:
-        crop = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-        rows.append([scaled_down(one, side)[0] for one in (crop, image[None])])
+        rows.append([scaled_down(one[None], side)[0] for one in (_seen(pixels), image)])
     save_png(sheet(rows, names, ("photo", "inversion"), scale), path)

@@ -263,10 +263,10 @@ class PhotoWork:
         return replace(self._recipes[request], inputs={"photos": list(inputs)})
 
     def inverted(
-        self, path: Path, output: Path | None = None
+        self, path: Path, output: Path | None = None, frames: int = 0
     ) -> tuple[Images, Inverted, list[Record]]:
         """The crops of a photo as a job's images, and their records. Where it stands is kept beside
-        the output that it is for alone."""
+        the output that it is for alone, and at most so many `frames` of the way for a film."""
         job, photo = self._job, read_photo(path)
         for note in photo.notes:
             self._tell(f"{path}: {note}")
@@ -278,6 +278,7 @@ class PhotoWork:
                 settings=job.settings,
                 cache=job.cache,
                 state=output,
+                frames=frames,
             )
         except KeyboardInterrupt:
             kept = None if output is None else output.with_name(f"{output.name}.work")

@@ -163,6 +163,7 @@ class Photographs:
         settings: InvertSettings | None,
         cache: bool,
         state: str | os.PathLike[str] | None = None,
+        frames: int = 0,
     ) -> Inverted:
         """See `Editor.invert`."""
         if isinstance(photo, Inverted):
@@ -177,10 +178,15 @@ class Photographs:
             for cut in cuts_of(one, size, chosen, face, lambda: self._finder)
         )
         place = None if state is None else Path(state)
-        return self._inverted(cuts, settings or InvertSettings(), cache, place)
+        return self._inverted(cuts, settings or InvertSettings(), cache, place, frames)
 
     def _inverted(
-        self, cuts: tuple[Cut, ...], settings: InvertSettings, cache: bool, state: Path | None
+        self,
+        cuts: tuple[Cut, ...],
+        settings: InvertSettings,
+        cache: bool,
+        state: Path | None,
+        frames: int,
     ) -> Inverted:
         if cache not in self._inverters:
             self._inverters[cache] = Inverter.of(
@@ -188,14 +194,14 @@ class Photographs:
             )
         inverter = self._inverters[cache]
         crops = [cut.pixels for cut in cuts]
-        new = inverter.new(crops, settings)
+        new = len(crops) if frames else inverter.new(crops, settings)
         seconds = inverter.estimate(new, settings) if new else 0.0
         if seconds > LONG:
             self._announce(
                 f"inverting {counted(new, 'crop')}: at most {duration(seconds)}; --steps 0 takes "
                 "what the samples tell, at once"
             )
-        found = inverter.invert(crops, settings, self._report, state)
+        found = inverter.invert(crops, settings, self._report, state, frames)
         refined = settings.steps != 0
         notes = [note for note in inverter.notes if refined or not note.startswith("refined")]
         return Inverted(cuts, found, tuple(notes))

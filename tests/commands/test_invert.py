@@ -109,3 +109,32 @@ def test_json_tells_how_near_each_came(answer, people, tmp_path):
     told = json.loads(answer(*INVERT, *people, "--json", "-o", tmp_path / "p.npz"))
     assert [row["face"] for row in told["photos"]] == ["whole picture"] * 3
     assert told["failed"] == [] and told["photos"][0]["distance"] > 0
+
+
+def test_film_shows_the_way_beside_the_crop(run, people, tmp_path):
+    film = tmp_path / "way.gif"
+    call = ("invert", "avatars", "--steps", "12", people[0], "-o", tmp_path / "me.npz")
+    for more in ((), ("--film", film)):  # what is remembered has no way to show: it is made again
+        assert run(*call, *more).exit_code == 0
+    with Image.open(film) as shown:
+        frames = []
+        for number in range(shown.n_frames):
+            shown.seek(number)
+            frames.append(np.asarray(shown.convert("RGB")).astype(int))
+    assert frames[0].shape == (64, 128, 3) and len(frames) > 10
+    crop, drawn = np.split(np.stack(frames), 2, 2)
+    assert np.abs(crop - crop[0]).mean() < 2, "the crop stays"
+    apart = np.abs(drawn - crop[0]).mean((1, 2, 3))
+    last = len(frames) // 2
+    assert apart[last] < 0.8 * apart[0], "and the render comes nearer"
+
+
+@pytest.mark.parametrize("more", [("friends",), ("--steps", "0")])
+def test_film_of_several_photos_or_no_steps_is_refused(more, refused, people, tmp_path):
+    film = tmp_path / "way.gif"
+    given = [tmp_path / more[0]] if more == ("friends",) else more
+    line = refused(
+        "invert", "avatars", people[0], *given, "-o", tmp_path / "me.npz", "--film", film
+    )
+    assert "a film shows the refinement of one photo" in line
+    assert not film.exists() and not (tmp_path / "me.npz").exists()
