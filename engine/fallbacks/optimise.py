@@ -25,6 +25,7 @@ from ..models.sampling import batch_size
 from .losses import clip_loss, directional_loss, identity_loss, l2_loss, random_crops
 from .moves import Moves, Start
 from .optimise_settings import OptimiseSettings
+from .resumable import DIVERGED, PLATEAU, RUNNING, STEPS, Resumable, State
 
 LOSSES = ("loss", "clip", "directional", "l2", "identity", "probability")
 """What is told of every step; the last is CLIP's probability of the target against the neutral
@@ -33,7 +34,6 @@ prompt, NaN where there is none, and no loss."""
 _GAIN = 2e-3  # of the loss: patience is for steps that gain less, all together
 _GRADIENTS = 4  # a gradient holds about as much as this many renders
 
-RUNNING, STEPS, PLATEAU, DIVERGED = range(4)
 STOPPED = ("running", "steps", "plateau", "diverged")
 
 
@@ -57,13 +57,12 @@ class Optimised:
     path: Tensor
 
 
-State = dict[str, Tensor]
 OnProgress = Callable[[int, Mapping[str, float]], None]
 """Told how many steps of rows were done or have become needless, and the means of LOSSES that are
 numbers."""
 
 
-class Optimisation:
+class Optimisation(Resumable):
     """An optimisation that can be stopped after any step and go on from its `state`, see `take_up`.
 
     Args:
@@ -102,40 +101,7 @@ class Optimisation:
             raise OptionError(f"prompts: are not one pair for each of {n} rows")
         self._rows = Batches(max(1, batch_size(generator) // _GRADIENTS), generator.device)
         self._kept = _kept_steps(settings.steps, frames)
-        self._state = self._fresh(n)
-        self._made = 0
-
-    def take_up(self, state: State) -> None:
-        """Go on from the `state` of the same optimisation.
-
-        Raises:
-            OptionError: it is of another shape.
-        """
-        ours = {name: (x.shape, x.dtype) for name, x in self._state.items()}
-        if {name: (x.shape, x.dtype) for name, x in state.items()} != ours:
-            raise OptionError("state: is of another optimisation; start afresh")
-        self._state = {name: tensor.clone() for name, tensor in state.items()}
-
-    @property
-    def state(self) -> State:
-        """All that it takes to go on, on the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self._state.items()}
-
-    @property
-    def made(self) -> int:
-        """Steps of rows that this process has taken."""
-        return self._made
-
-    @property
-    def total(self) -> int:
-        """Steps of rows, at most."""
-        return len(self._state["stopped"]) * self._settings.steps
-
-    @property
-    def done(self) -> int:
-        """Steps of rows that are behind, or needless."""
-        ended = self._state["stopped"] != RUNNING
-        return int(torch.where(ended, self._settings.steps, self._state["steps"]).sum())
+        super().__init__("optimisation", settings.steps, self._fresh(n))
 
     def run(
         self,

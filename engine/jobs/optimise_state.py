@@ -9,7 +9,8 @@ from typing import Any
 from ...store.fingerprint import from_json, to_json
 from ...store.work import StateFile, value_parts
 from ..checkpoints.state_file import read_state, state_bytes
-from ..fallbacks.optimise import Optimisation, State
+from ..fallbacks.optimise import Optimisation
+from ..fallbacks.resumable import State
 
 METADATA_KEY = "styleatlas-optimisation"
 CLIP_CONFIGURATION = "clip_configuration"

@@ -245,7 +245,7 @@ class Inverter:
 
         def tell(done: int) -> None:
             figures = (f"distance {refinement.distance:.3f}",)
-            total = refinement.most * len(work.images)
+            total = refinement.total
             report(
                 Progress(done, total, refinement.made, label="invert", figures=figures, spare=True)
             )

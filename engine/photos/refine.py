@@ -31,7 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...store.errors import OptionError
+from ..fallbacks.resumable import DIVERGED, PLATEAU, RUNNING, STEPS, Resumable, State
 from ..models.draft import Draft, draft_sides, reaching
 from ..models.memory import Batches
 from ..models.protocols import Generator
@@ -53,10 +53,6 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _COARSE = 0.75  # of given steps, by a draft that is another image
 _GRADIENTS = 4  # a gradient holds about as much as this many renders
 _FLOOR = 1e-3  # of the mean variance of w, along axes that samples hardly differ along
-
-RUNNING, STEPS, PLATEAU, DIVERGED = range(4)
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,7 @@ def draft_of(generator: Generator) -> Draft | None:
     return Draft(generator, min(sides)) if sides else None
 
 
-class Refinement:
+class Refinement(Resumable):
     """A refinement that can be stopped after any step and go on from its `state`, see `take_up`.
 
     Args:
@@ -145,40 +141,8 @@ class Refinement:
         with torch.no_grad():
             self._before = generator.styles(self._w)
         self._batches = Batches(max(1, batch_size(generator) // _GRADIENTS), device)
-        self._state = self._fresh(frames)
-        self._made = 0
-
-    def take_up(self, state: State) -> None:
-        """Go on from the `state` of the same refinement.
-
-        Raises:
-            OptionError: it is of another shape.
-        """
-        ours = {name: (x.shape, x.dtype) for name, x in self._state.items()}
-        if {name: (x.shape, x.dtype) for name, x in state.items()} != ours:
-            raise OptionError("state: is of another refinement; start afresh")
-        self._state = {name: tensor.clone() for name, tensor in state.items()}
-
-    @property
-    def state(self) -> State:
-        """All that it takes to go on, on the CPU."""
-        return {name: tensor.clone() for name, tensor in self._state.items()}
-
-    @property
-    def most(self) -> int:
-        """Steps of a row, at most."""
-        return MOST if self._steps is None else self._steps
-
-    @property
-    def made(self) -> int:
-        """Steps of rows that this process has taken."""
-        return self._made
-
-    @property
-    def done(self) -> int:
-        """Steps of rows that are behind, or needless."""
-        ended = self._state["stopped"] != RUNNING
-        return int(torch.where(ended, self.most, self._state["steps"]).sum())
+        most = MOST if steps is None else steps
+        super().__init__("refinement", most, self._fresh(frames))
 
     @property
     def distance(self) -> float:
@@ -218,7 +182,7 @@ class Refinement:
             (gradient,) = torch.autograd.grad(loss.sum(), step)
             float(gradient.sum())  # waits for the device
             seconds = time.perf_counter() - start
-        return seconds * self.most * len(self._crops) / len(rows)
+        return seconds * self._most * len(self._crops) / len(rows)
 
     def _run(
         self, rows: Tensor, report: Callable[[int], None], save: Callable[[State], None]
@@ -303,7 +267,7 @@ class Refinement:
             state["stalled"][rows] = torch.where(halved, 0, stalled)
             state["halvings"][rows] += halved
             stopped[state["halvings"][rows] >= HALVINGS] = PLATEAU
-        stopped[number >= self.most] = STEPS
+        stopped[number >= self._most] = STEPS
         stopped[~finite] = DIVERGED
         state["stopped"][rows] = stopped
 

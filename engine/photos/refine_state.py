@@ -9,7 +9,8 @@ from typing import Any
 from ...store.fingerprint import from_json, to_json
 from ...store.work import StateFile, value_parts
 from ..checkpoints.state_file import read_state, state_bytes
-from .refine import Refinement, State
+from ..fallbacks.resumable import State
+from .refine import Refinement
 
 METADATA_KEY = "styleatlas-inversion"
 
