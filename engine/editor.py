@@ -18,7 +18,7 @@ from ..store.errors import DirectionError, OptionError, wrong_type
 from ..store.paths import require_clip
 from ..store.queries import cosine_if_alike
 from ..store.registry import told_with
-from .aims import Aims
+from .fallbacks.aims import Aims
 from .fallbacks.best import BestOfWays
 from .fallbacks.ways import Fallbacks, MapperWay, OptimiseWay
 from .models.identity import Identity, load_identity, usual_identity
