@@ -17,7 +17,7 @@ from ...store.output import STYLES, replacing
 from ...store.progress import Progress, Report
 from ...store.records import Record
 from ..editor import Editor
-from ..models.preprocess import as_rgb
+from ..models.preprocess import as_rgb, from_bytes
 from ..models.protocols import Generator
 from ..models.sampling import render_batches
 from ..photos.photo import Pixels
@@ -141,7 +141,7 @@ def _frames(found: Inverted, generator: Generator) -> Iterator[Image.Image]:
 
 def _seen(crop: Pixels) -> Tensor:
     """A crop as an image (3, H, W) in [-1, 1]."""
-    return torch.tensor(crop).permute(2, 0, 1).float() / 127.5 - 1
+    return from_bytes(torch.tensor(crop)[None])[0]
 
 
 def _show(path: Path, cells: Sequence[Any], names: Sequence[str], size: tuple[int, int]) -> None:

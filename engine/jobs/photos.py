@@ -16,6 +16,7 @@ from ...store.errors import InputError, OptionError, OutputError
 from ...store.progress import Progress, Report
 from ...store.records import Record, decimal, printable
 from ..editor import Editor
+from ..models.preprocess import from_bytes
 from ..models.subject import Subject
 from ..photos.cuts import Cut, usual_align
 from ..photos.formats import HEAD, kind_of
@@ -226,7 +227,7 @@ class _Made:
         """Crop, inversion and edit beside each other, a row a crop."""
         rows = []
         for one in self.edited:
-            crop = torch.tensor(one.cut.pixels).permute(2, 0, 1).float() / 127.5 - 1
+            (crop,) = from_bytes(torch.tensor(one.cut.pixels)[None])
             drawn = [
                 image.expand(3, -1, -1) if len(image) == 1 else image[:3]
                 for image in (one.inversion.float().cpu(), one.edit.float().cpu())

@@ -122,3 +122,8 @@ def _resize(x: Tensor, height: int, width: int, interpolation: Interpolation) ->
 def to_bytes(images: Tensor) -> Tensor:
     """Images (n, c, H, W) in [-1, 1] -> uint8 (n, H, W, c), rounded and clipped."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def from_bytes(pixels: Tensor) -> Tensor:
+    """uint8 (n, H, W, c) -> images (n, c, H, W) in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -23,6 +23,7 @@ from ..models.draft import Draft
 from ..models.features import FACES, UNITS, Features, load_features
 from ..models.memory import Batches
 from ..models.perceptual import Perceptual, load_perceptual
+from ..models.preprocess import from_bytes
 from ..models.protocols import Generator, JointEncoder
 from ..models.sampling import batch_size, w_from_seeds
 from .begin import Beginning, Beginnings
@@ -37,7 +38,6 @@ __all__ = ["Inversion", "InvertSettings", "Inverter"]
 
 LOSS = "vgg"
 """The LPIPS that refinements make small."""
-MAX_STEPS = 10_000
 _SEEDS = 2_000  # images that tell what a generator draws, where an atlas has no samples
 _TRIED = 16  # crops, by which the time of many is estimated
 
@@ -310,8 +310,7 @@ class Inverter:
 
     def _images(self, crops: Sequence[Pixels]) -> Tensor:
         """Crops as networks see them, (n, 3, H, W) in [-1, 1]."""
-        pixels = torch.from_numpy(np.stack(crops)).to(self._generator.device)
-        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_bytes(torch.from_numpy(np.stack(crops)).to(self._generator.device))
 
     def _require(self, crops: Sequence[Pixels], settings: InvertSettings) -> None:
         height, width = self._generator.image_size

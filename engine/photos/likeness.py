@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError
 from ..models.identity import DlibIdentity, load_dlib
-from ..models.preprocess import as_rgb
+from ..models.preprocess import as_rgb, from_bytes
 from ..models.protocols import Generator
 from .cuts import Cut
 from .photographs import EditedCut
@@ -51,8 +51,7 @@ class Likeness:
         return float((drawn - crop).norm())
 
     def _seen(self, cut: Cut) -> Tensor:
-        pixels = torch.tensor(cut.pixels, device=self._device)
-        return pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
+        return from_bytes(torch.tensor(cut.pixels, device=self._device)[None])
 
     def _drawn(self, image: Tensor) -> Tensor:
         return as_rgb(image[None].float()).clamp(-1, 1).to(self._device)

@@ -20,7 +20,7 @@ from ...store.progress import Report
 from ...store.records import counted, duration
 from ..fallbacks.ways import LONG
 from ..models.landmarks import FaceFinder, load_face_finder
-from ..models.preprocess import as_rgb, to_bytes
+from ..models.preprocess import as_rgb, from_bytes, to_bytes
 from ..models.protocols import Generator, JointEncoder
 from .colour import from_srgb
 from .cuts import Cut, cuts_of, require_align, usual_align
@@ -108,7 +108,7 @@ class EditedCut:
         if profile is None:
             return render
         levels = to_bytes(as_rgb(render[None].float()))[0].cpu().numpy()
-        return torch.tensor(from_srgb(levels, profile)).permute(2, 0, 1) / 127.5 - 1
+        return from_bytes(torch.tensor(from_srgb(levels, profile))[None])[0]
 
 
 def put_back(
