@@ -303,7 +303,7 @@ def interruptible() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty_user_folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch
-) -> None:
+) -> Iterator[None]:
     """No test sees or leaves anything in the user's own cache, library of mappers or folder of
     fetched weights, but for those tests that need these weights; child processes inherit this."""
     folder = tmp_path_factory.mktemp("cache")
@@ -312,6 +312,8 @@ def _empty_user_folders(
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     monkeypatch.setenv("STYLEATLAS_MAPPERS", str(folder / "mappers"))
     monkeypatch.setattr("styleatlas.store.cache.user_cache_path", lambda name: folder / name)
+    yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
