@@ -1,0 +1,1 @@
+"""The HTTP service: `works/` does the jobs, `api/` speaks HTTP, `client.py` asks from afar."""
