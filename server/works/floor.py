@@ -127,6 +127,7 @@ class Floor:
         if hand is None:
             self._turns.remove(found)
             self._end(job, "cancelled")
+            shutil.rmtree(self._work / job, ignore_errors=True)
             self.dispatch()
             return
         hand.send({"do": "cancel", "job": job})

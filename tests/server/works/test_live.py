@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from styleatlas.engine.editor import load
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.server.works.live import Rendering, Session
+from styleatlas.server.works.nouns import Frame
+from styleatlas.store.errors import Missing, OptionError, TooMany
+
+from ...near import assert_near
+from .conftest import ENDLESS, Served, serving
+
+FACE, SMILE, GLASSES = "a face", "a smiling face", "a face with glasses"
+
+
+def message(number: int, alpha: float, target: str = SMILE, **more) -> dict:
+    return {
+        "number": number,
+        "edits": [{"neutral": FACE, "target": target, "alpha": alpha}],
+        **more,
+    }
+
+
+class Looking:
+    """A client of a live session."""
+
+    def __init__(self, served: Served, **start) -> None:
+        self._served = served
+        self.session = served.call(served.works.live("anna", start))
+        self._frames = self.session.frames()
+
+    def send(self, told: dict) -> None:
+        self._served.on_loop(lambda: self.session.send(told))
+
+    def frame(self) -> Frame:
+        return self._served.call(anext(self._frames))
+
+    def close(self) -> None:
+        self._served.call(self.session.close())
+
+
+@pytest.fixture
+def looking(served) -> Iterator[Looking]:
+    looking = Looking(served, seeds=[1])
+    assert looking.frame().number == 0
+    yield looking
+    looking.close()
+    assert served.works.health()["sessions"] == 0
+
+
+@pytest.fixture(scope="module")
+def editor():
+    return load("avatars")
+
+
+def test_frame_shows_the_edit(looking, editor):
+    looking.send(message(1, 0.6))
+    frame = looking.frame()
+    assert (frame.number, frame.type, frame.whole) == (1, "image/webp", True)
+    wanted = editor.edit(seeds=[1], neutral=FACE, target=SMILE, alpha=0.6).pil()
+    with Image.open(io.BytesIO(frame.content)) as found:
+        assert found.size == wanted.size == (frame.status["width"], frame.status["height"])
+        difference = np.asarray(found.convert("RGB"), float) - np.asarray(wanted.convert("RGB"))
+        before = editor.edit(seeds=[1], neutral=FACE, target=SMILE, alpha=0.0).pil()
+        moved = np.asarray(before.convert("RGB"), float) - np.asarray(wanted.convert("RGB"))
+        assert np.abs(difference).mean() < 6, "WebP loses a little"
+        assert np.abs(difference).max() < np.abs(moved).max()
+
+
+def test_newest_message_wins(served, looking):
+    served.signal_worker(signal.SIGSTOP)
+    for number in range(1, 51):
+        looking.send(message(number, number / 100))
+    served.signal_worker(signal.SIGCONT)
+    numbers = [looking.frame().number]
+    while numbers[-1] != 50:
+        numbers.append(looking.frame().number)
+    assert len(numbers) <= 3, "what was overtaken is not rendered"
+
+
+def test_frames_come_while_a_job_runs(served, looking):
+    job = served.submit("optimise", **ENDLESS)
+    served.until(job, "progress")
+    for number in range(1, 4):
+        looking.send(message(number, number / 10))
+        assert looking.frame().number == number
+    assert served.works.job(job.id).state == "running"
+    served.call(served.works.cancel(job.id))
+    assert served.ended(job).state == "cancelled"
+
+
+def test_what_cannot_be_done_is_told_and_the_session_goes_on(looking):
+    looking.send({"number": 1, "edits": [], "layers": ["b4.*"], "keep": [""]})
+    refused = looking.frame()
+    assert refused.number == 1 and not refused.content
+    assert "keep" in refused.status["problem"]
+    looking.send(message(2, 0.5))
+    assert looking.frame().content
+
+
+def test_session_of_what_is_not_there_is_refused(served):
+    with pytest.raises(Missing):
+        served.call(served.works.live("anna", {"latents": "x" * 32}))
+    looking = Looking(served, seeds=list(range(17)))
+    assert looking.frame().status["problem"].startswith("images: are 17")
+    looking.close()
+
+
+def test_session_goes_on_where_its_worker_is_lost(tmp_path):
+    with serving(tmp_path, sessions=1) as served:
+        looking = Looking(served, seeds=[1, 2])
+        looking.send(message(1, 0.5))
+        while looking.frame().number != 1:
+            pass
+        with pytest.raises(TooMany):
+            Looking(served, seeds=[1])
+        served.signal_worker(signal.SIGKILL)
+        frame = looking.frame()
+        assert frame.number == 1 and frame.content, "the newest message is answered again"
+        looking.send(message(2, 0.7))
+        assert looking.frame().number == 2
+        looking.close()
+        Looking(served, seeds=[1]).close()
+
+
+@torch.inference_mode()
+def test_rendering_that_resumes_is_the_whole_one(editor):
+    styles = styles_from_seeds(editor.generator, [1, 2], 0.7, None)
+    rendering = Rendering(editor, styles)
+    layers = list(editor.atlas.layout)
+    generator = torch.Generator().manual_seed(0)
+    now = styles
+    for number in (9, 9, 4, 9, 0, 9, 9, 12, 12):
+        now = now.clone()
+        start = layers[number].start
+        now[:, start:] += 0.3 * torch.randn(now[:, start:].shape, generator=generator)
+        images, changed = rendering.of(now)
+        assert changed == layers[number]
+        assert_near(images, editor.generator.render(now), 1e-4)
+    assert rendering.of(now) == (rendering.of(now)[0], None), "nothing changed"
+
+
+def test_frame_is_not_made_again_where_nothing_changed(editor):
+    session = Session(editor, {"seeds": [1], "format": "jpeg"}, None)
+    first = session.frame(message(1, 0.5, GLASSES))
+    assert session.frame(message(2, 0.5, GLASSES)) is first
+    assert session.frame(message(3, 0.6, GLASSES)) is not first
+
+
+def test_large_frames_are_reduced_while_something_moves(editor):
+    session = Session(editor, {"seeds": list(range(16)), "format": "jpeg"}, None)
+    large = type(session)._encoded
+    moving = large(session, torch.zeros(1, 3, 1100, 1030), False, None)
+    assert (moving.whole, moving.status["width"], moving.status["height"]) == (False, 344, 367)
+    whole = large(session, torch.zeros(1, 3, 1100, 1030), True, None)
+    assert (whole.whole, whole.status["width"]) == (True, 1030)
+
+
+def test_formats_are_those_there_are(editor):
+    with pytest.raises(OptionError, match=r"^format 'gif': is none of webp, jpeg"):
+        Session(editor, {"seeds": [1], "format": "gif"}, None)
