@@ -182,16 +182,18 @@ class Worker:
             if message.get("end"):
                 self._sessions.pop(number, None)
                 continue
-            told = {"told": "frame", "session": number}
+            asked = message.get("message") or {"number": 0}
+            told = {"told": "frame", "session": number, "number": asked["number"]}
             try:
                 if start := message.get("start"):
                     path = None if message["path"] is None else Path(message["path"])
                     self._sessions[number] = Session(self._editor, start, path)
-                asked = message.get("message") or {"number": 0}
-                told["number"] = asked["number"]
+                elif number not in self._sessions:
+                    continue  # it could not be opened, which was told
                 frame = self._sessions[number].frame(asked)
             except Exception as error:
-                self._tell({**told, "problem": self._problem(error).detail})
+                over = number not in self._sessions
+                self._tell({**told, "problem": self._problem(error).detail, "over": over})
             else:
                 shown = {"type": frame.type, "whole": frame.whole, "status": frame.status}
                 self._tell({**told, **shown}, frame.content)
@@ -203,7 +205,8 @@ class Worker:
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return Problem("disk", "The disk is full", "disk: has no room; try later", "try later")
-        if isinstance(error, DeviceMemoryError) or is_out_of_memory(error):
+        causes = [one for one in (error, error.__cause__) if isinstance(one, Exception)]
+        if isinstance(error, DeviceMemoryError) or any(map(is_out_of_memory, causes)):
             detail = "memory: the job needs more than a worker may take; ask for less at once"
             return Problem("memory", "Too little memory", detail, "ask for less at once")
         if isinstance(error, StyleAtlasError):

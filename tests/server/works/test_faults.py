@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from PIL import Image
 
 from styleatlas.server.works.nouns import Job
 from styleatlas.store.errors import DiskFull, Missing
@@ -158,14 +162,16 @@ def test_jobs_outlive_a_service_that_is_killed_with_its_worker(tmp_path):
         served.call(served.works.cancel(running))
         assert served.ended(served.works.job(waiting)).state == "done"
         with pytest.raises(ProcessLookupError):
-            import os
-
             os.kill(int(worker), 0)
 
 
 def test_worker_that_needs_too_much_memory_says_so_and_lives(tmp_path):
-    with serving(tmp_path, memory=2**25) as served:
-        job = served.ended(served.submit("edit", seeds=list(range(64)), edits=SMILE))
+    """As for a picture of 100 million pixels, in a file of a few hundred kilobytes."""
+    file = io.BytesIO()
+    Image.new("RGB", (10_000, 10_000)).save(file, "PNG")
+    with serving(tmp_path, memory=2**28) as served:
+        upload = served.call(served.works.upload(file.getvalue(), "anna"))
+        job = served.ended(served.submit("crops", photo=upload.id))
         assert (job.state, job.problem.kind) == ("failed", "memory")
         assert job.problem.mend == "ask for less at once"
         assert served.done("texts", prompts=["a face"])
@@ -202,8 +208,6 @@ def test_job_whose_end_the_disk_has_no_room_for_is_kept_later(tmp_path):
 
 
 def _fill(db) -> None:
-    import sqlite3
-
     for size in (4000, 400, 40, 4):
         try:
             while True:

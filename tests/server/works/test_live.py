@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from styleatlas.engine.editor import load
 from styleatlas.engine.models.sampling import styles_from_seeds
 from styleatlas.server.works.live import Rendering, Session
 from styleatlas.server.works.nouns import Frame
+from styleatlas.server.works.session import LiveSession
 from styleatlas.store.errors import Missing, OptionError, TooMany
 
 from ...near import assert_near
@@ -98,10 +100,10 @@ def test_frames_come_while_a_job_runs(served, looking):
 
 
 def test_what_cannot_be_done_is_told_and_the_session_goes_on(looking):
-    looking.send({"number": 1, "edits": [], "layers": ["b4.*"], "keep": [""]})
+    looking.send(message(1, 0.5, keep=[""]))
     refused = looking.frame()
     assert refused.number == 1 and not refused.content
-    assert "keep" in refused.status["problem"]
+    assert refused.status["problem"].startswith("prompt: is empty; write")
     looking.send(message(2, 0.5))
     assert looking.frame().content
 
@@ -111,7 +113,9 @@ def test_session_of_what_is_not_there_is_refused(served):
         served.call(served.works.live("anna", {"latents": "x" * 32}))
     looking = Looking(served, seeds=list(range(17)))
     assert looking.frame().status["problem"].startswith("images: are 17")
-    looking.close()
+    with pytest.raises(StopAsyncIteration):  # it is over
+        looking.frame()
+    assert served.works.health()["sessions"] == 0
 
 
 def test_session_goes_on_where_its_worker_is_lost(tmp_path):
@@ -129,6 +133,23 @@ def test_session_goes_on_where_its_worker_is_lost(tmp_path):
         assert looking.frame().number == 2
         looking.close()
         Looking(served, seeds=[1]).close()
+
+
+def test_session_that_workers_are_lost_at_twice_is_over():
+    left = []
+    session = LiveSession(1, "anna", {"seeds": [1]}, None, left.append)
+
+    async def frames() -> list[Frame]:
+        return [frame async for frame in session.frames()]
+
+    session.lose()
+    session.take(Frame(1, b"picture", "image/webp", True, {}))
+    session.lose()
+    assert left == [], "a frame came in between"
+    session.lose()
+    assert left == [session]
+    (last,) = asyncio.run(frames())
+    assert last.status == {"problem": "session: its worker was lost, twice; open another one"}
 
 
 @torch.inference_mode()
