@@ -17,18 +17,20 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from ...engine.editor import load
 from ...engine.fallbacks.ways import Fallbacks
 from ...engine.models.memory import is_out_of_memory
+from ...engine.models.protocols import Generator
 from ...engine.models.threads import use_threads
 from ...store.errors import DeviceMemoryError, StyleAtlasError, WorkerError
 from ...store.library import library_folder
 from ...store.progress import Progress
 from ...store.registry import find_bundle
-from .live import Session
+from .live import Session, of_moving
 from .nouns import Problem
 from .wire import Message, packed, read
 from .work import Bench
@@ -85,6 +87,11 @@ class Worker:
             else:
                 self._do(jobs)
                 self._tell({"told": "idle"})
+
+    @cached_property
+    def _moving(self) -> Generator:
+        """Renders live sessions while something moves; a draft takes a while to be made."""
+        return of_moving(self._editor.generator)
 
     def _open(self, opening: Message) -> None:
         if opening["threads"] is not None:
@@ -187,7 +194,7 @@ class Worker:
             try:
                 if start := message.get("start"):
                     path = None if message["path"] is None else Path(message["path"])
-                    self._sessions[number] = Session(self._editor, start, path)
+                    self._sessions[number] = Session(self._editor, self._moving, start, path)
                 elif number not in self._sessions:
                     continue  # it could not be opened, which was told
                 frame = self._sessions[number].frame(asked)

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from styleatlas.engine.editor import load
+from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.sampling import styles_from_seeds
-from styleatlas.server.works.live import Rendering, Session
+from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from styleatlas.server.works.live import Rendering, Session, of_moving
 from styleatlas.server.works.nouns import Frame
 from styleatlas.server.works.session import LiveSession
 from styleatlas.store.errors import Missing, OptionError, TooMany
@@ -155,7 +157,7 @@ def test_session_that_workers_are_lost_at_twice_is_over():
 @torch.inference_mode()
 def test_rendering_that_resumes_is_the_whole_one(editor):
     styles = styles_from_seeds(editor.generator, [1, 2], 0.7, None)
-    rendering = Rendering(editor, styles)
+    rendering = Rendering(editor.generator, styles)
     layers = list(editor.atlas.layout)
     generator = torch.Generator().manual_seed(0)
     now = styles
@@ -166,25 +168,74 @@ def test_rendering_that_resumes_is_the_whole_one(editor):
         images, changed = rendering.of(now)
         assert changed == layers[number]
         assert_near(images, editor.generator.render(now), 1e-4)
-    assert rendering.of(now) == (rendering.of(now)[0], None), "nothing changed"
+    assert rendering.of(now)[1] is None, "nothing changed"
 
 
-def test_frame_is_not_made_again_where_nothing_changed(editor):
-    session = Session(editor, {"seeds": [1], "format": "jpeg"}, None)
+@pytest.fixture
+def session(editor) -> Session:
+    return Session(editor, editor.generator, {"seeds": [1, 2], "format": "jpeg"}, None)
+
+
+def test_frame_is_not_made_again_where_nothing_changed(session):
     first = session.frame(message(1, 0.5, GLASSES))
     assert session.frame(message(2, 0.5, GLASSES)) is first
     assert session.frame(message(3, 0.6, GLASSES)) is not first
 
 
-def test_large_frames_are_reduced_while_something_moves(editor):
-    session = Session(editor, {"seeds": list(range(16)), "format": "jpeg"}, None)
-    large = type(session)._encoded
-    moving = large(session, torch.zeros(1, 3, 1100, 1030), False, None)
-    assert (moving.whole, moving.status["width"], moving.status["height"]) == (False, 344, 367)
-    whole = large(session, torch.zeros(1, 3, 1100, 1030), True, None)
-    assert (whole.whole, whole.status["width"]) == (True, 1030)
+def test_images_that_come_to_rest_are_those_that_moved_and_of_the_edit(session, editor):
+    """Two edits, one of them back, one of which takes off what the second image does not have."""
+    edits = [
+        {"neutral": "a face with a hat", "target": FACE, "alpha": 0.8},
+        {"neutral": SMILE, "target": FACE, "alpha": -0.5},
+        {"neutral": FACE, "target": GLASSES, "alpha": 0.0},
+    ]
+    directions, alphas = session._directions({"edits": edits})
+    assert alphas == [0.8, 0.5]
+    texts = ["a face with a hat -> a face : 0.8", "a smiling face -> a face : -0.5"]
+    wanted = editor.edit(seeds=[1, 2], edits=texts, alpha=1.0)
+    with torch.inference_mode():
+        assert_near(session._moved(directions, alphas), wanted.styles, 1e-6)
+        images, told = session._edited(directions, alphas)
+    assert_near(images, wanted.images)
+    shifts = editor.measure(wanted)
+    for i, image in enumerate(told["images"]):
+        assert image["image"] == f"seed {i + 1}" and image["status"] == wanted.status[i]
+        assert image["probability"] == pytest.approx([s.probability[i] for s in shifts], abs=1e-3)
+        assert image["before"] == pytest.approx([s.before[i] for s in shifts], abs=1e-3)
+    assert wanted.alphas[:, 0] == pytest.approx([0.8, 0.0]), "the second has no hat to take off"
+
+
+def test_image_without_edits_is_as_it_was(session, editor):
+    frame = session.frame({"number": 1, "edits": []})
+    assert frame.whole and [image["image"] for image in frame.status["images"]] == [
+        "seed 1",
+        "seed 2",
+    ]
+    with Image.open(io.BytesIO(frame.content)) as found:
+        before = editor.edit(seeds=[1, 2], neutral=FACE, target=SMILE, alpha=0.0).pil()
+        difference = np.asarray(found.convert("RGB"), float) - np.asarray(before.convert("RGB"))
+        assert np.abs(difference).mean() < 6, "JPEG loses a little"
+
+
+def test_large_generators_draw_drafts_while_something_moves(editor):
+    sides = [2**k for k in range(2, 11)]
+    network = StyleGAN2(
+        StyleGAN2Config(z_dim=6, w_dim=6, mapping_layers=1, channels=dict.fromkeys(sides, 2))
+    )
+    large = StyleGANGenerator(network, editor.generator.identity)
+    moving = of_moving(large)
+    assert max(moving.image_size) == 512 and moving.layout is large.layout
+    assert of_moving(editor.generator) is editor.generator
+
+
+def test_many_images_that_move_are_drawn_smaller(editor):
+    session = Session(editor, editor.generator, {"seeds": list(range(16))}, None)
+    moving = session.frame(message(1, 0.3, moving=True))
+    whole = session.frame(message(2, 0.3))
+    assert (moving.whole, moving.status["width"]) == (False, 256)
+    assert (whole.whole, whole.status["width"]) == (True, 256)
 
 
 def test_formats_are_those_there_are(editor):
     with pytest.raises(OptionError, match=r"^format 'gif': is none of webp, jpeg"):
-        Session(editor, {"seeds": [1], "format": "gif"}, None)
+        Session(editor, editor.generator, {"seeds": [1], "format": "gif"}, None)
