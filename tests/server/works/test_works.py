@@ -173,6 +173,7 @@ def test_folder_is_nobody_elses(tmp_path):
         ("crops", {"photo": b"\x89PNG\r\n\x1a\n" + bytes(100)}, "photo: cannot be read"),
         ("inversion", {"photo": b""}, "photo: is empty"),
         ("mapper", {"mapper": "wink", "seeds": [1]}, "mapper wink: there is none of this name"),
+        ("edit", {"seeds": [1], "edits": SMILE, "method": "mapper"}, "mapper: none in mappers"),
         ("channels", {"channels": ["b16.nothing:1"]}, "b16.nothing"),
         ("edit", {"seeds": [1], "edits": SMILE, "layers": ["b999"]}, "b999"),
         ("optimise", {**ENDLESS, "freeze": ["b999"]}, "b999"),
