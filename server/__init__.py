@@ -1,1 +1,1 @@
-"""The HTTP service: `works/` does the jobs, `api/` speaks HTTP, `client.py` asks from afar."""
+"""The HTTP service: a queue, jobs that outlive a restart, the live session."""
