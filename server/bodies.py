@@ -17,6 +17,12 @@ MAX_SEEDS, MAX_EDITS, MAX_NAMES = 64, 16, 64
 MAX_SEED = 2**32 - 1
 
 
+def edit_line(neutral: str, target: str, weight: float) -> str:
+    """An edit as `Edit.parse` reads it; the weight is always told, lest the end of a prompt seem
+    one."""
+    return f"{neutral} -> {target} : {weight!r}"
+
+
 def _prompt(text: str) -> str:
     try:
         return one_line("prompt", text)
@@ -25,7 +31,9 @@ def _prompt(text: str) -> str:
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""Of a job, a photo, latents: what the service called it."""
+"""Of a job or a photo: what the service called it."""
+LatentsId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.npz)?$")]
+"""Of what an inversion found: the `latents` of its result."""
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_prompt)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 """Of a layer, a channel or a mapper."""
@@ -57,7 +65,7 @@ class Images(Body):
     """The images of a job: of seeds, of latents that an inversion made, or of a photo."""
 
     seeds: Seeds | None = None
-    latents: Id | None = None
+    latents: LatentsId | None = None
     photo: Id | None = None
     truncation: Psi = 0.7
     label: Label | None = None
@@ -83,6 +91,15 @@ class EditLine(Body):
     neutral: Prompt
     target: Prompt
     weight: Annotated[float, Field(ge=-steering.MAX_WEIGHT, le=steering.MAX_WEIGHT)] = 1.0
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> EditLine:
+        """As one line, as commands and recipes have it: an arrow inside a prompt could not."""
+        try:
+            steering.Edit.parse(edit_line(self.neutral, self.target, self.weight))
+        except StyleAtlasError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class EditBody(Images, OfPhoto):
@@ -195,7 +212,7 @@ class OptimiseBody(Body):
     )
     kind = "optimise"
     seeds: Seeds | None = None
-    latents: Id | None = None
+    latents: LatentsId | None = None
     truncation: Psi = 0.7
     label: Label | None = None
     neutral: Prompt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -13,12 +12,11 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from ...store.errors import StyleAtlasError
 from ..bodies import Body, Id
 from ..works.foreman import Works
-from ..works.nouns import Event, Job, Kind, State
+from ..works.nouns import Job, Kind, State
 from .logs import tell
-from .problems import Refusal, documented, refusal_of
+from .problems import Refusal, documented
 from .recipes import Recipe, recipe_of
 
 MAX_WAIT = 60.0
@@ -31,11 +29,12 @@ class PictureView(BaseModel):
     """A picture that a job made."""
 
     url: str = Field(examples=["/api/v1/pictures/3kVt…"])
-    role: str = Field(description="sheet, film, photo, crop or crops", examples=["sheet"])
+    role: str = Field(description="picture, sheet, film, photo or crop", examples=["picture"])
     type: str = Field(examples=["image/png"])
     width: int | None = None
     height: int | None = None
-    face: int | None = None
+    face: int | None = Field(None, description="Of a crop: its number in the photo.")
+    image: str | None = Field(None, description="Of a picture: what it was made of.")
 
 
 class Result(BaseModel):
@@ -88,9 +87,11 @@ class Jobs:
         self.works, self._root, self._names = works, root, names
         self._log_prompts = log_prompts
 
+    def url(self, id: str) -> str:
+        return f"{self._root}/api/v1/jobs/{id}"
+
     def view(self, job: Job) -> JobView:
         """What a client sees of a job."""
-        here = f"{self._root}/api/v1/jobs/{job.id}"
         return JobView(
             id=job.id,
             kind=job.kind,
@@ -103,8 +104,8 @@ class Jobs:
             result=None if job.result is None else self._result(job.result),
             problem=None if job.problem is None else JobProblem(**asdict(job.problem)),
             recipe=recipe_of(job.kind, job.body, self._names),
-            url=here,
-            events=f"{here}/events",
+            url=self.url(job.id),
+            events=f"{self.url(job.id)}/events",
         )
 
     def _result(self, result: dict[str, Any]) -> Result:
@@ -133,19 +134,9 @@ class Jobs:
         tell("job", job=job.id[:6], kind=job.kind, client=client, **asked)
         return job
 
-    async def waited(self, job: Job, seconds: float) -> Job:
+    async def waited(self, id: str, seconds: float) -> Job:
         """The job once it has ended, or as it is after so long."""
-
-        async def end() -> None:
-            async for _ in self.works.events(job.id):
-                pass
-
-        if not job.has_ended and seconds > 0:
-            try:
-                await asyncio.wait_for(end(), seconds)
-            except asyncio.TimeoutError:
-                pass
-        return self.find(job.id)
+        return await self.works.ended(id, seconds)
 
 
 def jobs_of(request: Request) -> Jobs:
@@ -194,17 +185,27 @@ SUBMITTED = {**_TAKEN, **documented()}
 """What a route that takes a job may answer."""
 
 
-async def taken(
-    jobs: Jobs, body: Body, client: str, key: str | None, wait: float | None, response: Response
-) -> JobView:
-    """Takes a job and answers 202, or 200 after a wait."""
-    job = await jobs.submit(body, client, key)
-    response.headers["Location"] = jobs.view(job).url
-    if wait is None:
-        response.status_code = 202
-        return jobs.view(job)
-    response.headers["Preference-Applied"] = f"wait={wait:g}"
-    return jobs.view(await jobs.waited(job, wait))
+class Desk:
+    """Takes jobs: what every POST of one has in common."""
+
+    def __init__(
+        self, response: Response, jobs: TheJobs, client: Client, key: Key = None, wait: Wait = None
+    ) -> None:
+        self._response, self._jobs = response, jobs
+        self._client, self._key, self._wait = client, key, wait
+
+    async def take(self, body: Body) -> JobView:
+        """Answers 202, or 200 after the wait that was preferred."""
+        job = await self._jobs.submit(body, self._client, self._key)
+        self._response.headers["Location"] = self._jobs.url(job.id)
+        if self._wait is not None:
+            self._response.status_code = 200
+            self._response.headers["Preference-Applied"] = f"wait={self._wait:g}"
+            job = await self._jobs.waited(job.id, self._wait)
+        return self._jobs.view(job)
+
+
+TheDesk = Annotated[Desk, Depends(Desk)]
 
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -218,9 +219,9 @@ async def get_job(id: JobId, jobs: TheJobs) -> JobView:
 
 @router.delete("/{id}", status_code=204, responses=documented(404))
 async def cancel_job(id: JobId, jobs: TheJobs) -> None:
-    """Ends a job that waits or runs. One that has ended stays as it is."""
+    """Ends a job if it still waits or runs, and all that came of it: pictures and latents."""
     jobs.find(id)
-    await jobs.works.cancel(id)
+    await jobs.works.forget(id)
 
 
 @router.get(

@@ -12,8 +12,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ...store.errors import LayoutError, StyleAtlasError
-from ..works.nouns import KeyReused, Missing, QueueFull, TooMany
+from ...store.errors import (
+    DiskFull,
+    KeyReused,
+    LayoutError,
+    Missing,
+    QueueFull,
+    StyleAtlasError,
+    TooLarge,
+    TooMany,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _SOON = {"Retry-After": "5"}
@@ -21,6 +29,8 @@ _OF_ERRORS: Mapping[type[StyleAtlasError], tuple[int, str, Mapping[str, str]]] =
     QueueFull: (503, "queue-full", _SOON),
     TooMany: (429, "too-many-jobs", _SOON),
     KeyReused: (422, "key-reused", {}),
+    TooLarge: (413, "too-large", {}),
+    DiskFull: (507, "disk-full", {}),
     Missing: (404, "missing", {}),
     LayoutError: (404, "missing", {}),
 }
@@ -138,7 +148,7 @@ def _said(error: Mapping[str, Any]) -> str:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with, for its OpenAPI: these, and those of any."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    every = sorted({*statuses, 400, 401, 403, 408, 413, 421, 422, 429, 503})
+    every = sorted({*statuses, 400, 401, 403, 408, 413, 421, 422, 429, 503, 507})
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content} for status in every
     }
