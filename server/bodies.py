@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..engine.steering import edits as steering
+from ..engine.steering.alpha import MAX_ALPHA
 from ..engine.steering.direction import Choice, Rule, Source
 from ..engine.steering.request import EditMethod, EditRequest
 from ..store.bank import one_line
@@ -47,6 +48,7 @@ Align = (
 )
 """By faces, as the whole picture, or as the part [x, y, size]."""
 Label = Annotated[int, Field(ge=0, le=100_000)]
+Alpha = Annotated[float, Field(ge=-MAX_ALPHA, le=MAX_ALPHA)]
 Psi = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -120,7 +122,7 @@ class EditBody(Images, OfPhoto):
     edits: Annotated[list[EditLine], Field(min_length=1, max_length=MAX_EDITS)]
     keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
     method: EditMethod = "auto"
-    alpha: float | None = None
+    alpha: Alpha | None = None
     probability: Annotated[float, Field(gt=0, lt=1)] | None = None
     beta: Annotated[float, Field(gt=0, lt=1)] | None = None
     channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -288,6 +290,41 @@ class SamplesBody(Body):
     kind = "samples"
     neutral: Prompt
     target: Prompt
+
+
+class LiveStart(Body):
+    """What a live session is of: the first message."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=4)] | None = None
+    latents: LatentsId | None = None
+    truncation: Psi = 0.7
+    label: Label | None = None
+    format: Literal["webp", "jpeg"] = "webp"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> LiveStart:
+        if (self.seeds is None) == (self.latents is None):
+            raise ValueError("give one of seeds and latents")
+        return self
+
+
+class LiveEdit(Body):
+    """An edit of a live session, and how far it goes."""
+
+    neutral: Prompt
+    target: Prompt
+    alpha: Alpha
+
+
+class LiveMessage(Body):
+    """What the images are to show now. `moving` says that more is to come at once, as from a slider
+    that is held: large images may then be smaller."""
+
+    number: Annotated[int, Field(ge=0, le=2**53)]
+    edits: Annotated[list[LiveEdit], Field(max_length=MAX_EDITS)] = []
+    keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
+    layers: Names = []
+    moving: bool = False
 
 
 BODIES: dict[str, type[Body]] = {

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import Access
-from .problems import Refusal, problem_response
+from .problems import Refusal
 from .rates import Buckets, client_of
 from .tokens import COOKIE, Keys
 
@@ -108,7 +108,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.detail})
         return
-    response = problem_response(refusal, scope.get("styleatlas.request"))
+    response = refusal.response(scope.get("styleatlas.request"))
     await response(scope, receive, send)
 
 

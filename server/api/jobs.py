@@ -84,11 +84,11 @@ class Jobs:
     """
 
     def __init__(self, works: Works, root: str, names: dict[str, str], log_prompts: bool) -> None:
-        self.works, self._root, self._names = works, root, names
+        self.works, self.root, self._names = works, root, names
         self._log_prompts = log_prompts
 
     def url(self, id: str) -> str:
-        return f"{self._root}/api/v1/jobs/{id}"
+        return f"{self.root}/api/v1/jobs/{id}"
 
     def view(self, job: Job) -> JobView:
         """What a client sees of a job."""
@@ -110,7 +110,7 @@ class Jobs:
 
     def _result(self, result: dict[str, Any]) -> Result:
         pictures = [
-            PictureView(url=f"{self._root}/api/v1/pictures/{picture['name']}", **picture)
+            PictureView(url=f"{self.root}/api/v1/pictures/{picture['name']}", **picture)
             for picture in result.get("pictures", ())
         ]
         return Result(**{**result, "pictures": pictures})

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
-from .problems import Refusal, problem_response
+from .problems import Refusal
 
 LOG = logging.getLogger("styleatlas.server")
 _HEADERS = (
@@ -83,7 +83,7 @@ class Envelope:
                     "the service failed at this request",
                     "tell its operator the request's id",
                 )
-                await problem_response(unforeseen, request)(scope, receive, sent)
+                await unforeseen.response(request)(scope, receive, sent)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "-")

@@ -17,18 +17,18 @@ router = APIRouter(prefix="/api/v1/pictures", tags=["pictures"])
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
-@router.get(
-    "/{name}",
-    response_class=FileResponse,
-    responses={
-        200: {
-            "description": "The picture; of a PNG, WebP where Accept names it and not PNG",
-            "content": {"image/*": _BYTES, "video/mp4": _BYTES, "application/octet-stream": _BYTES},
-        },
-        304: {"description": "It is the one that If-None-Match names"},
-        **documented(404),
+PICTURE = {
+    200: {
+        "description": "The picture; of a PNG, its WebP where Accept names that",
+        "content": {"image/*": _BYTES, "video/mp4": _BYTES, "application/octet-stream": _BYTES},
     },
-)
+    304: {"description": "It is the one that If-None-Match names"},
+    **documented(404),
+}
+"""What a route that hands out pictures may answer."""
+
+
+@router.get("/{name}", response_class=FileResponse, responses=PICTURE)
 async def get_picture(
     name: Annotated[str, Path(pattern=NAME, description="Of a job's result.")],
     jobs: TheJobs,
@@ -53,9 +53,9 @@ def picture_response(jobs: Jobs, name: str, accept: str, known: str | None) -> R
 
 
 def wants_webp(accept: str) -> bool:
-    """Whether a client names WebP and not PNG, or rather WebP, as browsers do."""
+    """Whether a client names WebP, as browsers do, and likes PNG no better."""
     weights = dict(map(_weight, accept.split(",")))
-    return weights.get("image/webp", 0.0) > weights.get("image/png", 0.0)
+    return 0 < weights.get("image/webp", 0.0) >= weights.get("image/png", 0.0)
 
 
 def _weight(part: str) -> tuple[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from ...store.errors import (
@@ -60,8 +60,9 @@ class Refusal(HTTPException):
     """A request that is not served.
 
     Args:
-        kind: the last part of the problem's type.
+        kind: the last part of the problem's type; `http` where the status says it all.
         mend: what the client is to do.
+        errors: where in the request something is wrong.
     """
 
     def __init__(
@@ -71,78 +72,63 @@ class Refusal(HTTPException):
         detail: str,
         mend: str | None = None,
         headers: Mapping[str, str] | None = None,
+        errors: list[Place] | None = None,
     ) -> None:
         super().__init__(status, detail, headers)
-        self.kind, self.mend = kind, mend
+        self.kind, self.mend, self.errors = kind, mend, errors
+
+    def problem(self, request: str | None = None) -> Problem:
+        """What the client is told; `request` is the request's id."""
+        return Problem(
+            type="about:blank" if self.kind == "http" else f"urn:styleatlas:problem:{self.kind}",
+            title=HTTPStatus(self.status_code).phrase,
+            status=self.status_code,
+            detail=self.detail,
+            mend=self.mend,
+            request=request,
+            errors=self.errors,
+        )
+
+    def response(self, request: str | None) -> JSONResponse:
+        """The same as an answer."""
+        content = self.problem(request).model_dump(exclude_none=True)
+        return JSONResponse(content, self.status_code, self.headers, MEDIA_TYPE)
 
 
-def refusal_of(error: StyleAtlasError) -> Refusal:
-    """What a client is told of an error that is raised on purpose: its one line ends in the
-    mend."""
-    for known, (status, kind, headers) in _OF_ERRORS.items():
-        if isinstance(error, known):
-            break
-    else:
-        status, kind, headers = 422, "unsuitable", {}
+def refusal_of(error: Exception) -> Refusal:
+    """What a client is told of an error that is foreseen."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, HTTPException):  # Starlette's own: no such route, or no such method of it
+        return Refusal(error.status_code, "http", error.detail, headers=error.headers)
+    if isinstance(error, RequestValidationError | ValidationError):
+        return _invalid(error.errors())
+    if isinstance(error, StyleAtlasError):
+        return _unsuitable(error)
+    raise error
+
+
+def _unsuitable(error: StyleAtlasError) -> Refusal:
+    """The one line of an error that is raised on purpose ends in the mend."""
+    told = next((told for known, told in _OF_ERRORS.items() if isinstance(error, known)), None)
+    status, kind, headers = told or (422, "unsuitable", {})
     detail, _, mend = str(error).rpartition("; ")
     return Refusal(status, kind, detail or mend, mend if detail else None, headers)
 
 
-def problem_response(
-    error: HTTPException, request_id: str | None, errors: list[Place] | None = None
-) -> JSONResponse:
-    """The answer to a request that is not served."""
-    kind, mend = "http", None
-    if isinstance(error, Refusal):
-        kind, mend = error.kind, error.mend
-    problem = Problem(
-        type="about:blank" if kind == "http" else f"urn:styleatlas:problem:{kind}",
-        title=HTTPStatus(error.status_code).phrase,
-        status=error.status_code,
-        detail=error.detail,
-        mend=mend,
-        request=request_id,
-        errors=errors,
-    )
-    return JSONResponse(
-        problem.model_dump(exclude_none=True),
-        error.status_code,
-        dict(error.headers or {}),
-        MEDIA_TYPE,
-    )
-
-
-def request_id(request: Request) -> str | None:
-    found: str | None = request.scope.get("styleatlas.request")
-    return found
-
-
-async def on_refusal(request: Request, error: Exception) -> JSONResponse:
-    """Handles Starlette's own errors, too: no such route, a method that it has not."""
-    assert isinstance(error, HTTPException)
-    return problem_response(error, request_id(request))
-
-
-async def on_known_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, StyleAtlasError)
-    return problem_response(refusal_of(error), request_id(request))
-
-
-async def on_invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(errors: Sequence[Any]) -> Refusal:
     """What does not fit the schema: each place by its path, and never the value itself."""
-    assert isinstance(error, RequestValidationError)
-    found = error.errors()
     places = [
-        Place(place=".".join(map(str, one["loc"])), detail=_said(one))
-        for one in found[:_SHOWN_ERRORS]
+        Place(place=".".join(map(str, one["loc"])), detail=one["msg"].removeprefix("Value error, "))
+        for one in errors[:_SHOWN_ERRORS]
     ]
     told = "; ".join(f"{one.place}: {one.detail}" for one in places[:3])
-    refusal = Refusal(422, "invalid", told, "send what /openapi.json says")
-    return problem_response(refusal, request_id(request), places)
+    return Refusal(422, "invalid", told, "send what /openapi.json says", errors=places)
 
 
-def _said(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
+async def on_error(request: Request, error: Exception) -> JSONResponse:
+    """Answers a request that failed in a way that is foreseen."""
+    return refusal_of(error).response(request.scope.get("styleatlas.request"))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
