@@ -12,7 +12,6 @@ class Access:
     Args:
         token: that programs send as Bearer; None where anybody is let in who reaches the address.
         hosts: names that a request may be for, beside localhost and addresses.
-        secure: whether browsers come by HTTPS, as through a proxy, so that cookies are for it.
         root_path: what a proxy puts before every path.
         rate: requests a second that a client is served in the long run.
         burst: requests that it may send at once.
@@ -24,7 +23,6 @@ class Access:
 
     token: str | None = None
     hosts: tuple[str, ...] = ()
-    secure: bool = False
     root_path: str = ""
     rate: float = 50.0
     burst: int = 200

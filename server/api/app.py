@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import socketio
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
@@ -88,7 +88,7 @@ def _add_pages(app: FastAPI, keys: Keys | None, access: Access) -> None:
         return
 
     @app.get("/enter/{key}", include_in_schema=False)
-    async def enter(key: str) -> Response:
+    async def enter(key: str, request: Request) -> Response:
         """The cookie for a link that was not used before. The browser goes on from a page of ours:
         after a redirect from elsewhere it would not send a strict cookie at once."""
         cookie = keys.redeem(key)
@@ -102,7 +102,7 @@ def _add_pages(app: FastAPI, keys: Keys | None, access: Access) -> None:
             cookie,
             max_age=SESSION_SECONDS,
             path=access.root_path or "/",
-            secure=access.secure,
+            secure=request.url.scheme == "https",
             httponly=True,
             samesite="strict",
         )

@@ -47,7 +47,7 @@ class Guard:
             client = client_of((scope.get("client") or (None,))[0])
             self._require_patience(client)
             self._require_token(scope, headers, client)
-            limit = self._access.photo if _path(scope) in LARGE else self._access.body
+            limit = self._access.photo if scope["path"] in LARGE else self._access.body
             _require_length(headers, limit)
         except Refusal as refusal:
             await refuse(scope, receive, send, refusal)
@@ -81,7 +81,7 @@ class Guard:
             raise _too_fast(wait)
 
     def _require_token(self, scope: Scope, headers: dict[str, str], client: str) -> None:
-        path = _path(scope)
+        path = scope["path"]
         if self._keys is None or path in OPEN or path.startswith(ENTER):
             return
         cookie = _cookie(headers)
@@ -170,11 +170,6 @@ def _read_headers(scope: Scope) -> dict[str, str]:
 
 
 _ONCE = ("host", "origin", "authorization", "content-length", "sec-fetch-site", "sec-fetch-mode")
-
-
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _host_name(host: str) -> str | None:
