@@ -21,7 +21,8 @@ from .problems import Refusal, documented
 
 NEUTRAL = "a face"
 """What an edit by a prompt alone leads from."""
-_ROLES = {"edited": "crop", "restored": "photo"}
+_ROLES = {"edited": ("crop", "sheet"), "restored": ("photo", "sheet")}
+"""Of the pictures that a job makes, the first that there is; a mapper's are not put back."""
 _MAX_MESSAGE = 2**14
 
 
@@ -124,10 +125,11 @@ async def get_image(
 ) -> Response:
     """A picture that an edit promised, once it is there."""
     id, _, which = name.rpartition("-")
-    result = jobs.find(id).result or {}
-    for picture in result.get("pictures", ()):
-        if picture["role"] == _ROLES[which]:
-            return picture_response(jobs, picture["name"], accept, if_none_match)
+    pictures = (jobs.find(id).result or {}).get("pictures", ())
+    for role in _ROLES[which]:
+        for picture in pictures:
+            if picture["role"] == role:
+                return picture_response(jobs, picture["name"], accept, if_none_match)
     raise Refusal(404, "missing", "there is no such picture, or not yet")
 
 
