@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DOOR, KEEPING, LIMITS = "The door", "Keeping", "Limits"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LEAST_TOKEN = 16
+_LEAST_TOKEN, _LEAST_BURST = 16, 20
 _GIB = 2**30
 
 
@@ -242,7 +242,7 @@ def _access(options: dict[str, Any]) -> Access:
         tuple(name.lower() for name in options["hosts"]),
         root,
         options["rate"],
-        max(1, int(4 * options["rate"])),
+        max(_LEAST_BURST, int(4 * options["rate"])),
         log_prompts=options["log_prompts"],
     )
 

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from .conftest import running
+from ..service import running
 
 CHECKS = [
     not_a_server_error,
@@ -38,7 +38,7 @@ QUICK = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(QUICK, max_examples=220, derandomize=False)  # of 24 operations
+LONG = settings(QUICK, max_examples=240, derandomize=False)  # of 24 operations
 
 
 @pytest.fixture(scope="module")

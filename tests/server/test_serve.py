@@ -17,20 +17,10 @@ from styleatlas.server.api.run import shown_names
 from styleatlas.server.works.nouns import Settings
 from styleatlas.store.errors import OptionError
 
-from .conftest import PATIENCE, TOKEN, running
+from ..service import PATIENCE, TOKEN, running
 
 PAIR = {"neutral": "a face", "target": "a face with glasses"}
 LONG = {"seeds": [1], **PAIR, "steps": 40, "patience": 40}
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory):
-    """A service behind a token."""
-    folder = tmp_path_factory.mktemp("locked")
-    (folder / "token").write_text(f"{TOKEN}\n")
-    options = ("--token-file", folder / "token", "--rate", 10_000)
-    with running(folder / "kept", *options) as service:
-        yield service
 
 
 def test_link_lets_one_browser_in_and_works_once(locked):
