@@ -43,7 +43,7 @@ def knock(
         "method": method,
         "path": path,
         "headers": [(name.encode(), value.encode()) for name, value in dict(headers).items()]
-        + ([(b"transfer-encoding", b"chunked")] if method == "POST" else []),
+        + ([(b"transfer-encoding", b"chunked")] if len(chunks) > 1 else []),
         "client": (client, 5000),
     }
     return asyncio.run(_knock(door, scope, chunks))
