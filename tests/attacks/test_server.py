@@ -166,7 +166,7 @@ def test_flood_of_requests_and_of_jobs_waits_and_others_are_served(tmp_path):
         long = {"seeds": [1], **PAIR, "steps": 5000, "patience": 5000}
         jobs = [http.post("/api/v1/optimisations", json=long) for _ in range(3)]
         assert [job.status_code for job in jobs] == [202, 202, 429]
-        assert jobs[2].json()["type"].endswith("too-many-jobs")
+        assert jobs[2].json()["type"].endswith("too-many")
         floods = [http.get("/api/v1/health") for _ in range(100)]
         assert floods[-1].status_code == 429 and int(floods[-1].headers["retry-after"]) >= 1
         forged = http.get("/api/v1/health", headers={"X-Forwarded-For": "192.0.2.1"})
