@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def mixed(users: int, seconds: int) -> None:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(5):
+            while not over.wait(2):
                 sizes.append(memory_of(pid))
 
         watcher = threading.Thread(target=watch)
@@ -123,13 +124,10 @@ def mixed(users: int, seconds: int) -> None:
             rows = list(csv.DictReader(file))
         click.echo(f"{users} users for {seconds} s, load from {core}")
         click.echo(text_table([_row(row) for row in rows]))
-        tenth = max(1, len(sizes) // 10)
         for part in ("service", "worker"):
-            first = np.median([size[part] for size in sizes[tenth : 2 * tenth]])
-            last = np.median([size[part] for size in sizes[-tenth:]])
-            click.echo(
-                f"{part}: {first:.0f} MB after a tenth of the time, {last:.0f} MB at its end"
-            )
+            tenths = [np.median([size[part] for size in some]) for some in _tenths(sizes)]
+            told = ", ".join(f"{size:.0f}" for size in tenths)
+            click.echo(f"{part}: MB in each tenth of the time: {told}")
         states = _states(url, ids.read_text().split())
         click.echo(f"jobs that were taken, by what became of them: {states}")
 
@@ -144,6 +142,11 @@ def _row(row: dict[str, str]) -> dict[str, Any]:
         "p95 ms": row["95%"],
         "p99 ms": row["99%"],
     }
+
+
+def _tenths(sizes: list[dict[str, float]]) -> list[list[dict[str, float]]]:
+    ends = np.linspace(0, len(sizes), 11).astype(int)
+    return [sizes[a:b] for a, b in pairwise(ends) if a < b]
 
 
 def _states(url: str, ids: list[str]) -> dict[str, int]:

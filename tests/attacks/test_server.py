@@ -57,6 +57,12 @@ def test_attack_is_refused_and_tells_nothing(attack: Raw, service, http):
     assert http.get("/api/v1/health").status_code == 200
 
 
+def test_readme_lists_every_request():
+    text = Path(__file__).with_name("README.md").read_text("utf-8")
+    _, _, requests = text.partition("# Hostile requests")
+    assert re.findall(r"^\| `(.+?)` \|", requests, re.M) == list(ATTACKS)
+
+
 def test_second_request_hidden_in_the_body_of_a_first_is_not_served(service):
     hidden = b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answer = ask(
