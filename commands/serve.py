@@ -298,15 +298,16 @@ def _listen(host: str, port: int) -> socket.socket:
     Raises:
         OutputError: the address is taken, or is none of this machine.
     """
+    # The protocol is named, or asyncio would not switch Nagle's algorithm off on what is accepted,
+    # and every answer would wait 40 ms for the client's delayed acknowledgement.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # The protocol is named, or asyncio would not switch Nagle's algorithm off on what is
-        # accepted, and every answer would wait 40 ms for the client's delayed acknowledgement.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(2048)
     except OSError as error:
+        listening.close()
         reason = error.strerror or error
         raise OutputError(
             f"{host}:{port}: cannot be listened at ({reason}); choose another --host or --port"

@@ -134,9 +134,12 @@ def test_port_in_use_is_one_line(tmp_path):
 
 def test_answers_do_not_wait_for_more_to_send():
     """Else each would take 40 ms longer, by Nagle's algorithm and delayed acknowledgements."""
-    with _listen("127.0.0.1", 0) as listening:
-        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
-            assert accepted.proto == socket.IPPROTO_TCP  # which asyncio looks at
+    with (
+        _listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.proto == socket.IPPROTO_TCP  # which asyncio looks at
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"two words of some length", b"\xff" * 40])
