@@ -80,13 +80,13 @@ router = APIRouter(tags=["older pages"], responses=documented())
 
 
 @router.get("/mappers")
-async def get_mappers(questions: TheQuestions) -> list[str]:
+async def list_mapper_names(questions: TheQuestions) -> list[str]:
     """Trained mappers, by name."""
     return mapper_names(questions.mappers)
 
 
 @router.post("/edit", responses=documented(404))
-async def post_edit(
+async def edit_photo(
     image: UploadFile,
     jobs: TheJobs,
     events: Annotated[Events, Depends(events_of)],
