@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from ..server.works.nouns import Settings
 
 DOOR, KEEPING, LIMITS = "The door", "Keeping", "Limits"
+_NEEDED = (
+    "fastapi",
+    "prometheus_client",
+    "python_multipart",
+    "socketio",
+    "sse_starlette",
+    "uvicorn",
+    "websockets",
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LEAST_TOKEN, _LEAST_BURST = 16, 20
 _GIB = 2**30
@@ -215,6 +225,7 @@ def serve(atlas: str, host: str, port: int, **options: Any) -> None:
     and Ctrl-C let jobs that run end first. The log goes to stderr, a line of JSON a request, and
     holds no prompts, no token and no names of pictures. More: docs/server.md.
     """
+    _require_extra()
     from ..server.api.run import run
 
     access, settings = _access(options), _settings(atlas, options)
@@ -226,6 +237,14 @@ def serve(atlas: str, host: str, port: int, **options: Any) -> None:
 
     with listening:
         run(settings, access, listening, options["proxies"], options["drain"], announce)
+
+
+def _require_extra() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"serve: needs {', '.join(missing)}; install it with `pip install 'styleatlas[server]'`"
+        )
 
 
 def _access(options: dict[str, Any]) -> Access:
