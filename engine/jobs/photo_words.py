@@ -75,6 +75,8 @@ def crop_line(row: Record) -> str:
     parts.append(f"{row['measure']} {row['distance']:.3f} {steps}")
     if row["identity"] is not None:
         parts.append(f"dlib's distance {row['identity']:.2f}")
+        if row["steps"] and "identity" in row["measure"]:
+            parts[-1] += ", which was made small"
         if row["identity_edited"] is not None:
             parts[-1] += f", by the edit {row['identity_edited']:.2f}"
     if row["kept"] is not None:

@@ -16,7 +16,7 @@ from ...store.errors import InputError, OptionError, OutputError
 from ...store.progress import Progress, Report
 from ...store.records import Record, decimal, printable
 from ..editor import Editor
-from ..models.preprocess import from_bytes
+from ..models.preprocess import as_rgb, from_bytes
 from ..models.subject import Subject
 from ..photos.cuts import Cut, usual_align
 from ..photos.formats import HEAD, kind_of
@@ -228,10 +228,7 @@ class _Made:
         rows = []
         for one in self.edited:
             (crop,) = from_bytes(torch.tensor(one.cut.pixels)[None])
-            drawn = [
-                image.expand(3, -1, -1) if len(image) == 1 else image[:3]
-                for image in (one.inversion.float().cpu(), one.edit.float().cpu())
-            ]
+            drawn = as_rgb(torch.stack([one.inversion, one.edit]).float().cpu())
             rows.append((crop, *drawn))
         names = [one.cut.alignment.place for one in self.edited] if len(rows) > 1 else ()
         save_png(sheet(rows, names, ("photo", "inversion", "edit")), path)

@@ -10,14 +10,20 @@ import torch
 
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.models.features import Features
+from styleatlas.engine.models.generator import StyleGANGenerator
 from styleatlas.engine.models.preprocess import to_bytes
-from styleatlas.engine.models.sampling import w_from_seeds
+from styleatlas.engine.models.sampling import w_from_seeds, w_shape
 from styleatlas.engine.photos.inversion import Inverter, InvertSettings
+from styleatlas.precompute.build import precompute
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.cache import InversionCache, clear_inversions, inversions
 from styleatlas.store.errors import OptionError, ResumeError
 from styleatlas.store.features import Feature
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.progress import Progress
+
+from ...checkpoint_files import small_stylegan2
 
 SEEDS = (5, 6, 7)
 START = InvertSettings(steps=0)
@@ -59,6 +65,32 @@ def test_renders_come_back_by_look_up(parts, inverter, crops) -> None:
     assert (found.farther > 0.05).all()
     np.testing.assert_array_equal(found.distance, found.first_distance)
     assert found.measure == "pixels and CLIP"
+
+
+def test_a_conditional_generator_takes_a_crop_for_the_nearest_class_or_the_one_given(
+    make_network, parts
+) -> None:
+    config = small_stylegan2(c_dim=3, embed_features=4, layer_features=9)
+    identity = ModelIdentity("classes", "c" * 64, {})
+    generator = StyleGANGenerator(make_network(config=config), identity)
+    settings = PrecomputeSettings(table="none", samples=300, statistics=20)
+    words = PromptSet(("word",), ("{}",))
+    atlas = precompute(generator, parts[2], words, settings, lambda progress: None)
+    samples = atlas.samples
+    w = torch.from_numpy(samples.w[:60].astype(np.float32))[:, None]
+    with torch.inference_mode():
+        styles = generator.styles(w.expand(-1, w_shape(generator)[0], -1))
+        crops = list(to_bytes(generator.render(styles).clamp(-1, 1)).expand(-1, -1, -1, 3).numpy())
+    inverter = Inverter(generator, atlas, parts[2])
+    found = inverter.invert(crops, START)
+    assert (found.label == samples.label[:60]).mean() > 0.6, "a third by chance"
+    told = inverter.invert(crops, replace(START, label=2))
+    assert (told.label == 2).all()
+    same = torch.from_numpy(found.label == 2)
+    torch.testing.assert_close(told.w[same], found.w[same])
+    assert ((told.w - found.w).abs().amax((1, 2))[~same] > 0.01).all(), "by another class's mean"
+    with pytest.raises(OptionError, match="class 3: this generator has classes 0 to 2"):
+        inverter.invert(crops, replace(START, label=3))
 
 
 def test_the_mean_is_the_average_w(parts, inverter, crops) -> None:
