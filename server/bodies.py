@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from ..engine.steering import edits as steering
+from ..engine.steering.alpha import MAX_ALPHA
 from ..engine.steering.direction import Choice, Rule, Source
 from ..engine.steering.request import EditMethod, EditRequest
 from ..store.bank import one_line
@@ -22,6 +23,12 @@ from ..store.errors import StyleAtlasError
 
 MAX_SEEDS, MAX_EDITS, MAX_NAMES = 64, 16, 64
 MAX_SEED = 2**32 - 1
+
+
+def edit_line(neutral: str, target: str, weight: float) -> str:
+    """An edit as `Edit.parse` reads it; the weight is always told, lest the end of a prompt seem
+    one."""
+    return f"{neutral} -> {target} : {weight!r}"
 
 
 def _prompt(text: str) -> str:
@@ -32,10 +39,14 @@ def _prompt(text: str) -> str:
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""Of a job, a photo, latents: what the service called it."""
+"""Of a job or a photo: what the service called it."""
+LatentsId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.npz)?$")]
+"""Of what an inversion found: the `latents` of its result."""
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_prompt)]
+MapperName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+"""Of a file in the folder of mappers."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-"""Of a layer, a channel or a mapper."""
+"""Of a layer or a channel."""
 Names = Annotated[list[Name], Field(max_length=MAX_NAMES)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)]
@@ -46,6 +57,8 @@ Align = (
 )
 """By faces, as the whole picture, or as the part [x, y, size]."""
 Label = Annotated[int, Field(ge=0, le=100_000)]
+Alpha = Annotated[float, Field(ge=-MAX_ALPHA, le=MAX_ALPHA)]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 Psi = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -64,7 +77,7 @@ class Images(Body):
     """The images of a job: of seeds, of latents that an inversion made, or of a photo."""
 
     seeds: Seeds | None = None
-    latents: Id | None = None
+    latents: LatentsId | None = None
     photo: Id | None = None
     truncation: Psi = 0.7
     label: Label | None = None
@@ -91,6 +104,15 @@ class EditLine(Body):
     target: Prompt
     weight: Annotated[float, Field(ge=-steering.MAX_WEIGHT, le=steering.MAX_WEIGHT)] = 1.0
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> EditLine:
+        """As one line, as commands and recipes have it: an arrow inside a prompt could not."""
+        try:
+            steering.Edit.parse(edit_line(self.neutral, self.target, self.weight))
+        except StyleAtlasError as error:
+            raise ValueError(str(error)) from error
+        return self
+
 
 class EditBody(Images, OfPhoto):
     """An edit of images by prompts, as `styleatlas edit` makes it."""
@@ -110,9 +132,9 @@ class EditBody(Images, OfPhoto):
     edits: Annotated[list[EditLine], Field(min_length=1, max_length=MAX_EDITS)]
     keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
     method: EditMethod = "auto"
-    alpha: float | None = None
+    alpha: Alpha | None = None
     probability: Annotated[float, Field(gt=0, lt=1)] | None = None
-    beta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    beta: Beta | None = None
     channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     rule: Rule = "reliable"
     source: Source = "auto"
@@ -202,7 +224,7 @@ class OptimiseBody(Body):
     )
     kind = "optimise"
     seeds: Seeds | None = None
-    latents: Id | None = None
+    latents: LatentsId | None = None
     truncation: Psi = 0.7
     label: Label | None = None
     neutral: Prompt
@@ -232,7 +254,7 @@ class MapperBody(Images, OfPhoto):
         json_schema_extra={"examples": [{"mapper": "wink", "seeds": [1, 2], "strength": 1.0}]}
     )
     kind = "mapper"
-    mapper: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    mapper: MapperName
     strength: Annotated[float, Field(ge=-20, le=20)] = 1.0
 
 
@@ -278,6 +300,42 @@ class SamplesBody(Body):
     kind = "samples"
     neutral: Prompt
     target: Prompt
+
+
+class LiveStart(Body):
+    """What a live session is of: the first message."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=16)] | None = None
+    latents: LatentsId | None = None
+    truncation: Psi = 0.7
+    label: Label | None = None
+    format: Literal["webp", "jpeg"] = "webp"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> LiveStart:
+        if (self.seeds is None) == (self.latents is None):
+            raise ValueError("give one of seeds and latents")
+        return self
+
+
+class LiveEdit(Body):
+    """An edit of a live session, and how far it goes."""
+
+    neutral: Prompt
+    target: Prompt
+    alpha: Alpha
+
+
+class LiveMessage(Body):
+    """What the images are to show now; `number` comes back with the frame. `moving` says that more
+    is to come at once, as from a slider that is held: large images may then be smaller."""
+
+    number: Annotated[int, Field(ge=1, le=2**53)]
+    edits: Annotated[list[LiveEdit], Field(max_length=MAX_EDITS)] = []
+    keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
+    layers: Names = []
+    beta: Beta | None = None
+    moving: bool = False
 
 
 BODIES: dict[str, type[Body]] = {

@@ -18,12 +18,14 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -38,6 +40,11 @@ from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import Layer, StyleLayout
 from styleatlas.store.weights import GROUPS, WEIGHTS
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .service import Service
 
 LAYERS = [
     ("input", "input", 4, 2),
@@ -448,3 +455,47 @@ def clip_folder(tmp_path_factory) -> Path:
         torch.manual_seed(0)
         save_file(CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawings() -> Callable[..., Image.Image]:
+    """Avatars by their seeds, as large as people keep pictures."""
+    from styleatlas import load_generator, styles_from_seeds
+    from styleatlas.engine.models.preprocess import to_bytes
+
+    generator = load_generator("avatars", "cpu")
+
+    def drawing(seed: int, side: int = 160) -> Image.Image:
+        with torch.inference_mode():
+            levels = to_bytes(generator.render(styles_from_seeds(generator, [seed], 0.7)))
+        image = Image.fromarray(levels[0].numpy())
+        return image.resize((side, side), Image.Resampling.LANCZOS)
+
+    return drawing
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that lets everybody in, and serves as fast as anybody asks."""
+    from .service import running  # here: some tests load this file by itself
+
+    with running(tmp_path_factory.mktemp("service") / "kept", "--rate", 10_000) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service behind a token."""
+    from .service import TOKEN, running
+
+    folder = tmp_path_factory.mktemp("locked")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    options = ("--token-file", folder / "token", "--rate", 10_000)
+    with running(folder / "kept", *options) as service:
+        yield service
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
