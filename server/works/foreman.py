@@ -137,13 +137,14 @@ class Works:
             QueueFull, TooMany, KeyReused, DiskFull: it is not taken.
             Missing: there is no such photo, or no such latents.
         """
-        if key is None or self._table.by_key(client, key) is None:
-            self._require_place(client)
         job = Job(token(), kind, body, client, key, "waiting", time.time())
         # A client that hangs up now must not leave a job in the table that nobody works on.
         return await asyncio.shield(self._take_in(job))
 
     async def _take_in(self, job: Job) -> Job:
+        # From here to where the book has it nothing else runs, so that many at once are counted.
+        if job.key is None or self._table.by_key(job.client, job.key) is None:
+            self._require_place(job.client)
         folder = self._work / job.id
         try:
             self._equip(job, folder)

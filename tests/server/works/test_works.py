@@ -275,6 +275,17 @@ def test_who_has_too_many_is_refused_and_others_are_not(tmp_path):
         served.call(served.works.cancel(running.id))
 
 
+def test_requests_that_come_at_once_are_counted(tmp_path):
+    async def at_once(served: Served) -> list[object]:
+        asked = body("texts", prompts=["a face"])
+        many = (served.works.submit("texts", asked, "anna") for _ in range(6))
+        return await asyncio.gather(*many, return_exceptions=True)
+
+    with serving(tmp_path, each=2) as served:
+        found = served.call(at_once(served))
+        assert [isinstance(one, TooMany) for one in found] == [False] * 2 + [True] * 4
+
+
 def test_photos_of_a_client_have_a_bound(tmp_path):
     """Else one could drive out all that others have, as the oldest go where there is too much."""
     with serving(tmp_path, photos=2**20) as served:
