@@ -86,10 +86,23 @@ def usage(ctx: click.Context) -> None:
     group=MODELS,
     help="Of each worker on the CPU.",
 )
-@option("--host", default="127.0.0.1", show_default=True, metavar="H", group=DOOR,
-        help="The address to listen at.")
-@option("--port", default=7860, show_default=True, type=click.IntRange(0, 65535), metavar="P",
-        group=DOOR, help="0 for any that is free.")
+@option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="H",
+    group=DOOR,
+    help="The address to listen at.",
+)
+@option(
+    "--port",
+    default=7860,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    metavar="P",
+    group=DOOR,
+    help="0 for any that is free.",
+)
 @option(
     "--token-file",
     type=InputFile(),
@@ -106,8 +119,9 @@ def usage(ctx: click.Context) -> None:
     group=DOOR,
     help="A name that the service is reached by, beside localhost and addresses; may be repeated.",
 )
-@option("--root-path", default="", metavar="/P", group=DOOR,
-        help="What a proxy takes off every path.")
+@option(
+    "--root-path", default="", metavar="/P", group=DOOR, help="What a proxy takes off every path."
+)
 @option(
     "--trusted-proxy",
     "proxies",
@@ -123,23 +137,76 @@ def usage(ctx: click.Context) -> None:
     group=KEEPING,
     help="Where jobs, pictures and photos are kept; in your data folder if not given.",
 )
-@option("--keep", type=Duration(), default="24h", show_default=True, group=KEEPING,
-        help="How long what came of a job, and photos, are kept.")
+@option(
+    "--keep",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    group=KEEPING,
+    help="How long what came of a job, and photos, are kept.",
+)
 @option("--log-prompts", is_flag=True, group=KEEPING, help="Write into the log what is asked for.")
-@option("--rate", type=click.FloatRange(0.1, 10_000), default=50, show_default=True, metavar="N",
-        group=LIMITS, help="Requests a second of a client, in the long run.")
-@option("--jobs", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N",
-        group=LIMITS, help="Of a client, that wait or run.")
-@option("--queue", type=click.IntRange(1, 100_000), default=1000, show_default=True, metavar="N",
-        group=LIMITS, help="Jobs of all clients that wait.")
-@option("--deadline", type=Duration(), default="30m", show_default=True, group=LIMITS,
-        help="How long a job may run.")
-@option("--disk", type=click.FloatRange(0.1), default=4, show_default=True, metavar="GIB",
-        group=LIMITS, help="Of all that is kept; the oldest goes first.")
-@option("--memory", type=click.FloatRange(0.5), default=4, show_default=True, metavar="GIB",
-        group=LIMITS, help="That a worker may take beyond its models.")
-@option("--drain", type=Duration(), default="30s", show_default=True, group=LIMITS,
-        help="For jobs to end in when the service is stopped.")
+@option(
+    "--rate",
+    type=click.FloatRange(0.1, 10_000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    group=LIMITS,
+    help="Requests a second of a client, in the long run.",
+)
+@option(
+    "--jobs",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    group=LIMITS,
+    help="Of a client, that wait or run.",
+)
+@option(
+    "--queue",
+    type=click.IntRange(1, 100_000),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    group=LIMITS,
+    help="Jobs of all clients that wait.",
+)
+@option(
+    "--deadline",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    group=LIMITS,
+    help="How long a job may run.",
+)
+@option(
+    "--disk",
+    type=click.FloatRange(0.1),
+    default=4,
+    show_default=True,
+    metavar="GIB",
+    group=LIMITS,
+    help="Of all that is kept; the oldest goes first.",
+)
+@option(
+    "--memory",
+    type=click.FloatRange(0.5),
+    default=4,
+    show_default=True,
+    metavar="GIB",
+    group=LIMITS,
+    help="That a worker may take beyond its models.",
+)
+@option(
+    "--drain",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    group=LIMITS,
+    help="For jobs to end in when the service is stopped.",
+)
 def serve(atlas: str, host: str, port: int, **options: Any) -> None:
     """Edit over HTTP: a page, an API, live sessions.
 

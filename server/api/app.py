@@ -24,7 +24,7 @@ from .jobs import Jobs
 from .logs import Envelope
 from .lookups import Questions
 from .metrics import Metrics
-from .problems import Problem, Refusal, documented, on_error
+from .problems import Refusal, documented, on_error
 from .tokens import COOKIE, SESSION_SECONDS, Keys
 
 _PAGE = Path(__file__).with_name("page.html")

@@ -24,7 +24,9 @@ async def get_health() -> dict[str, str]:
 async def get_ready(jobs: TheJobs) -> dict[str, str]:
     """Answers 200 once the models are loaded, and 503 before."""
     if not jobs.works.ready:
-        raise Refusal(503, "loading", "the models are being loaded", "ask again", {"Retry-After": "2"})
+        raise Refusal(
+            503, "loading", "the models are being loaded", "ask again", {"Retry-After": "2"}
+        )
     return {"status": "ready"}
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, Field
@@ -33,8 +33,8 @@ class PictureView(BaseModel):
     type: str = Field(examples=["image/png"])
     width: int | None = None
     height: int | None = None
-    face: int | None = Field(None, description="Of a crop: its number in the photo.")
-    image: str | None = Field(None, description="Of a picture: what it was made of.")
+    face: int | None = Field(default=None, description="Of a crop: its number in the photo.")
+    image: str | None = Field(default=None, description="Of a picture: what it was made of.")
 
 
 class Result(BaseModel):
@@ -42,7 +42,7 @@ class Result(BaseModel):
 
     record: dict[str, Any] = Field(description="As the command's --json.")
     pictures: list[PictureView] = []
-    latents: str | None = Field(None, description="To begin other jobs from.")
+    latents: str | None = Field(default=None, description="To begin other jobs from.")
     notes: list[str] = []
 
 
@@ -64,11 +64,11 @@ class JobView(BaseModel):
     created: float = Field(description="Seconds since 1970.")
     started: float | None = None
     ended: float | None = None
-    place: int = Field(0, description="In the queue: 1 is next; 0 where it does not wait.")
+    place: int = Field(default=0, description="In the queue: 1 is next; 0 where it does not wait.")
     progress: dict[str, Any] | None = None
     result: Result | None = None
     problem: JobProblem | None = None
-    recipe: Recipe | None = Field(None, description="The same by hand.")
+    recipe: Recipe | None = Field(default=None, description="The same by hand.")
     url: str
     events: str
 
@@ -129,7 +129,7 @@ class Jobs:
             StyleAtlasError: the queue is full, or the key was used for something else.
         """
         plain = body.plain()
-        job = await self.works.submit(body.kind, plain, client, key)
+        job = await self.works.submit(cast(Kind, body.kind), plain, client, key)
         asked = {"body": plain} if self._log_prompts else {}
         tell("job", job=job.id[:6], kind=job.kind, client=client, **asked)
         return job

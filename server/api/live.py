@@ -2,8 +2,8 @@
 
 The client's first message is a `LiveStart`, every other a `LiveMessage`, as JSON texts. A frame
 comes as one binary message: a line of JSON that tells the `number` of the message it answers and
-what the picture is, then the picture's bytes. A message that a newer one overtook has no frame. What
-is wrong comes as a text, a problem as any other of the service's.
+what the picture is, then the picture's bytes. A message that a newer one overtook has no frame.
+What is wrong comes as a text, a problem as any other of the service's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from ...store.errors import StyleAtlasError
 from ..bodies import Body, LiveMessage, LiveStart
-from ..works.foreman import LiveSession, Works
+from ..works.foreman import Works
 from ..works.nouns import Frame
+from ..works.session import LiveSession
 from .problems import refusal_of
 
 START_SECONDS = 10.0

@@ -94,9 +94,7 @@ class Envelope:
                  status=status, ms=round(1000 * seconds, 1), bytes=size)  # fmt: skip
 
 
-def _with_ours(
-    headers: list[tuple[bytes, bytes]], request: str
-) -> list[tuple[bytes, bytes]]:
+def _with_ours(headers: list[tuple[bytes, bytes]], request: str) -> list[tuple[bytes, bytes]]:
     there = {name.lower() for name, _ in headers}
     ours = [(name, value) for name, value in _HEADERS if name not in there]
     if b"cache-control" not in there:

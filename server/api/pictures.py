@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1/pictures", tags=["pictures"])
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
-PICTURE = {
+PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture; of a PNG, its WebP where Accept names that",
         "content": {"image/*": _BYTES, "video/mp4": _BYTES, "application/octet-stream": _BYTES},

@@ -51,8 +51,8 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    mend: str | None = Field(None, description="What to do about it.")
-    request: str | None = Field(None, description="The request's id, as the log has it.")
+    mend: str | None = Field(default=None, description="What to do about it.")
+    request: str | None = Field(default=None, description="The request's id, as the log has it.")
     errors: list[Place] | None = None
 
 

@@ -44,7 +44,9 @@ class Recipe(BaseModel):
     """The same by hand."""
 
     command: str = Field(examples=["styleatlas edit avatars --edit 'a face -> a hat' -o edit.png"])
-    python: str | None = Field(None, description="None where Python has no one call for it.")
+    python: str | None = Field(
+        default=None, description="None where Python has no one call for it."
+    )
 
 
 @dataclass(frozen=True)

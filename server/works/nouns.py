@@ -11,6 +11,8 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
+INPUTS = {"photo": "photo", "latents": "latents.npz"}
+"""What a body may name, and what the file of it is called in the folder of the job."""
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
 
