@@ -302,7 +302,7 @@ class SamplesBody(Body):
 class LiveStart(Body):
     """What a live session is of: the first message."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=4)] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=16)] | None = None
     latents: LatentsId | None = None
     truncation: Psi = 0.7
     label: Label | None = None
