@@ -43,8 +43,10 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 LatentsId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.npz)?$")]
 """Of what an inversion found: the `latents` of its result."""
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_prompt)]
+MapperName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+"""Of a file in the folder of mappers."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-"""Of a layer, a channel or a mapper."""
+"""Of a layer or a channel."""
 Names = Annotated[list[Name], Field(max_length=MAX_NAMES)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)]
@@ -251,7 +253,7 @@ class MapperBody(Images, OfPhoto):
         json_schema_extra={"examples": [{"mapper": "wink", "seeds": [1, 2], "strength": 1.0}]}
     )
     kind = "mapper"
-    mapper: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    mapper: MapperName
     strength: Annotated[float, Field(ge=-20, le=20)] = 1.0
 
 
@@ -324,10 +326,10 @@ class LiveEdit(Body):
 
 
 class LiveMessage(Body):
-    """What the images are to show now. `moving` says that more is to come at once, as from a slider
-    that is held: large images may then be smaller."""
+    """What the images are to show now; `number` comes back with the frame. `moving` says that more
+    is to come at once, as from a slider that is held: large images may then be smaller."""
 
-    number: Annotated[int, Field(ge=0, le=2**53)]
+    number: Annotated[int, Field(ge=1, le=2**53)]
     edits: Annotated[list[LiveEdit], Field(max_length=MAX_EDITS)] = []
     keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
     layers: Names = []

@@ -1,11 +1,11 @@
 """A client of the service, for programs. It needs nothing but Python.
 
-    from styleatlas.server.client import Client
+from styleatlas.server.client import Client
 
-    client = Client("http://127.0.0.1:7860")
-    job = client.edit(seeds=[1, 2], edits=[{"neutral": "a face", "target": "a sad face"}])
-    done = client.wait(job)
-    client.save(done.pictures[0], "sad.png")
+client = Client("http://127.0.0.1:7860")
+job = client.edit(seeds=[1, 2], edits=[{"neutral": "a face", "target": "a sad face"}])
+done = client.wait(job)
+client.save(done.pictures[0], "sad.png")
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from ...store.errors import StyleAtlasError
-from ..bodies import Body, EditBody, MapperBody, Prompt
+from ..bodies import Body, EditBody, MapperBody, MapperName, Prompt
 from .jobs import Client, Jobs, TheJobs
 from .lookups import TheQuestions, mapper_names
 from .pictures import PICTURE, picture_response
@@ -21,7 +21,8 @@ from .problems import Refusal, documented
 
 NEUTRAL = "a face"
 """What an edit by a prompt alone leads from."""
-_ROLES = {"edited": "crop", "restored": "photo"}
+_ROLES = {"edited": ("crop", "sheet"), "restored": ("photo", "sheet")}
+"""Of the pictures that a job makes, the first that there is; a mapper's are not put back."""
 _MAX_MESSAGE = 2**14
 
 
@@ -92,7 +93,7 @@ async def post_edit(
     client: Client,
     sid: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = None,
     prompt: Annotated[Prompt | None, Query()] = None,
-    mapper: Annotated[str | None, Query(max_length=100)] = None,
+    mapper: Annotated[MapperName | None, Query()] = None,
 ) -> Promised:
     """Edits a photo by a prompt or a mapper. Answers at once with the names that the pictures will
     have; the page behind `sid` hears of it."""
@@ -124,10 +125,11 @@ async def get_image(
 ) -> Response:
     """A picture that an edit promised, once it is there."""
     id, _, which = name.rpartition("-")
-    result = jobs.find(id).result or {}
-    for picture in result.get("pictures", ()):
-        if picture["role"] == _ROLES[which]:
-            return picture_response(jobs, picture["name"], accept, if_none_match)
+    pictures = (jobs.find(id).result or {}).get("pictures", ())
+    for role in _ROLES[which]:
+        for picture in pictures:
+            if picture["role"] == role:
+                return picture_response(jobs, picture["name"], accept, if_none_match)
     raise Refusal(404, "missing", "there is no such picture, or not yet")
 
 

@@ -40,6 +40,8 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        limit = self._access.photo if scope["path"] in LARGE else self._access.body
+        body = _Body(scope, receive, send, limit, self._access.body_seconds)
         try:
             headers = _read_headers(scope)
             self._require_host(headers)
@@ -47,15 +49,12 @@ class Guard:
             client = client_of((scope.get("client") or (None,))[0])
             self._require_patience(client)
             self._require_token(scope, headers, client)
-            limit = self._access.photo if scope["path"] in LARGE else self._access.body
             _require_length(headers, limit)
         except Refusal as refusal:
-            await refuse(scope, receive, send, refusal)
+            await refuse(scope, receive, body.send, refusal)
             return
         scope["styleatlas.client"] = client
-        if scope["type"] == "http":
-            receive = _bounded(receive, limit, self._access.body_seconds)
-        await self._app(scope, receive, send)
+        await self._app(scope, body.receive, body.send)
 
     def _require_host(self, headers: dict[str, str]) -> None:
         """A name that an attacker's DNS may point here is refused; an address cannot be."""
@@ -123,27 +122,46 @@ def _too_fast(wait: float) -> Refusal:
     )
 
 
-def _bounded(receive: Receive, limit: int, seconds: float) -> Receive:
-    """The same, that gives up on a body which is larger than its headers said or is not sent.
-    Once the body is there it only waits for the client to hang up, as long as that takes."""
-    until = time.monotonic() + seconds
-    size, whole = 0, False
+class _Body:
+    """What a client sends, of which no more is read than may come, and for no longer. A connection
+    is closed by the answer to a body that was not read to its end: who sends without an end would
+    be listened to as long."""
 
-    async def received() -> Message:
-        nonlocal size, whole
-        if whole:
-            return await receive()
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, limit: int, seconds: float
+    ) -> None:
+        self._receive, self._send = receive, send
+        self._limit, self._size = limit, 0
+        self._seconds, self._until = seconds, time.monotonic() + seconds
+        names = {name.lower() for name, value in scope["headers"] if value != b"0"}
+        self._whole = not names & {b"content-length", b"transfer-encoding"}
+        self._is_http = scope["type"] == "http"
+
+    async def receive(self) -> Message:
+        """The next part. Once the body is there it only waits for the client to hang up, as long as
+        that takes.
+
+        Raises:
+            Refusal: it is too large, or does not come.
+        """
+        if self._whole or not self._is_http:
+            return await self._receive()
         try:
-            message = await asyncio.wait_for(receive(), until - time.monotonic())
+            message = await asyncio.wait_for(self._receive(), self._until - time.monotonic())
         except asyncio.TimeoutError:
-            raise Refusal(408, "too-slow", f"the body did not come within {seconds:g} s") from None
-        size += len(message.get("body", b""))
-        whole = not message.get("more_body", False)
-        if size > limit:
-            raise _too_large(limit)
+            told = f"the body did not come within {self._seconds:g} s"
+            raise Refusal(408, "too-slow", told) from None
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise _too_large(self._limit)
+        self._whole = not message.get("more_body", False)
         return message
 
-    return received
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self._whole:
+            close = (b"connection", b"close")
+            message = {**message, "headers": [*message["headers"], close]}
+        await self._send(message)
 
 
 def _require_length(headers: dict[str, str], limit: int) -> None:

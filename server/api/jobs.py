@@ -256,5 +256,5 @@ async def _told(jobs: Jobs, id: str, after: int) -> AsyncIterator[ServerSentEven
     async for event in jobs.works.events(id, after):
         data = dict(event.data)
         if event.kind in ("done", "failed", "cancelled") and (job := jobs.works.job(id)):
-            data["job"] = jobs.view(job).model_dump(mode="json", exclude_none=True)
+            data["job"] = jobs.view(job).model_dump(mode="json")
         yield ServerSentEvent(json.dumps(data), id=str(event.number), event=event.kind)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -51,9 +51,16 @@ class _Now(Collector):
     def __init__(self, health: Callable[[], Mapping[str, Any]]) -> None:
         self._health = health
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        return [
-            GaugeMetricFamily(f"styleatlas_{name}", f"The service's {name}, now.", value=value)
-            for name, value in self._health().items()
-            if isinstance(value, int | float)
-        ]
+    def collect(self) -> Iterator[Metric]:
+        health = self._health()
+        for name, value in health.items():
+            if isinstance(value, int | float):
+                yield GaugeMetricFamily(
+                    f"styleatlas_{name}", f"The service's {name}, now.", value=value
+                )
+        happened = CounterMetricFamily(
+            "styleatlas_happened", "What happened to jobs and workers.", labels=("what",)
+        )
+        for what, count in health.get("counts", {}).items():
+            happened.add_metric((what,), count)
+        yield happened

@@ -43,7 +43,7 @@ _OPTIMISE_FLAGS = {
 class Recipe(BaseModel):
     """The same by hand."""
 
-    command: str = Field(examples=["styleatlas edit avatars --edit 'a face -> a hat' -o edit.png"])
+    command: str = Field(examples=["styleatlas edit avatars --edit 'a face -> a hat' -o edited"])
     python: str | None = Field(
         default=None, description="None where Python has no one call for it."
     )
@@ -91,7 +91,7 @@ def recipe_of(kind: str, body: Mapping[str, Any], names: Mapping[str, str]) -> R
 
 def _edit(asked: _Asked) -> Recipe:
     words = [*_edit_words(asked), *(["--before"] if asked["before"] else [])]
-    output = "edit.png" if asked["photo"] is None else f"edited-{PHOTO}"
+    output = "edited.png" if asked["photo"] is None else f"edited-{PHOTO}"
     loaded = {"atlas": asked.names["atlas"], **asked.models()}
     python = [
         "import styleatlas",
@@ -99,7 +99,8 @@ def _edit(asked: _Asked) -> Recipe:
         f"result = {_call('editor.edit', _edit_arguments(asked))}",
         f"result.save({output!r})",
     ]
-    return Recipe(command=_command(words, output), python="\n".join(python))
+    pictures = "edited" if asked["photo"] is None else output  # a folder of a picture an image
+    return Recipe(command=_command(words, pictures), python="\n".join(python))
 
 
 def _film(asked: _Asked) -> Recipe:

@@ -42,7 +42,8 @@ def knock(
         "type": kind,
         "method": method,
         "path": path,
-        "headers": [(name.encode(), value.encode()) for name, value in dict(headers).items()],
+        "headers": [(name.encode(), value.encode()) for name, value in dict(headers).items()]
+        + ([(b"transfer-encoding", b"chunked")] if method == "POST" else []),
         "client": (client, 5000),
     }
     return asyncio.run(_knock(door, scope, chunks))
@@ -56,9 +57,9 @@ async def _knock(door, scope, chunks):
     answers = []
 
     async def receive():
-        if coming and coming[0]["body"] is not None:
-            return coming.pop(0)
-        await asyncio.sleep(3600)  # a client that sends nothing more
+        if not coming or coming[0]["body"] is None:
+            await asyncio.sleep(3600)  # a client that sends nothing more
+        return coming.pop(0)
 
     async def send(message):
         answers.append(message)
@@ -207,6 +208,28 @@ def test_body_that_does_not_say_so_is_not_read_to_its_end(door):
 def test_body_that_does_not_come_is_given_up():
     door = Guard(_reading, Access(body_seconds=0.05), None)
     assert knock(door, method="POST", chunks=(b"x", None)) == (408, "too-slow")
+
+
+@pytest.mark.parametrize(
+    ("header", "closed"),
+    [
+        ((b"transfer-encoding", b"chunked"), True),
+        ((b"content-length", b"1"), True),
+        ((b"content-length", b"0"), False),
+        ((b"accept", b"*/*"), False),
+    ],
+)
+def test_connection_of_a_body_that_is_not_read_is_closed(locked, header, closed):
+    """Who sends for ever would else be listened to for ever."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "client": None}
+    scope["headers"] = [(b"host", b"127.0.0.1"), header]
+    asyncio.run(locked(scope, None, send))
+    assert ((b"connection", b"close") in sent[0]["headers"]) is closed
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "0x10", "٣", "9" * 19, ""])

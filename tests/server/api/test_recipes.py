@@ -63,13 +63,13 @@ def test_command_of_an_edit_says_what_its_body_says():
 def test_what_nobody_said_is_not_in_the_command():
     told = recipe("edit", seeds=[1], edits=[PAIR])
     assert told.command == (
-        "styleatlas edit avatars --edit 'a face -> a sad face : 1.0' --seed 1 -o edit.png"
+        "styleatlas edit avatars --edit 'a face -> a sad face : 1.0' --seed 1 -o edited"
     )
     assert told.python == (
         "import styleatlas\n"
         "editor = styleatlas.load(atlas='avatars')\n"
         "result = editor.edit(seeds=[1], edits=['a face -> a sad face : 1.0'])\n"
-        "result.save('edit.png')"
+        "result.save('edited.png')"
     )
 
 
