@@ -58,6 +58,7 @@ Align = (
 """By faces, as the whole picture, or as the part [x, y, size]."""
 Label = Annotated[int, Field(ge=0, le=100_000)]
 Alpha = Annotated[float, Field(ge=-MAX_ALPHA, le=MAX_ALPHA)]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 Psi = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -133,7 +134,7 @@ class EditBody(Images, OfPhoto):
     method: EditMethod = "auto"
     alpha: Alpha | None = None
     probability: Annotated[float, Field(gt=0, lt=1)] | None = None
-    beta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    beta: Beta | None = None
     channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     rule: Rule = "reliable"
     source: Source = "auto"
@@ -333,6 +334,7 @@ class LiveMessage(Body):
     edits: Annotated[list[LiveEdit], Field(max_length=MAX_EDITS)] = []
     keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
     layers: Names = []
+    beta: Beta | None = None
     moving: bool = False
 
 
