@@ -6,8 +6,8 @@ import { count, doc, focused, message, moving, subject } from "./state.js";
 
 /** The record of the atlas that is served; null until it is known. */
 export const atlas = signal(null);
-/** "here", "loading" while it loads its models, "gone". */
-export const server = signal("loading");
+/** "here", "loading" while it loads its models, "gone", "locked" without a token; "" at first. */
+export const server = signal("");
 /** The newest thing that could not be done, in words; "" where all is well. */
 export const trouble = signal(null);
 /** Pictures of the row before and after, and of the stage; null until they are there.
@@ -62,6 +62,8 @@ function keepSession(startOf, before, after, isStage) {
     const stop = effect(() => {
       const held = moving.value;
       if (!isStage && held && rowTook > SLOW) return;
+      const tells = !isStage || doc.peek().photo; // what became of each image
+      if (!held && tells) statuses.value = null;
       show(session, { ...message(doc.value), moving: held }, pick, after, isStage);
     });
     return () => {
@@ -98,36 +100,30 @@ function keepPace(latency) {
 }
 
 function opened() {
-  server.value = "here";
-  if (!atlas.peek()) learn();
+  if (server.peek() !== "here") check();
 }
 
+/** A session that ended may do so alone, or with the server. */
 function lost() {
-  if (server.peek() === "here") server.value = "gone";
+  if (server.peek() === "here") check();
 }
 
-/** Asks what is served, until somebody answers. */
-async function learn() {
+/** Whether the server is there, ready, and lets us in. */
+async function check() {
   try {
-    const { records } = await get("atlases");
-    atlas.value = records[0];
+    await get("ready");
+    if (!atlas.peek() || server.peek() !== "here") atlas.value = (await get("atlases")).records[0];
+    server.value = "here";
   } catch (error) {
-    if (!(error instanceof Gone)) trouble.value = error;
+    const told = { 401: "locked", 503: "loading" };
+    server.value = error instanceof Gone ? "gone" : (told[error.status] ?? "here");
+    if (server.peek() === "here") trouble.value = error;
   }
 }
 
-/** Whether the server is there, and ready: asked while it is not. */
 async function watch() {
   for (;;) {
-    if (server.peek() !== "here") {
-      try {
-        await get("ready");
-        server.value = "here";
-        await learn();
-      } catch (error) {
-        server.value = error instanceof Gone ? "gone" : error.status === 503 ? "loading" : "locked";
-      }
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (server.peek() !== "here") await check();
+    await new Promise((resolve) => setTimeout(resolve, 700));
   }
 }
