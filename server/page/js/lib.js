@@ -15,6 +15,8 @@ export {
   useSignalEffect,
 } from "../vendor/signals.mjs";
 
+/** @template T @typedef {{value: T, peek: () => T}} Signal */
+
 export const html = htm.bind(h);
 
 /** Class names, without those that do not hold. */
