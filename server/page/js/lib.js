@@ -17,6 +17,7 @@ export {
 
 /** @template T @typedef {{value: T, peek: () => T}} Signal */
 
+/** @type {(strings: TemplateStringsArray, ...values: any[]) => any} */
 export const html = htm.bind(h);
 
 /** Class names, without those that do not hold. */
