@@ -153,7 +153,7 @@ export default {
   taken: "Stärke {alpha}",
   takeStrength: "Stärke {alpha} nehmen",
   target: "Was sie werden sollen",
-  targetHint: "a face with glasses",
+  targetHint: "etwa a face with glasses",
   theme: "Aussehen",
   "theme-auto": "Wie das System",
   "theme-dark": "Dunkel",

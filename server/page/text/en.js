@@ -149,7 +149,7 @@ export default {
   taken: "Strength {alpha}",
   takeStrength: "Take strength {alpha}",
   target: "What they are to be",
-  targetHint: "a face with glasses",
+  targetHint: "such as a face with glasses",
   theme: "Appearance",
   "theme-auto": "By system",
   "theme-dark": "Dark",
