@@ -127,7 +127,7 @@ class InThisProcess(Executor):
 
 
 class _LeftAtOnce(Executor):
-    """One that an error or Ctrl-C in its `with` keeps from beginning anything more."""
+    """One that an error or Ctrl-C in its `with` ends at once, with what is at work."""
 
     def __exit__(
         self,
@@ -152,6 +152,9 @@ class LocalProcesses(_LeftAtOnce, ProcessPoolExecutor):
         super().__init__(workers, context, _start_worker, (unclaimed, cores))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures:  # a block may take minutes; what it had begun is not kept anyway
+            for process in (self._processes or {}).values():
+                process.terminate()
         # Before Python 3.11 a pool whose worker was killed waits for ever for the thread that fills
         # the workers' pipe, which nobody empties any more (gh-94777); closed, the pipe refuses it.
         queue = getattr(self, "_call_queue", None)

@@ -137,15 +137,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it 
 with open_executor(2, None, "mps") as executor:  # which imports no torch
     pids = [executor.submit(eval, *{meeting!r}) for _ in range(2)]
     print(*[result(future) for future in pids], flush=True)
-    for future in [executor.submit(time.sleep, 0.5) for _ in range(1000)]:
+    for future in [executor.submit(time.sleep, {long}) for _ in range(10)]:
         result(future)
 """
 
 
 @pytest.fixture
 def long_run(tmp_path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A run of many minutes in a process group of its own, and the ids of its two workers."""
-    command = [sys.executable, "-c", LONG_RUN.format(meeting=meeting(tmp_path))]
+    """A run of long blocks in a process group of its own, and the ids of its two workers."""
+    command = [sys.executable, "-c", LONG_RUN.format(meeting=meeting(tmp_path), long=10 * SECONDS)]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
