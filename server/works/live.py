@@ -32,6 +32,10 @@ _ENCODED: Mapping[str, dict[str, Any]] = {
     "webp": {"quality": 85, "method": 1},  # 0 to 6: how long it looks for fewer bytes
     "jpeg": {"quality": 85},
 }
+_SMALL = 2**18
+"""Pixels of a frame, up to which WebP without loss takes less time than with it; what is shown many
+times as large as it is would show the loss."""
+_LOSSLESS = {"lossless": True, "quality": 0, "method": 0}
 
 
 def of_moving(generator: Generator) -> Generator:
@@ -159,7 +163,9 @@ class Session:
 
     def _encoded(self, images: Tensor, whole: bool, told: Record) -> Encoded:
         picture, file = tiled(images), io.BytesIO()
-        picture.convert("RGB").save(file, self._format.upper(), **_ENCODED[self._format])
+        small = self._format == "webp" and picture.width * picture.height <= _SMALL
+        options = _LOSSLESS if small else _ENCODED[self._format]
+        picture.convert("RGB").save(file, self._format.upper(), **options)
         status = {"width": picture.width, "height": picture.height, **told}
         return Encoded(file.getvalue(), f"image/{self._format}", whole, status)
 
