@@ -44,6 +44,7 @@ COMMANDS = {
     "prompts": ("prompts", "Care for an atlas's prompt bank."),
     "query": ("query", "Ask an atlas questions."),
     "report": ("show", "Write an atlas as one HTML page that opens anywhere and loads nothing."),
+    "serve": ("serve", "Edit over HTTP: a page, an API, live sessions."),
     "sheet": ("show", "Show what style channels do, or unedited samples, as one PNG."),
     "verify": ("files", "Prove every checksum of an atlas; exit 1 if one fails."),
 }

@@ -1,8 +1,10 @@
-"""What is remembered between runs in the user's cache folder: embeddings of texts, inversions."""
+"""What is remembered between runs, in the user's cache folder unless another one is named:
+embeddings of texts, inversions."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -23,10 +25,19 @@ from .output import replacing
 
 MOST_BYTES = 2**28
 """Of all inversions together."""
+CACHE_VARIABLE = "STYLEATLAS_CACHE"
+"""The variable of the environment that names another folder for what is remembered."""
 _FORMAT = "2"
 _INVERSION = ".inversion"
 _LARGEST = 2**24  # bytes of one
 _DIGEST = 32  # bytes of SHA-256
+
+
+def cache_folder() -> Path:
+    """Where the variable of the environment STYLEATLAS_CACHE says, or else in the user's own cache
+    folder. It may not exist yet."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else user_cache_path("styleatlas")
 
 
 class Remembered(NamedTuple):
@@ -53,7 +64,7 @@ class TextCache:
     def __init__(self, clip: ModelIdentity, templates: Sequence[str], width: int) -> None:
         # Before there was a format, embeddings by other activations stood under one key.
         key = hashlib.sha256("\n".join([_FORMAT, clip.key, *templates]).encode()).hexdigest()
-        self._folder: Path = user_cache_path("styleatlas") / "texts" / key[:32]
+        self._folder: Path = cache_folder() / "texts" / key[:32]
         self._width = width
 
     def find(self, text: str) -> NDArray[np.float32] | None:
@@ -93,7 +104,7 @@ class InversionCache:
     """
 
     def __init__(self) -> None:
-        self.folder: Path = user_cache_path("styleatlas") / "inversions"
+        self.folder: Path = cache_folder() / "inversions"
 
     def find(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The arrays that are remembered by a key, or None."""

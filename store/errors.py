@@ -17,7 +17,14 @@ A message is one line that names the thing, the place and the mend.
     ├── OutputError             a result that cannot be written
     ├── ResumeError             a work folder that this run cannot take up
     ├── WorkerError             a process of a run that was lost
-    └── DeviceMemoryError       not even one image fits into a device's memory
+    ├── DeviceMemoryError       not even one image fits into a device's memory
+    └── ServiceError            what the service does not take, now or ever
+        ├── QueueFull           too many jobs wait, or the service is ending
+        ├── TooMany             a client has too many jobs or sessions
+        ├── KeyReused           a client's key that stands for another job
+        ├── TooLarge            a photo of too many bytes
+        ├── DiskFull            there is no room to keep what is asked for
+        └── Missing             no such job, photo or picture, or not any more
 """
 
 from __future__ import annotations
@@ -89,6 +96,34 @@ class WorkerError(StyleAtlasError):
 
 class DeviceMemoryError(StyleAtlasError):
     """A device's memory does not even hold the work on one image."""
+
+
+class ServiceError(StyleAtlasError):
+    """What the service does not take."""
+
+
+class QueueFull(ServiceError):  # noqa: N818 # the names that the service's answers bear
+    """Too many jobs wait, or the service is ending: later it may be taken."""
+
+
+class TooMany(ServiceError):  # noqa: N818
+    """A client has as many jobs or sessions as one may have."""
+
+
+class KeyReused(ServiceError):  # noqa: N818
+    """A client's key stands for another job already."""
+
+
+class TooLarge(ServiceError):  # noqa: N818
+    """A photo of more bytes than are taken."""
+
+
+class DiskFull(ServiceError):  # noqa: N818
+    """There is no room to keep what is asked for."""
+
+
+class Missing(ServiceError):  # noqa: N818
+    """No such job, photo or picture, or not any more."""
 
 
 def wrong_type(name: str, value: object, wanted: str) -> OptionError:

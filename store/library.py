@@ -10,6 +10,8 @@ from platformdirs import user_data_path
 from .errors import CheckpointError
 
 OWN_SUFFIX = ".safetensors"
+MAPPER_SUFFIXES = (OWN_SUFFIX, ".pt", ".pth")
+"""Of the files that may hold a mapper."""
 MAPPERS_VARIABLE = "STYLEATLAS_MAPPERS"
 """The variable of the environment that names another library folder than the user's own."""
 

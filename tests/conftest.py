@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -448,3 +449,20 @@ def clip_folder(tmp_path_factory) -> Path:
         torch.manual_seed(0)
         save_file(CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawings() -> Callable[..., Image.Image]:
+    """Avatars by their seeds, as large as people keep pictures."""
+    from styleatlas import load_generator, styles_from_seeds
+    from styleatlas.engine.models.preprocess import to_bytes
+
+    generator = load_generator("avatars", "cpu")
+
+    def drawing(seed: int, side: int = 160) -> Image.Image:
+        with torch.inference_mode():
+            levels = to_bytes(generator.render(styles_from_seeds(generator, [seed], 0.7)))
+        image = Image.fromarray(levels[0].numpy())
+        return image.resize((side, side), Image.Resampling.LANCZOS)
+
+    return drawing

@@ -16,7 +16,12 @@ from torch import Tensor
 from ...store.bank import normalise_prompt
 from ...store.errors import CheckpointError, OptionError, OutputError
 from ...store.fingerprint import ModelIdentity
-from ...store.library import MAPPERS_VARIABLE, OWN_SUFFIX, library_folder
+from ...store.library import (
+    MAPPER_SUFFIXES,
+    MAPPERS_VARIABLE,
+    OWN_SUFFIX,
+    library_folder,
+)
 from ..checkpoints.mapper_checkpoint import MapperCheckpoint, MapperRecord
 from ..checkpoints.mapper_file import (
     MapperSummary,
@@ -40,8 +45,6 @@ __all__ = [
     "summarise_mapper",
     "write_mapper",
 ]
-
-SUFFIXES = (OWN_SUFFIX, ".pt", ".pth")
 
 _LONGEST_NAME = 60
 
@@ -222,5 +225,5 @@ def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     if not root.is_dir():
         raise CheckpointError(f"{root}: no such folder of mappers; check the path")
     for path in sorted(root.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in MAPPER_SUFFIXES and not path.name.startswith("."):
             yield path

@@ -67,7 +67,7 @@ def edit_record(
         known = result.directions or (None,) * len(result.edits)
         for edit, direction in zip(result.edits, known, strict=True):
             key = edit if direction is None else id(direction)
-            edits[key] = _edit_record(atlas, edit, direction, result.keep)
+            edits[key] = made_record(atlas, edit, direction, result.keep)
     images = list(prior.get("images", ()))
     for column in columns:
         alphas = column.result.alphas if column.result.directions else None
@@ -255,7 +255,7 @@ def _median(records: Sequence[Record], key: str) -> float:
     return float(np.median([record[key] for record in records]))
 
 
-def _edit_record(
+def made_record(
     atlas: Atlas, edit: Edit, direction: Direction | None, keep: Sequence[str]
 ) -> Record:
     """An edit and its direction; without one, `beta` is None and there are no channels."""

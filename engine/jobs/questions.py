@@ -13,6 +13,7 @@ from ...store.records import Record, rounded
 from ...store.sample_set import SampleSet
 from ..steering.choose import choose_direction
 from ..steering.direction import Choice
+from ..steering.edits import meant_as_one
 from ..steering.evidence import Evidence
 from ..steering.sampled import (
     direction_by_samples,
@@ -21,7 +22,7 @@ from ..steering.sampled import (
     sample_map,
 )
 from ..steering.texts import TextEmbedder
-from .edit_records import evidence_record
+from .edit_records import evidence_record, made_record, strongest
 
 SHOWN = 8
 """Samples of a kind that are shown beside each other."""
@@ -148,3 +149,23 @@ def entangled_records(
     told = expected_shift(atlas, step) if shift is None else shift
     records = shift_records(atlas, told, direction.text, top)
     return [{"source": teller, **record} for record in records]
+
+
+def direction_record(
+    atlas: Atlas, texts: TextEmbedder, neutral: str, target: str, top: int
+) -> Record:
+    """The direction that an edit of a pair of prompts would take, as `edit_record` tells it, with
+    the `top` channels of the highest scores; prompts are read as `Editor.edit` reads them.
+
+    Raises:
+        OptionError: prompts that say several things.
+        PromptError: a prompt that cannot be embedded, or two that mean the same.
+        DirectionError: no channel moves towards the target.
+    """
+    edit = meant_as_one(neutral, target)
+    direction = choose_direction(
+        atlas, sample_map(atlas), texts, edit.neutral, edit.target, Choice()
+    )
+    made = made_record(atlas, edit, direction, ())
+    record: Record = strongest({"edits": [made]}, top)["edits"][0]
+    return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ...store.atlas import Atlas
 from ...store.errors import DirectionError, OptionError
 from ...store.queries import expected_shift, text_direction
+from ...store.sample_set import SampleSet
 from .direction import Choice, Direction, allowed_channels
 from .samples import FEW, SampledStep, SampleMap
 
@@ -18,16 +20,26 @@ _SAID = 500  # phrases by which the usual spread of scores is known
 _STILL = 1e-6  # of the largest standard deviation: a channel that does not vary
 
 
+_maps: WeakKeyDictionary[Atlas, SampleMap] = WeakKeyDictionary()
+"""Of atlases that are open: a service asks one many questions."""
+
+
 def sample_map(atlas: Atlas) -> SampleMap | None:
     """The samples of an atlas with the phrases of its bank; None where it has no samples."""
     if atlas.samples is None:
         return None
+    if atlas not in _maps:
+        _maps[atlas] = _sample_map(atlas, atlas.samples)
+    return _maps[atlas]
+
+
+def _sample_map(atlas: Atlas, samples: SampleSet) -> SampleMap:
     if not len(atlas.prompts):
-        return SampleMap(atlas.samples)
+        return SampleMap(samples)
     embeddings = atlas.prompts.embeddings
     plain = embeddings.mean(0)
     said = embeddings[:: max(1, len(embeddings) // _SAID)] - plain
-    return SampleMap(atlas.samples, atlas.phrases, plain, said)
+    return SampleMap(samples, atlas.phrases, plain, said)
 
 
 def require_samples(atlas: Atlas, known: SampleMap | None) -> SampleMap:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from styleatlas.cli import main
 from styleatlas.commands import progress
@@ -188,22 +187,3 @@ def avatars(run, tmp_path):
         return json.loads(told.stdout), told.stderr
 
     return avatars
-
-
-@pytest.fixture(scope="session")
-def drawings() -> Callable[..., Image.Image]:
-    """Avatars by their seeds, as large as people keep pictures."""
-    import torch
-
-    from styleatlas import load_generator, styles_from_seeds
-    from styleatlas.engine.models.preprocess import to_bytes
-
-    generator = load_generator("avatars", "cpu")
-
-    def drawing(seed: int, side: int = 160) -> Image.Image:
-        with torch.inference_mode():
-            levels = to_bytes(generator.render(styles_from_seeds(generator, [seed], 0.7)))
-        image = Image.fromarray(levels[0].numpy())
-        return image.resize((side, side), Image.Resampling.LANCZOS)
-
-    return drawing

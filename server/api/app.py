@@ -1,0 +1,114 @@
+"""The service as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import socketio
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from ...store.atlas import Atlas
+from ...store.errors import StyleAtlasError
+from ...store.version import __version__
+from ..works.foreman import Works
+from . import edits, first, health, jobs, live, lookups, photos, pictures
+from .access import Access
+from .guard import Guard
+from .jobs import Jobs
+from .logs import Envelope
+from .lookups import Questions
+from .metrics import Metrics
+from .problems import Refusal, documented, on_error
+from .tokens import COOKIE, SESSION_SECONDS, Keys
+
+_PAGE = Path(__file__).with_name("page.html")
+
+
+def make_app(
+    works: Works,
+    atlas: Atlas,
+    names: Mapping[str, str],
+    access: Access,
+    keys: Keys | None = None,
+    mappers: Path | None = None,
+    drain: float = 30.0,
+) -> ASGIApp:
+    """Everything a server runs.
+
+    Args:
+        works: does the jobs, and is closed with the application.
+        atlas: that is served.
+        names: what it is called, and the generator and CLIP where they are named.
+        keys: of the door; None where anybody is let in.
+        mappers: the folder of mappers; the user's library if not given.
+        drain: seconds for jobs to end in when the service does.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await works.close(drain)
+
+    app = FastAPI(
+        title="StyleAtlas",
+        version=__version__,
+        description="Edits StyleGAN images with words. See docs/server.md.",
+        docs_url=None,  # these pages load from elsewhere
+        redoc_url=None,
+        root_path=access.root_path,
+        root_path_in_servers=False,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for module in (edits, jobs, photos, pictures, lookups, health, live, first):
+        app.include_router(module.router)
+    for foreseen in (HTTPException, RequestValidationError, StyleAtlasError):
+        app.add_exception_handler(foreseen, on_error)
+    app.state.jobs = Jobs(works, access.root_path, dict(names), access.log_prompts)
+    app.state.questions = Questions(atlas, names["atlas"], mappers, app.state.jobs)
+    app.state.metrics = Metrics(works.health)
+    app.state.events = first.Events()
+    _add_pages(app, keys, access)
+    whole = socketio.ASGIApp(app.state.events.server, app)
+    return Envelope(Guard(whole, access, keys), app.state.metrics)
+
+
+def _add_pages(app: FastAPI, keys: Keys | None, access: Access) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_PAGE)
+
+    if keys is None:
+        return
+
+    @app.get("/enter/{key}", include_in_schema=False)
+    async def enter(key: str, request: Request) -> Response:
+        """The cookie for a link that was not used before. The browser goes on from a page of ours:
+        after a redirect from elsewhere it would not send a strict cookie at once."""
+        cookie = keys.redeem(key)
+        if cookie is None:
+            raise Refusal(
+                401, "no-token", "the link was used, or is too old", "ask for another (POST links)"
+            )
+        page = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=../">')
+        page.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=SESSION_SECONDS,
+            path=access.root_path or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return page
+
+    @app.post("/api/v1/links", tags=["service"], status_code=201, responses=documented())
+    async def post_link() -> dict[str, str]:
+        """A link for a browser, which works once and within an hour."""
+        return {"url": f"{access.root_path}/enter/{keys.new_link()}"}

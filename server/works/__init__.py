@@ -1,0 +1,1 @@
+"""The half of the service below HTTP: jobs, pictures, and the processes that work."""
