@@ -9,7 +9,7 @@ from pathlib import Path
 import socketio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -24,10 +24,9 @@ from .jobs import Jobs
 from .logs import Envelope
 from .lookups import Questions
 from .metrics import Metrics
+from .page import page_router
 from .problems import Refusal, documented, on_error
 from .tokens import COOKIE, SESSION_SECONDS, Keys
-
-_PAGE = Path(__file__).with_name("page.html")
 
 
 def make_app(
@@ -80,10 +79,7 @@ def make_app(
 
 
 def _add_pages(app: FastAPI, keys: Keys | None, access: Access) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(_PAGE)
-
+    app.include_router(page_router())
     if keys is None:
         return
 

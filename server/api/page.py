@@ -1,0 +1,73 @@
+"""The live page: files of the package, held in memory, so that no path from a client reaches the
+disk."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Response
+
+from .problems import Refusal
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+"""Of what the page is made; other files of its folder are not handed out."""
+
+
+@dataclass(frozen=True)
+class _File:
+    content: bytes
+    type: str
+    etag: str
+
+
+def _read(folder: Traversable, above: str = "") -> dict[str, _File]:
+    found: dict[str, _File] = {}
+    for entry in folder.iterdir():
+        suffix = entry.name[entry.name.rfind(".") :]
+        if entry.is_dir():
+            found |= _read(entry, f"{above}{entry.name}/")
+        elif suffix in _TYPES:
+            content = entry.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            found[above + entry.name] = _File(content, _TYPES[suffix], etag)
+    return found
+
+
+def page_router() -> APIRouter:
+    """`/`, and what it is made of under `/page/`. A browser asks each time whether a file is still
+    the same, so that no page is made of two versions."""
+    files = _read(resources.files("styleatlas.server") / "page")
+    router = APIRouter(include_in_schema=False)
+    known = Annotated[str | None, Header(max_length=1000)]
+
+    def answer(name: str, if_none_match: str | None) -> Response:
+        file = files.get(name)
+        if file is None:
+            raise Refusal(404, "missing", "there is no such page", "begin at /")
+        headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+        if if_none_match and file.etag in (tag.strip(" W/") for tag in if_none_match.split(",")):
+            return Response(status_code=304, headers=headers)
+        return Response(file.content, media_type=file.type, headers=headers)
+
+    @router.get("/")
+    async def page(if_none_match: known = None) -> Response:
+        return answer("index.html", if_none_match)
+
+    @router.get("/page/{name:path}")
+    async def part(
+        name: Annotated[str, Path(max_length=200)], if_none_match: known = None
+    ) -> Response:
+        return answer(name, if_none_match)
+
+    return router

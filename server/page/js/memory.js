@@ -1,0 +1,73 @@
+// What outlives a reload: settings, presets and recent prompts for every tab; the document for its
+// own tab, and for the next one that is opened. A browser that keeps nothing is none the worse.
+import { effect, signal } from "./lib.js";
+import { read, written } from "./link.js";
+import { doc, moving } from "./state.js";
+
+const NAME = "styleatlas";
+
+function stored(place, key, otherwise) {
+  try {
+    const text = place.getItem(`${NAME}.${key}`);
+    return text === null ? otherwise : JSON.parse(text);
+  } catch {
+    return otherwise;
+  }
+}
+
+function store(place, key, value) {
+  try {
+    place.setItem(`${NAME}.${key}`, JSON.stringify(value));
+  } catch {
+    // full, or forbidden
+  }
+}
+
+const strings = (given) => (Array.isArray(given) ? given.filter((s) => typeof s === "string") : []);
+const settingsOf = (given) => ({
+  theme: ["light", "dark"].includes(given?.theme) ? given.theme : "auto",
+  language: typeof given?.language === "string" ? given.language : "auto",
+  row: given?.row !== false,
+});
+const presetsOf = (given) =>
+  (Array.isArray(given) ? given : [])
+    .filter((one) => typeof one?.name === "string" && read(one.doc))
+    .map(({ name, doc: kept }) => ({ name, doc: kept }));
+const recentOf = (given) => strings(given).slice(0, 12);
+
+/** Theme, language. */
+export const settings = signal(settingsOf(stored(localStorage, "settings", {})));
+/** @type {import("./lib.js").Signal<{name: string, doc: object}[]>} */
+export const presets = signal(presetsOf(stored(localStorage, "presets", [])));
+/** Targets, the newest first. */
+export const recent = signal(recentOf(stored(localStorage, "recent", [])));
+
+/** The document of before the reload. */
+export const remembered = () =>
+  read(stored(sessionStorage, "doc", null) ?? stored(localStorage, "doc", null))?.doc ?? null;
+
+/** From now on everything is kept, and what other tabs keep arrives here. */
+export function remember() {
+  effect(() => store(localStorage, "settings", settings.value));
+  effect(() => store(localStorage, "presets", presets.value));
+  effect(() => store(localStorage, "recent", recent.value));
+  effect(() => {
+    if (moving.value) return;
+    const plain = written(doc.value);
+    store(sessionStorage, "doc", plain);
+    store(localStorage, "doc", plain);
+  });
+  addEventListener("storage", (event) => {
+    const arrived = { settings, presets, recent };
+    const checked = { settings: settingsOf, presets: presetsOf, recent: recentOf };
+    const key = event.key?.slice(NAME.length + 1);
+    if (!key || !(key in arrived)) return;
+    const value = checked[key](stored(localStorage, key, null));
+    if (JSON.stringify(value) !== JSON.stringify(arrived[key].peek())) arrived[key].value = value;
+  });
+}
+
+/** Puts a prompt on top of the recent ones. */
+export function used(prompt) {
+  recent.value = recentOf([prompt, ...recent.value.filter((one) => one !== prompt)]);
+}
