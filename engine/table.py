@@ -200,7 +200,7 @@ class TableEditor:
                 seen: NDArray[np.float64] | None = by_search
                 spared = np.zeros(found.shape, bool)
             else:
-                spared = self._spared(part, steps)
+                spared = self.spared(part, steps)
                 found = np.where(spared, 0, alpha * factors)
                 rendered = self._rendered(part, steps, found)
                 seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
@@ -227,9 +227,9 @@ class TableEditor:
             tuple(statuses),
         )
 
-    def _spared(self, batch: Batch, directions: tuple[Direction, ...]) -> NDArray[np.bool_]:
-        """Which images a given alpha leaves alone, (n, E): along a direction that takes a thing off
-        those that have none."""
+    def spared(self, batch: Batch, directions: tuple[Direction, ...]) -> NDArray[np.bool_]:
+        """Which images a given alpha leaves alone, bool (n, E): along a direction that takes a
+        thing off, those that have none."""
         spared = np.zeros((len(batch.styles), len(directions)), bool)
         styles = batch.styles.float().cpu().numpy()
         for j, direction in enumerate(directions):

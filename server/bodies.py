@@ -43,8 +43,10 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 LatentsId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.npz)?$")]
 """Of what an inversion found: the `latents` of its result."""
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_prompt)]
+MapperName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+"""Of a file in the folder of mappers."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-"""Of a layer, a channel or a mapper."""
+"""Of a layer or a channel."""
 Names = Annotated[list[Name], Field(max_length=MAX_NAMES)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)]
@@ -56,6 +58,7 @@ Align = (
 """By faces, as the whole picture, or as the part [x, y, size]."""
 Label = Annotated[int, Field(ge=0, le=100_000)]
 Alpha = Annotated[float, Field(ge=-MAX_ALPHA, le=MAX_ALPHA)]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 Psi = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -131,7 +134,7 @@ class EditBody(Images, OfPhoto):
     method: EditMethod = "auto"
     alpha: Alpha | None = None
     probability: Annotated[float, Field(gt=0, lt=1)] | None = None
-    beta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    beta: Beta | None = None
     channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     rule: Rule = "reliable"
     source: Source = "auto"
@@ -256,7 +259,7 @@ class MapperBody(Images, OfPhoto):
         json_schema_extra={"examples": [{"mapper": "wink", "seeds": [1, 2], "strength": 1.0}]}
     )
     kind = "mapper"
-    mapper: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    mapper: MapperName
     strength: Annotated[float, Field(ge=-20, le=20)] = 1.0
 
 
@@ -307,7 +310,7 @@ class SamplesBody(Body):
 class LiveStart(Body):
     """What a live session is of: the first message."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=4)] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=16)] | None = None
     latents: LatentsId | None = None
     truncation: Psi = 0.7
     label: Label | None = None
@@ -329,13 +332,14 @@ class LiveEdit(Body):
 
 
 class LiveMessage(Body):
-    """What the images are to show now. `moving` says that more is to come at once, as from a slider
-    that is held: large images may then be smaller."""
+    """What the images are to show now; `number` comes back with the frame. `moving` says that more
+    is to come at once, as from a slider that is held: large images may then be smaller."""
 
-    number: Annotated[int, Field(ge=0, le=2**53)]
+    number: Annotated[int, Field(ge=1, le=2**53)]
     edits: Annotated[list[LiveEdit], Field(max_length=MAX_EDITS)] = []
     keep: Annotated[list[Prompt], Field(max_length=MAX_EDITS)] = []
     layers: Names = []
+    beta: Beta | None = None
     moving: bool = False
 
 

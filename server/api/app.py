@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import socketio
@@ -36,23 +35,16 @@ def make_app(
     access: Access,
     keys: Keys | None = None,
     mappers: Path | None = None,
-    drain: float = 30.0,
 ) -> ASGIApp:
     """Everything a server runs.
 
     Args:
-        works: does the jobs, and is closed with the application.
+        works: does the jobs.
         atlas: that is served.
         names: what it is called, and the generator and CLIP where they are named.
         keys: of the door; None where anybody is let in.
         mappers: the folder of mappers; the user's library if not given.
-        drain: seconds for jobs to end in when the service does.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await works.close(drain)
 
     app = FastAPI(
         title="StyleAtlas",
@@ -62,7 +54,6 @@ def make_app(
         redoc_url=None,
         root_path=access.root_path,
         root_path_in_servers=False,
-        lifespan=lifespan,
         redirect_slashes=False,
     )
     for module in (edits, jobs, photos, pictures, lookups, health, live, first):

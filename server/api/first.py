@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from ...store.errors import StyleAtlasError
-from ..bodies import Body, EditBody, MapperBody, Prompt
+from ..bodies import Body, EditBody, MapperBody, MapperName, Prompt
 from .jobs import Client, Jobs, TheJobs
 from .lookups import TheQuestions, mapper_names
 from .pictures import PICTURE, picture_response
@@ -93,7 +93,7 @@ async def post_edit(
     client: Client,
     sid: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = None,
     prompt: Annotated[Prompt | None, Query()] = None,
-    mapper: Annotated[str | None, Query(max_length=100)] = None,
+    mapper: Annotated[MapperName | None, Query()] = None,
 ) -> Promised:
     """Edits a photo by a prompt or a mapper. Answers at once with the names that the pictures will
     have; the page behind `sid` hears of it."""

@@ -2,8 +2,9 @@
 
 The client's first message is a `LiveStart`, every other a `LiveMessage`, as JSON texts. A frame
 comes as one binary message: a line of JSON that tells the `number` of the message it answers and
-what the picture is, then the picture's bytes. A message that a newer one overtook has no frame.
-What is wrong comes as a text, a problem as any other of the service's.
+what the picture is, then the picture's bytes. Frame 0 shows the images as they are. A message that
+a newer one overtook has no frame. What is wrong comes as a text, a problem as any other of
+the service's.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -22,6 +21,7 @@ from .patience import Impatient
 from .tokens import Keys
 
 _CONNECTIONS = 2000
+_LINGER = 5  # seconds, of connections once all jobs have ended
 _MAX_MESSAGE = 2**16  # of a live session
 _MAX_HEAD = 2**14
 
@@ -59,22 +59,22 @@ async def _serve(
     atlas = Atlas.open(settings.atlas)
     works = await Works.open(settings)
     keys = None if access.token is None else Keys(access.token)
-    app = make_app(works, atlas, shown_names(settings), access, keys, settings.mappers, drain)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=Impatient,
-            ws_max_size=_MAX_MESSAGE,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
-            limit_concurrency=_CONNECTIONS,
-            h11_max_incomplete_event_size=_MAX_HEAD,
-            timeout_graceful_shutdown=max(1, int(drain)),
-        )
+    app = make_app(works, atlas, shown_names(settings), access, keys, settings.mappers)
+    config = uvicorn.Config(
+        app,
+        http=Impatient,
+        lifespan="off",
+        ws_max_size=_MAX_MESSAGE,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        limit_concurrency=_CONNECTIONS,
+        h11_max_incomplete_event_size=_MAX_HEAD,
+        timeout_graceful_shutdown=_LINGER,
     )
+    server = _Server(config, works, drain)
     loading = asyncio.create_task(works.loaded())
     loading.add_done_callback(lambda task: _stop_if_failed(server, task))
     announce("/" if keys is None else f"/enter/{keys.new_link()}")
@@ -82,8 +82,18 @@ async def _serve(
     if loading.done():
         loading.result()
     loading.cancel()
-    with suppress(asyncio.CancelledError):
-        await loading
+
+
+class _Server(uvicorn.Server):
+    """Lets jobs end before connections: whoever waits for one hears of it."""
+
+    def __init__(self, config: uvicorn.Config, works: Works, drain: float) -> None:
+        super().__init__(config)
+        self._works, self._drain = works, drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._works.close(self._drain)
+        await super().shutdown(sockets)
 
 
 def _stop_if_failed(server: uvicorn.Server, task: asyncio.Task[None]) -> None:

@@ -21,7 +21,9 @@ from .turns import Turns
 from .wire import Message
 
 _LOG = logging.getLogger("styleatlas.server")
-_LONGEST_WAIT = 60.0  # seconds between two tries to start a worker
+_SETTLED, _LONGEST_WAIT = 60.0, 60.0
+"""Seconds after which the loss of a worker tells nothing of the next one; and that pass at most
+between the start of two."""
 _ENDING = 5.0  # seconds a worker has to go when it is let go
 _DEADLINE = Problem(
     "deadline", "It took too long", "job: ran longer than a job may; ask for less", "ask for less"
@@ -127,6 +129,7 @@ class Floor:
         if hand is None:
             self._turns.remove(found)
             self._end(job, "cancelled")
+            shutil.rmtree(self._work / job, ignore_errors=True)
             self.dispatch()
             return
         hand.send({"do": "cancel", "job": job})
@@ -143,22 +146,22 @@ class Floor:
             hand.kill()
 
     async def _tend(self, device: str | None) -> None:
-        """Keeps a worker at a device: where one is lost, the next is started."""
-        pause = 1.0
+        """Keeps a worker at a device: where one is lost, the next is started, soon if this one was
+        of use for a while."""
+        pause = 0.0
         while True:
+            begun = time.monotonic()
             try:
-                hand = await Hand.start(self._settings, device, self._work)
+                await self._follow(await Hand.start(self._settings, device, self._work))
             except WorkerError as error:
                 _LOG.error("%s", error)
-            else:
-                if await self._follow(hand):
-                    pause = 1.0
-                    continue
+            if time.monotonic() - begun > _SETTLED:
+                pause = 0.0
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_WAIT)
+            pause = min(2 * pause or 1.0, _LONGEST_WAIT)
 
-    async def _follow(self, hand: Hand) -> bool:
-        """Hears a worker out, until it is lost; whether it had loaded its models."""
+    async def _follow(self, hand: Hand) -> None:
+        """Hears a worker out, until it is lost."""
         self.hands.append(hand)
         late = asyncio.get_running_loop().call_later(self._limits.loading, hand.kill)
         try:
@@ -174,12 +177,11 @@ class Floor:
         await hand.end(0.0)
         self.hands.remove(hand)
         self._lose(hand)
-        return hand.was_ready
 
     def _hear(self, hand: Hand, message: Message, content: bytes) -> None:
         told = message["told"]
         if told == "ready":
-            hand.state, hand.was_ready, self.broken = "idle", True, None
+            hand.state, self.broken = "idle", None
             self.loaded.set()
             self.place_sessions()
             self.dispatch()
@@ -209,13 +211,17 @@ class Floor:
         session = self.sessions.get(message["session"])
         if session is None:
             return
-        if "problem" in message:
-            frame = Frame(message["number"], b"", "", True, {"problem": message["problem"]})
-        else:
-            told = (message[key] for key in ("type", "whole", "status"))
-            frame = Frame(message["number"], content, *told)
-        session.take(frame)
         self.counts["frames"] += 1
+        number = message["number"]
+        if "problem" not in message:
+            told = (message[key] for key in ("type", "whole", "status"))
+            session.take(Frame(number, content, *told))
+            return
+        frame = Frame(number, b"", "", True, {"problem": message["problem"]})
+        if message["over"]:
+            session.end(frame)
+        else:
+            session.take(frame)
 
     def _begin(self, hand: Hand, jobs: list[Job]) -> None:
         hand.state = "busy"
@@ -286,7 +292,11 @@ class Floor:
             again = replace(found, state="waiting", losses=1, progress=None)
             self._book.note(again, "again", why="its worker was lost")
             self._turns.add(again)
+        for session in list(self.sessions.values()):
+            if session.hand is hand:
+                session.lose()
         self._clear(hand)
+        self.place_sessions()
         self.dispatch()
 
     def _clear(self, hand: Hand) -> None:

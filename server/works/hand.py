@@ -23,7 +23,6 @@ class Hand:
         state: `loading` its models, `idle`, `busy`, or `lost`.
         jobs: the ids of those it is at.
         begun: the same, and those that it had with them and that have ended.
-        was_ready: whether it had loaded its models.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, device: str | None) -> None:
@@ -31,7 +30,6 @@ class Hand:
         self.state: Literal["loading", "idle", "busy", "lost"] = "loading"
         self.jobs: set[str] = set()
         self.begun: list[str] = []
-        self.was_ready = False
 
     @classmethod
     async def start(cls, settings: Settings, device: str | None, folder: Path) -> Hand:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,36 @@ from torch import Tensor
 
 from ...engine.editor import Editor
 from ...engine.jobs.images import Images
-from ...engine.models.subject import Batch
+from ...engine.models.draft import Draft, draft_sides
+from ...engine.models.protocols import Generator
+from ...engine.models.subject import Batch, Subject
 from ...engine.pictures.films import tiled
-from ...engine.steering.direction import Choice
-from ...engine.steering.edits import Edit
+from ...engine.pictures.sheet import scaled_down
+from ...engine.steering.direction import Choice, Direction
+from ...engine.steering.edits import Edit, as_meant
 from ...store.errors import OptionError
 from ...store.layout import Layer
+from ...store.records import Record, decimal
 
 MOST_IMAGES = 16
 _MOVING = 512
-"""Pixels of the longer side of a frame while something moves."""
+"""Pixels that a frame is wide and high at most while something moves."""
 _ENCODED: Mapping[str, dict[str, Any]] = {
     "webp": {"quality": 85, "method": 1},  # 0 to 6: how long it looks for fewer bytes
     "jpeg": {"quality": 85},
 }
+_SMALL = 2**18
+"""Pixels of a frame, up to which WebP without loss takes less time than with it; what is shown many
+times as large as it is would show the loss."""
+_LOSSLESS = {"lossless": True, "quality": 0, "method": 0}
+
+
+def of_moving(generator: Generator) -> Generator:
+    """What renders while something moves: the largest draft of a generator that is no larger than
+    such frames are, where the generator is larger; else itself."""
+    sides = [side for side in draft_sides(generator) if side <= _MOVING]
+    large = max(generator.image_size) > _MOVING
+    return Draft(generator, max(sides)) if large and sides else generator
 
 
 @dataclass(frozen=True)
@@ -36,13 +53,14 @@ class Encoded:
     content: bytes
     type: str
     whole: bool
-    status: dict[str, Any]
+    status: Record
 
 
 class Session:
     """Images that are edited while somebody looks.
 
     Args:
+        moving: what renders while something moves; see `of_moving`.
         start: one of `seeds` and `latents` (then `path` is their file); `truncation`, `label`,
             and the `format` of frames, webp or jpeg.
 
@@ -50,65 +68,105 @@ class Session:
         StyleAtlasError: images that there are not, or too many.
     """
 
-    def __init__(self, editor: Editor, start: Mapping[str, Any], path: Path | None) -> None:
+    def __init__(
+        self, editor: Editor, moving: Generator, start: Mapping[str, Any], path: Path | None
+    ) -> None:
         generator, psi, label = editor.generator, start.get("truncation", 0.7), start.get("label")
-        images = (
+        self._images = (
             Images.of_seeds(generator, start["seeds"], psi, label)
             if path is None
             else Images.of_file(generator, path, psi, label)
         )
-        if len(images.names) > MOST_IMAGES:
-            raise OptionError(f"images: are {len(images.names)}; a session has {MOST_IMAGES}")
+        if (count := len(self._images.names)) > MOST_IMAGES:
+            raise OptionError(f"images: are {count}; a session has at most {MOST_IMAGES}")
         self._format = start.get("format", "webp")
         if self._format not in _ENCODED:
             raise OptionError(f"format {self._format!r}: is none of {', '.join(_ENCODED)}")
         self._editor = editor
-        self._start = images.styles.to(generator.device)
-        self._rendering = Rendering(editor, self._start)
-        self._last: tuple[tuple[bool, Tensor], Encoded] | None = None
+        styles = self._images.styles.to(generator.device)
+        self._start = Batch(generator, styles, self._images.psi)
+        self._rendering = Rendering(moving, styles)
+        self._spared: dict[int, tuple[Direction, Tensor]] = {}
+        self._last: tuple[Mapping[str, Any], Encoded] | None = None
 
     @torch.inference_mode()
     def frame(self, message: Mapping[str, Any]) -> Encoded:
         """The images edited as a message says: `edits`, each with `neutral`, `target` and `alpha`;
-        what to `keep`, which `layers` move; and whether it is still `moving`.
+        what to `keep`, which `layers` move, `beta`; and whether it is still `moving`. One that does
+        not move is of the whole size, and `images` tells of each what an edit with that alpha does:
+        its `status`, and each edit's `probability` and the one `before`.
 
         Raises:
             StyleAtlasError: an edit that there is no direction for, or a value out of its range.
         """
-        styles, whole = self._styles(message), not message.get("moving", False)
-        if self._last is not None:
-            (last_whole, last), encoded = self._last
-            if last_whole >= whole and torch.equal(last, styles):
-                return encoded
-        images, changed = self._rendering.of(styles)
-        encoded = self._encoded(images, whole, changed)
-        self._last = (encoded.whole, styles), encoded
-        return encoded
+        asked = {key: value for key, value in message.items() if key != "number"}
+        if self._last is not None and self._last[0] == asked:
+            return self._last[1]
+        directions, alphas = self._directions(message)
+        if message.get("moving", False):
+            images, layer = self._rendering.of(self._moved(directions, alphas))
+            told: Record = {"changed": None if layer is None else layer.name}
+            side = _MOVING // math.ceil(math.sqrt(len(images)))
+            frame = self._encoded(scaled_down(images, side), False, told)
+        else:
+            images, told = self._edited(directions, alphas)
+            frame = self._encoded(images, True, told)
+        self._last = asked, frame
+        return frame
 
-    def _styles(self, message: Mapping[str, Any]) -> Tensor:
+    def _directions(self, message: Mapping[str, Any]) -> tuple[list[Direction], list[float]]:
+        """Of the edits that go anywhere, all with positive alphas."""
         choice = Choice(
-            layers=tuple(message.get("layers", ())), keep=tuple(message.get("keep", ()))
+            beta=message.get("beta"),
+            layers=tuple(message.get("layers") or ()),
+            keep=tuple(message.get("keep") or ()),
         )
-        styles = self._start
-        for edit in message.get("edits", ()):
-            alpha = float(edit["alpha"])
-            pair = Edit(edit["neutral"], edit["target"])
-            (direction,), _ = self._editor.directions([pair], choice)  # which keeps them
-            if alpha:
-                styles = styles + torch.from_numpy(direction.delta(alpha)).to(styles)
+        edits = [
+            pair
+            for edit in message.get("edits", ())
+            if edit["alpha"]
+            for pair in as_meant(Edit(edit["neutral"], edit["target"], edit["alpha"]))
+        ]
+        return self._editor.directions(edits, choice)  # which remembers them
+
+    def _edited(
+        self, directions: Sequence[Direction], alphas: Sequence[float]
+    ) -> tuple[Tensor, Record]:
+        """The images as the edit leaves them, and what it says of each."""
+        if not directions:
+            return self._start.images, {"images": [{"image": name} for name in self._images.names]}
+        subject = Subject(self._editor.generator, self._start.styles, psi=self._start.psi)
+        result = self._editor.apply(subject, directions, 1.0, alphas)
+        shifts = self._editor.measure(result)
+        told = [
+            {
+                "image": name,
+                "status": status,
+                "before": [decimal(shift.before[i]) for shift in shifts],
+                "probability": [decimal(shift.probability[i]) for shift in shifts],
+            }
+            for i, (name, status) in enumerate(zip(self._images.names, result.status, strict=True))
+        ]
+        return result.images, {"images": told}
+
+    def _moved(self, directions: Sequence[Direction], alphas: Sequence[float]) -> Tensor:
+        """The styles (n, C) of the same images."""
+        styles = self._start.styles
+        for direction, alpha in zip(directions, alphas, strict=True):
+            known = self._spared.get(id(direction))
+            if known is None:
+                spared = torch.from_numpy(self._editor.spared(self._start, (direction,)))
+                known = self._spared[id(direction)] = direction, (~spared).to(styles)
+            step = torch.from_numpy(direction.delta(alpha)).to(styles)
+            styles = styles + known[1] * step  # (n, 1) * (C,)
         return styles
 
-    def _encoded(self, images: Tensor, whole: bool, changed: Layer | None) -> Encoded:
-        picture = tiled(images)
-        longer = max(picture.size)
-        if not whole and longer > _MOVING:
-            picture = picture.reduce(-(-longer // _MOVING))
-        else:
-            whole = True  # it is as large as it gets
-        file = io.BytesIO()
-        picture.convert("RGB").save(file, self._format.upper(), **_ENCODED[self._format])
-        layer = None if changed is None else changed.name
-        status = {"width": picture.width, "height": picture.height, "changed": layer}
+    def _encoded(self, images: Tensor, whole: bool, told: Record) -> Encoded:
+        picture, file = tiled(images), io.BytesIO()
+        small = self._format == "webp" and picture.width * picture.height <= _SMALL
+        options = _LOSSLESS if small else _ENCODED[self._format]
+        picture.convert("RGB").save(file, self._format.upper(), **options)
+        status = {"width": picture.width, "height": picture.height, **told}
         return Encoded(file.getvalue(), f"image/{self._format}", whole, status)
 
 
@@ -122,9 +180,9 @@ class Rendering:
         styles: the images at first, (n, C).
     """
 
-    def __init__(self, editor: Editor, styles: Tensor) -> None:
-        self._generator, self._layout = editor.generator, editor.atlas.layout
-        self._base = Batch(editor.generator, styles)
+    def __init__(self, generator: Generator, styles: Tensor) -> None:
+        self._generator = generator
+        self._base = Batch(generator, styles)
         self._shown, self._images = styles, self._base.images
         self._layer: Layer | None = None
 
@@ -134,7 +192,7 @@ class Rendering:
         changed = (styles != self._shown).any(0).nonzero()
         if not len(changed):
             return self._images, None
-        layer, _ = self._layout.locate(int(changed[0]))
+        layer, _ = self._generator.layout.locate(int(changed[0]))
         if layer != self._layer:
             self._base, self._layer = Batch(self._generator, self._shown), layer
         self._images = self._base.render(styles, layer)

@@ -121,8 +121,9 @@ class Frame:
         number: of the message it answers.
         content: an encoded picture, empty where there is a problem.
         type: its media type.
-        whole: whether it has its full size.
-        status: what there is to tell: `width`, `height`, `changed` layer; `problem` in words.
+        whole: whether it is as the edit leaves the images, of full size; else they still move.
+        status: what there is to tell: `width` and `height`; the `changed` layer of one that moves;
+            `images` of a whole one, see `live.Session`; or a `problem`, in words.
     """
 
     number: int

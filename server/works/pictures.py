@@ -154,6 +154,8 @@ class Pictures:
                     file.write(chunk)
             upload = token()
             os.replace(temporary, self.folder / f"{upload}{_PHOTO}")
+        except ConnectionError:  # an OSError, too, but the client's
+            raise
         except OSError as error:
             raise _full(error) from error
         finally:

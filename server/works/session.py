@@ -37,6 +37,7 @@ class LiveSession:
         self._frame: Frame | None = None
         self._news = asyncio.Event()
         self._open = True
+        self._losses = 0  # since the last frame
 
     @property
     def hand(self) -> Hand | None:
@@ -57,20 +58,40 @@ class LiveSession:
 
     def take(self, frame: Frame) -> None:
         """A frame of the worker's."""
-        self._frame = frame
+        self._losses, self._frame = 0, frame
         self._news.set()
+
+    def lose(self) -> None:
+        """Its worker is gone. It goes on at another one, unless that was lost before there was a
+        frame: then it may be what they are lost at."""
+        self._hand = None
+        self._losses += 1
+        if self._losses > 1:
+            told = {"problem": "session: its worker was lost, twice; open another one"}
+            self.end(Frame(0, b"", "", True, told))
+
+    def end(self, frame: Frame) -> None:
+        """With a last frame."""
+        self.take(frame)
+        self._close()
 
     async def frames(self) -> AsyncIterator[Frame]:
         """As they come, until it is closed."""
-        while self._open:
-            await self._news.wait()
-            self._news.clear()
+        while True:
             frame, self._frame = self._frame, None
             if frame is not None:
                 yield frame
+            elif self._open:
+                await self._news.wait()
+                self._news.clear()
+            else:
+                return
 
     async def close(self) -> None:
         """Ends it; twice is once."""
+        self._close()
+
+    def _close(self) -> None:
         if self._open:
             self._open = False
             self._news.set()

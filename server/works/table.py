@@ -74,9 +74,8 @@ class Table:
             (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 raise sqlite3.DatabaseError(sound)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA foreign_keys = ON")
             self._migrate(db)
+            db.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             db.close()
             raise
@@ -89,6 +88,7 @@ class Table:
                 f"{self._path}: is of a newer StyleAtlas (version {version} of the table); serve "
                 "this folder by that one, or name another --folder"
             )
+        db.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(_MIGRATIONS[version:], version + 1):
             db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT")
 

@@ -70,8 +70,9 @@ _PHOTO, _LATENTS, _MASK = (Path(INPUTS[name]) for name in ("photo", "latents", "
 _EDITED = Path("edited")
 _CELL = 256
 """Pixels of the longer side of pictures that are many."""
-_WEBP, _WEBP_SIDE = 90, 4096
-"""Quality of the smaller pictures, and how many pixels wide and high there are any."""
+_WEBP, _WHOLE_SIDE, _WEBP_SIDE = 90, 256, 4096
+"""Quality of the smaller pictures; up to how many pixels wide and high they lose nothing, since it
+would be seen; and up to how many there are any."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def _measured(picture: Record) -> Record:
         return picture
     with Image.open(path) as image:
         if path.suffix == ".png" and max(image.size) <= _WEBP_SIDE:
-            image.save(path.with_suffix(".webp"), "WEBP", quality=_WEBP)
+            whole = max(image.size) <= _WHOLE_SIDE
+            image.save(path.with_suffix(".webp"), "WEBP", quality=_WEBP, lossless=whole)
         return {**picture, "width": image.width, "height": image.height}
 
 

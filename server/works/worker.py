@@ -17,18 +17,20 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from ...engine.editor import load
 from ...engine.fallbacks.ways import Fallbacks
 from ...engine.models.memory import is_out_of_memory
+from ...engine.models.protocols import Generator
 from ...engine.models.threads import use_threads
 from ...store.errors import DeviceMemoryError, StyleAtlasError, WorkerError
 from ...store.library import library_folder
 from ...store.progress import Progress
 from ...store.registry import find_bundle
-from .live import Session
+from .live import Session, of_moving
 from .nouns import Problem
 from .wire import Message, packed, read
 from .work import Bench
@@ -85,6 +87,11 @@ class Worker:
             else:
                 self._do(jobs)
                 self._tell({"told": "idle"})
+
+    @cached_property
+    def _moving(self) -> Generator:
+        """Renders live sessions while something moves; a draft takes a while to be made."""
+        return of_moving(self._editor.generator)
 
     def _open(self, opening: Message) -> None:
         if opening["threads"] is not None:
@@ -182,16 +189,18 @@ class Worker:
             if message.get("end"):
                 self._sessions.pop(number, None)
                 continue
-            told = {"told": "frame", "session": number}
+            asked = message.get("message") or {"number": 0}
+            told = {"told": "frame", "session": number, "number": asked["number"]}
             try:
                 if start := message.get("start"):
                     path = None if message["path"] is None else Path(message["path"])
-                    self._sessions[number] = Session(self._editor, start, path)
-                asked = message.get("message") or {"number": 0}
-                told["number"] = asked["number"]
+                    self._sessions[number] = Session(self._editor, self._moving, start, path)
+                elif number not in self._sessions:
+                    continue  # it could not be opened, which was told
                 frame = self._sessions[number].frame(asked)
             except Exception as error:
-                self._tell({**told, "problem": self._problem(error).detail})
+                over = number not in self._sessions
+                self._tell({**told, "problem": self._problem(error).detail, "over": over})
             else:
                 shown = {"type": frame.type, "whole": frame.whole, "status": frame.status}
                 self._tell({**told, **shown}, frame.content)
@@ -203,7 +212,8 @@ class Worker:
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return Problem("disk", "The disk is full", "disk: has no room; try later", "try later")
-        if isinstance(error, DeviceMemoryError) or is_out_of_memory(error):
+        causes = [one for one in (error, error.__cause__) if isinstance(one, Exception)]
+        if isinstance(error, DeviceMemoryError) or any(map(is_out_of_memory, causes)):
             detail = "memory: the job needs more than a worker may take; ask for less at once"
             return Problem("memory", "Too little memory", detail, "ask for less at once")
         if isinstance(error, StyleAtlasError):

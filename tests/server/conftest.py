@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class Service:
     process: subprocess.Popen[str]
     link: str
     folder: Path
-    log: list[str] = field(default_factory=list)
+    log: list[str]
+    follower: threading.Thread
 
     @property
     def url(self) -> str:
@@ -69,18 +71,15 @@ def start(folder: Path, *options: object) -> Service:
     link = process.stdout.readline().strip()
     if not link:
         pytest.fail(f"the service did not start: {process.communicate(timeout=PATIENCE)}")
-    service = Service(process, link, folder)
-
-    def follow() -> None:
-        for line in process.stderr:
-            service.log.append(line)
-
-    threading.Thread(target=follow, daemon=True).start()
-    return service
+    log: list[str] = []
+    follower = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+    follower.start()
+    return Service(process, link, folder, log, follower)
 
 
+@contextmanager
 def running(folder: Path, *options: object) -> Iterator[Service]:
-    """The same as a fixture: stopped in the end, whatever comes."""
+    """The same while this lasts: stopped in the end, whatever comes."""
     service = start(folder, *options)
     try:
         yield service
@@ -92,6 +91,7 @@ def running(folder: Path, *options: object) -> Iterator[Service]:
             except subprocess.TimeoutExpired:
                 service.process.kill()
                 service.process.wait()
+        service.follower.join()
         service.process.stdout.close()
         service.process.stderr.close()
 
@@ -99,7 +99,8 @@ def running(folder: Path, *options: object) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that lets everybody in, and serves as fast as anybody asks."""
-    yield from running(tmp_path_factory.mktemp("service") / "kept", "--rate", 10_000)
+    with running(tmp_path_factory.mktemp("service") / "kept", "--rate", 10_000) as service:
+        yield service
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ const held = new Map();
 /** What is on the service because of this page: photos and masks. @type {Set<string>} */
 const ours = new Set();
 let leave = new AbortController();
-const MOST_KEPT = 8;
 
 export const heldOf = (photo) => held.get(photo.photo) ?? null;
 const put = (part) => {
@@ -160,7 +159,7 @@ export const letGo = () => step("photoAway", { photo: null }, doc.value.photo.na
 /** Keeps a photo on the service when the page goes, or no longer. */
 export function keep(photo, yes) {
   const others = kept.value.filter((one) => one.photo !== photo.photo);
-  kept.value = yes ? [photo, ...others].slice(0, MOST_KEPT) : others;
+  kept.value = yes ? [photo, ...others] : others;
 }
 export const isKept = (photo) => kept.value.some((one) => one.photo === photo.photo);
 

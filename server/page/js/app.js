@@ -1,0 +1,113 @@
+// The page as a whole: the line on top, the stage, and the panel beside or below it.
+import { effect, html, signal, useEffect } from "./lib.js";
+import { learnFacts } from "./facts.js";
+import { language, t } from "./i18n.js";
+import { settings } from "./memory.js";
+import { Notices, say } from "./notices.js";
+import { body, doc, redo, undo } from "./state.js";
+import { trouble } from "./studio.js";
+import { work } from "./work.js";
+import { Edits } from "./parts/edits.js";
+import { Explore } from "./parts/explore.js";
+import { Further, Held } from "./parts/further.js";
+import { PhotoDialogs } from "./parts/photos.js";
+import { Prompt } from "./parts/prompt.js";
+import { Saved } from "./parts/saved.js";
+import { Stage } from "./parts/stage.js";
+import { Top } from "./parts/top.js";
+import { Works } from "./parts/works.js";
+import { holding } from "./parts/zoom.js";
+
+const tab = signal("steer");
+const TABS = { steer: Steer, explore: Explore, saved: Saved };
+
+effect(() => {
+  const { theme } = settings.value;
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+});
+learnFacts();
+
+export function App() {
+  useEffect(() => {
+    addEventListener("keydown", key);
+    addEventListener("keyup", release);
+    return () => {
+      removeEventListener("keydown", key);
+      removeEventListener("keyup", release);
+    };
+  }, []);
+  const Tab = TABS[tab.value];
+  return html`
+    <div class="page" lang=${language.value}>
+      <a class="skip" href="#panel">${t("skip")}</a>
+      <${Top} />
+      <${Notices} />
+      <main class="studio">
+        <${Stage} />
+        <section class="panel" id="panel" aria-label=${t("panel")}>
+          <div class="tabs" role="tablist" aria-label=${t("panel")} onKeyDown=${turn}>
+            ${Object.keys(TABS).map(
+              (name) => html`<button type="button" role="tab" key=${name} id=${`tab-${name}`} aria-selected=${tab.value === name}
+                aria-controls="tab-body" tabindex=${tab.value === name ? 0 : -1} onClick=${() => (tab.value = name)}>${t(`tab-${name}`)}</button>`,
+            )}
+          </div>
+          <div class="tab-body" id="tab-body" role="tabpanel" aria-labelledby=${`tab-${tab.value}`}><${Tab} /></div>
+          <${Works} />
+        </section>
+      </main>
+      <${PhotoDialogs} />
+    </div>
+  `;
+}
+
+function Steer() {
+  const { edits } = doc.value;
+  return html`
+    <${Prompt} />
+    ${edits.length ? html`<${Edits} /><${Held} />` : html`<${Welcome} />`}
+    <${Further} onWork=${workOut} />
+  `;
+}
+
+/** What to begin with, for whoever comes first. */
+const Welcome = () => html`<p class="welcome">${t("welcome")}</p>`;
+
+/** The edit by a way that no live session has. */
+async function workOut() {
+  try {
+    const job = await work(t(`method-${doc.value.method}`), "edits", { ...body(), alpha: null });
+    if (job) say(job.result.record.why.join(" "));
+  } catch (problem) {
+    trouble.value = problem;
+  }
+}
+
+function turn(event) {
+  const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!way) return;
+  const list = Object.keys(TABS);
+  tab.value = list[(list.indexOf(tab.value) + way + list.length) % list.length];
+  requestAnimationFrame(() => document.getElementById(`tab-${tab.value}`)?.focus());
+}
+
+const writes = (target) => target.matches?.("input:not([type=range]):not([type=radio]):not([type=checkbox]), textarea, select");
+
+function key(event) {
+  if (event.defaultPrevented || event.altKey) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key.toLowerCase() !== "z" || writes(event.target)) return;
+    event.preventDefault();
+    if (event.shiftKey) redo();
+    else undo();
+  } else if (!writes(event.target)) {
+    if (event.key === "/") {
+      event.preventDefault();
+      document.getElementById("target")?.focus();
+    } else if (event.key.toLowerCase() === "b") holding.value = true;
+  }
+}
+
+function release(event) {
+  if (event.key.toLowerCase() === "b") holding.value = false;
+}

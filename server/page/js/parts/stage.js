@@ -1,0 +1,73 @@
+// The stage: one way of looking at a time, and what became of the picture in a line below.
+import { html, names } from "../lib.js";
+import { t } from "../i18n.js";
+import { doc, focused, look, moving } from "../state.js";
+import { longStatus } from "../status.js";
+import { pace, stageAfter, stageBefore, statuses } from "../studio.js";
+import { Icon } from "./icons.js";
+import { PhotoBar } from "./photos.js";
+import { Row } from "./row.js";
+import { Grid, One, Split, Strengths, Strip } from "./views.js";
+import { holding, unzoom } from "./zoom.js";
+
+const VIEWS = { one: One, split: Split, strengths: Strengths, strip: Strip, grid: Grid };
+
+export function Stage({ children }) {
+  const { view } = look.value;
+  const View = VIEWS[view] ?? One;
+  const single = view === "one" || view === "split";
+  return html`
+    <section class=${names("stage", `is-${view}`)} aria-label=${t("stageTitle")}>
+      <div class="stage-tools">
+        <div class="views" role="radiogroup" aria-label=${t("views")}>
+          ${Object.keys(VIEWS).map(
+            (name) => html`<label key=${name} class="view" title=${t(`view-${name}`)}>
+              <input type="radio" name="view" checked=${view === name} onChange=${() => choose(name)} />
+              <span><${Icon} name=${name} size="18" /><span class="view-name">${t(`view-${name}`)}</span></span>
+            </label>`,
+          )}
+        </div>
+        ${children}
+      </div>
+      <div class=${names("stage-frame", single && "is-single", !stageBefore.value && "is-empty")} data-ready=${Boolean(stageAfter.value)}>
+        <${View} />
+      </div>
+      <${Caption} single=${single} view=${view} />
+      <${Row} />
+      <${PhotoBar} />
+    </section>
+  `;
+}
+
+function choose(view) {
+  unzoom();
+  look.value = { ...look.value, view };
+}
+
+function Caption({ view }) {
+  const { photo, seeds } = doc.value;
+  const image = statuses.value?.[photo ? 0 : focused.value];
+  const name = photo ? photo.name || t("photo") : t("seed", { seed: seeds[focused.value] });
+  const status = moving.value ? "" : longStatus(image);
+  const hold = {
+    onPointerDown: () => (holding.value = true),
+    onPointerUp: () => (holding.value = false),
+    onPointerLeave: () => (holding.value = false),
+    onKeyDown: (event) => [" ", "Enter"].includes(event.key) && (holding.value = true),
+    onKeyUp: () => (holding.value = false),
+    onBlur: () => (holding.value = false),
+  };
+  return html`
+    <div class="caption">
+      <p class="caption-words">
+        <bdi class="caption-name">${name}</bdi>
+        ${holding.value ? html`<span>${t("beforeShown")}</span>` : status && html`<span class=${`told is-${image?.status}`}>${status}</span>`}
+        ${moving.value && html`<span class="pace">${t("pace", { fps: pace.value.fps, latency: pace.value.latency })}</span>`}
+      </p>
+      ${view === "one" && doc.value.edits.length > 0 &&
+      html`<button type="button" class="plain hold" aria-pressed=${holding.value} ...${hold}>
+        <${Icon} name="eye" size="18" />${t("holdBefore")}
+      </button>`}
+    </div>
+  `;
+}

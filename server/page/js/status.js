@@ -1,0 +1,18 @@
+// What became of an image, in words.
+import { num, t } from "./i18n.js";
+import { doc } from "./state.js";
+
+const KNOWN = ["reached", "already_there", "not_reached", "out_of_range", "unsupported"];
+
+/** In two or three words. */
+export const shortStatus = (image) =>
+  KNOWN.includes(image?.status) ? t(`status-${image.status}`) : "";
+
+/** In a sentence, with what CLIP makes of it. */
+export function longStatus(image) {
+  if (!KNOWN.includes(image?.status)) return "";
+  const words = t(`status-${image.status}-long`);
+  return typeof image.probability === "number" && doc.value.edits.length
+    ? `${words} ${t("certainty", { before: num(image.before), after: num(image.probability) })}`
+    : words;
+}
