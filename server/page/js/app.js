@@ -1,11 +1,11 @@
 // The page as a whole: the line on top, the stage, and the panel beside or below it.
 import { effect, html, signal, useEffect } from "./lib.js";
-import { learnFacts } from "./facts.js";
+import { learnFacts, learnTries, tries } from "./facts.js";
 import { language, t } from "./i18n.js";
 import { settings } from "./memory.js";
 import { Notices, say } from "./notices.js";
-import { body, doc, redo, undo } from "./state.js";
-import { trouble } from "./studio.js";
+import { NEUTRAL, addEdit, body, doc, redo, undo } from "./state.js";
+import { server, trouble } from "./studio.js";
 import { work } from "./work.js";
 import { Edits } from "./parts/edits.js";
 import { Explore } from "./parts/explore.js";
@@ -71,7 +71,20 @@ function Steer() {
 }
 
 /** What to begin with, for whoever comes first. */
-const Welcome = () => html`<p class="welcome">${t("welcome")}</p>`;
+function Welcome() {
+  const here = server.value === "here";
+  useEffect(() => {
+    if (here) learnTries(NEUTRAL).catch(() => {}); // one can write without them
+  }, [here]);
+  return html`
+    <p class="welcome">${t("welcome")}</p>
+    <div class="tries" role="group" aria-label=${t("tries")}>
+      ${tries.value.map(
+        (one) => html`<button type="button" class="plain" key=${one} onClick=${() => addEdit(NEUTRAL, one)}>${one}</button>`,
+      )}
+    </div>
+  `;
+}
 
 /** The edit by a way that no live session has. */
 async function workOut() {

@@ -53,6 +53,18 @@ const recordOf = async ({ neutral, target }) => ({
   record: await get("directions", { neutral, target, top: 6 }),
 });
 
+const TRIES = 6;
+/** Some phrases of the atlas to begin with. */
+export const tries = signal(/** @type {string[]} */ ([]));
+
+/** Asks for them: evenly out of those that begin with what the pictures are. */
+export async function learnTries(neutral) {
+  if (tries.value.length) return;
+  const { phrases } = await get("phrases", { prefix: `${neutral} with`, top: 200 });
+  const apart = Math.max(1, Math.floor(phrases.length / TRIES));
+  tries.value = phrases.filter((_, at) => at % apart === Math.floor(apart / 2)).slice(0, TRIES);
+}
+
 /** Asks for examples of a pair. */
 export const learnExamples = (edit) =>
   once(examples, keyOf(edit), async () => {

@@ -6,7 +6,7 @@ const MOST_WAIT = 5000;
 const SILENCE = 20000; // after which a message is thought lost
 
 /** @typedef {{number: number, type: string, whole: boolean, width: number, height: number,
- *   images?: {image: string, status: string | null, probability: number | null}[],
+ *   images?: {image: string, status?: string, before?: number[], probability?: number[]}[],
  *   problem?: string, bitmap: ImageBitmap, sent: number}} Frame */
 
 /**

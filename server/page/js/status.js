@@ -1,6 +1,5 @@
 // What became of an image, in words.
 import { num, t } from "./i18n.js";
-import { doc } from "./state.js";
 
 const KNOWN = ["reached", "already_there", "not_reached", "out_of_range", "unsupported"];
 
@@ -12,7 +11,7 @@ export const shortStatus = (image) =>
 export function longStatus(image) {
   if (!KNOWN.includes(image?.status)) return "";
   const words = t(`status-${image.status}-long`);
-  return typeof image.probability === "number" && doc.value.edits.length
-    ? `${words} ${t("certainty", { before: num(image.before), after: num(image.probability) })}`
-    : words;
+  if (image.probability?.length !== 1) return words; // of several edits there is no one number
+  const [[before], [after]] = [image.before, image.probability];
+  return `${words} ${t("certainty", { before: num(before), after: num(after) })}`;
 }

@@ -39,6 +39,7 @@ export function Further({ onWork }) {
   return html`
     <details class="further">
       <summary><${Icon} name="right" size="16" />${t("more")}</summary>
+      <div class="further-body">
       <${Plain} name="truncation" value=${truncation} least=${0} most=${1.2} label=${t("truncation")} hint=${t("truncationHint")} />
       <label class="line">
         <span>${t("beta")}<small>${t("betaHint")}</small></span>
@@ -62,6 +63,7 @@ export function Further({ onWork }) {
         </div>
         ${method !== "direction" && html`<button type="button" class="plain" onClick=${onWork}>${t("workOut")}</button>`}
       </fieldset>
+      </div>
     </details>
   `;
 }

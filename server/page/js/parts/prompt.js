@@ -90,7 +90,16 @@ export function Combo({ value, onValue, onPick, label, placeholder = "", offered
       pick(open && at >= 0 ? list[at] : value);
     }
   };
+  const focus = (event) => {
+    setOpen(true);
+    if (name === "is-small") event.target.select();
+  };
   const shown = open && list.length > 0;
+  useEffect(() => {
+    // below the stage there is no room for the list
+    if (shown && id && matchMedia("(max-width: 999px)").matches)
+      box.current.scrollIntoView({ block: "start" });
+  }, [shown]);
   return html`
     <span class=${names("combo", name)} ref=${box}
       onFocusOut=${(e) => box.current.contains(e.relatedTarget) || setOpen(false)}>
@@ -99,7 +108,7 @@ export function Combo({ value, onValue, onPick, label, placeholder = "", offered
         aria-label=${label} aria-expanded=${shown} aria-controls=${listId} aria-autocomplete="list"
         aria-activedescendant=${shown && at >= 0 ? `${listId}-${at}` : undefined}
         onInput=${(e) => (setOpen(true), onValue(e.target.value))}
-        onFocus=${(e) => (setOpen(true), name === "is-small" && e.target.select())}
+        onFocus=${focus}
         onKeyDown=${key} />
       <ul role="listbox" id=${listId} aria-label=${label} class="combo-list" hidden=${!shown}>
         ${shown &&

@@ -36,8 +36,8 @@ export function Row() {
         })}
       </div>
       <div class="row-tools">
-        <button type="button" class="plain" onClick=${() => step("others", { seeds: nextRow(seeds), focus: 0 })}>
-          <${Icon} name="next" size="16" />${t("others")}
+        <button type="button" class="plain" aria-label=${t("othersHint")} onClick=${() => step("others", { seeds: nextRow(seeds), focus: 0 })}>
+          <${Icon} name="next" size="16" /><span>${t("others")}</span>
         </button>
         <${PhotoButton} />
       </div>

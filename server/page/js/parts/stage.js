@@ -15,7 +15,6 @@ const VIEWS = { one: One, split: Split, strengths: Strengths, strip: Strip, grid
 export function Stage({ children }) {
   const { view } = look.value;
   const View = VIEWS[view] ?? One;
-  const single = view === "one" || view === "split";
   return html`
     <section class=${names("stage", `is-${view}`)} aria-label=${t("stageTitle")}>
       <div class="stage-tools">
@@ -29,15 +28,19 @@ export function Stage({ children }) {
         </div>
         ${children}
       </div>
-      <div class=${names("stage-frame", single && "is-single", !stageBefore.value && "is-empty")} data-ready=${Boolean(stageAfter.value)}>
+      <div class="stage-frame" data-ready=${Boolean(stageAfter.value)} style=${{ "--most": `${largest()}px` }}>
         <${View} />
       </div>
-      <${Caption} single=${single} view=${view} />
+      <${Caption} view=${view} />
       <${Row} />
       <${PhotoBar} />
     </section>
   `;
 }
+
+/** A small picture is not blown up beyond what it holds. */
+const largest = () => LARGEST * (stageBefore.value?.width ?? 64);
+const LARGEST = 12;
 
 function choose(view) {
   unzoom();
@@ -65,8 +68,8 @@ function Caption({ view }) {
         ${moving.value && html`<span class="pace">${t("pace", { fps: pace.value.fps, latency: pace.value.latency })}</span>`}
       </p>
       ${view === "one" && doc.value.edits.length > 0 &&
-      html`<button type="button" class="plain hold" aria-pressed=${holding.value} ...${hold}>
-        <${Icon} name="eye" size="18" />${t("holdBefore")}
+      html`<button type="button" class="plain hold" aria-label=${t("holdBefore")} aria-pressed=${holding.value} ...${hold}>
+        <${Icon} name="eye" size="18" /><span>${t("holdBefore")}</span>
       </button>`}
     </div>
   `;

@@ -52,7 +52,7 @@ export function Split() {
   `;
 }
 
-const STRENGTHS = [0, 0.5, 0.75, 1, 1.25, 1.5, 2];
+const STRENGTHS = [0, 0.4, 0.7, 1, 1.3, 1.6];
 
 /** The edit at hand at several strengths, any of which can be taken. */
 export function Strengths() {
