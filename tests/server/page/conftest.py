@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ...conftest import BROWSER
-from ..conftest import PATIENCE, Service
+from ..conftest import Service
 
+PATIENCE = float(__import__("os").environ.get("PP", 60))
+"""Seconds that end what hangs."""
 MILLISECONDS = 1000 * PATIENCE
 SWITCHES = (
     "--no-sandbox",  # which root has none of
@@ -75,6 +77,13 @@ class Studio:
 
     def button(self, name: str, **options: Any) -> Any:
         return self.page.get_by_role("button", name=name, **options)
+
+    def expect(self, locator: Any) -> Any:
+        """Playwright's assertions, which wait."""
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=MILLISECONDS)
+        return expect(locator)
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
