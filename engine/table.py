@@ -22,11 +22,12 @@ from .models.protocols import Generator
 from .models.sampling import batch_size
 from .models.subject import Batch, Subject
 from .models.threads import one_blas_thread
+from .pictures.recipe import AtlasIdentity
 from .result import ClipShift, EditResult
 from .steering.alpha import DEFAULT_PROBABILITY, MAX_ALPHA, find_alphas
 from .steering.choose import choose_direction
 from .steering.decompose import decompose
-from .steering.direction import Choice, Direction, find_direction
+from .steering.direction import Choice, Direction, Source, find_direction
 from .steering.edits import Edit
 from .steering.evidence import Evidence
 from .steering.goals import Goals, statuses_of
@@ -38,6 +39,8 @@ from .steering.texts import TextEmbedder
 ENOUGH = 0.97
 """CLIP's probability of a target from which on an image shows it, of its least likely part where it
 has several, where samples do not tell; less, where alphas are to reach less."""
+_MOST_KNOWN = 1000
+"""Directions that are remembered, the last ones: a service is asked for ever others."""
 UNSAID = 0.3
 """How much of a prompt the bank's phrases may leave unsaid for it to be taken apart into them."""
 UNSAID_OF_SAMPLES = 0.2
@@ -56,6 +59,7 @@ class TableEditor:
     def __init__(self, atlas: Atlas, generator: Generator, texts: TextEmbedder) -> None:
         self.atlas, self.generator, self.texts = atlas, generator, texts
         self._known: dict[tuple[str, str, Choice], Direction] = {}
+        self._identities: dict[Source, AtlasIdentity] = {}
 
     @cached_property
     def samples(self) -> SampleMap | None:
@@ -79,7 +83,16 @@ class TableEditor:
         if known := self._known.get((neutral, target, choice)):
             return known
         found = choose_direction(self.atlas, self.samples, self.texts, neutral, target, choice)
-        return self._known.setdefault((neutral, target, choice), found)
+        if len(self._known) == _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[neutral, target, choice] = found
+        return found
+
+    def identity(self, source: Source) -> AtlasIdentity:
+        """Of what directions of a source come from, for recipes; hashed once."""
+        if source not in self._identities:
+            self._identities[source] = AtlasIdentity.of(self.atlas, source)
+        return self._identities[source]
 
     @one_blas_thread()
     def evidence(self, neutral: str, target: str) -> Evidence:

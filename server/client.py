@@ -88,6 +88,10 @@ class Refused(ServiceError):  # noqa: N818 # what the service did
         self.status, self.problem = status, problem
 
 
+class Failed(ServiceError):  # noqa: N818 # what the job did
+    """A job that failed; the message says why."""
+
+
 class Client:
     """Asks a service. What fails on the way, or is too much just now, is asked again, at growing
     intervals: a job that is asked for twice is made once.
@@ -139,33 +143,37 @@ class Client:
         """A job once it has ended.
 
         Raises:
-            Refused: it failed.
+            Failed: it failed, and why.
         """
         for _ in self.events(job):
             pass
         ended = self.job(job.id)
         if ended.told.get("problem"):
-            raise Refused(200, ended.told["problem"])
+            raise Failed(ended.told["problem"]["detail"])
         return ended
 
     def events(self, job: Job) -> Iterator[Event]:
         """What becomes of a job, until it ends. Where the connection is lost it goes on from the
         last event."""
-        last = 0
-        for pause in _pauses():
-            headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
+        last, pauses = 0, _pauses()
+        while True:
             try:
-                path = f"/api/v1/jobs/{_quoted(job.id)}/events"
-                with self._open("GET", path, None, headers) as answer:
-                    for event in _events(answer):
-                        last = event.number
-                        yield event
-                        if event.kind in _ENDED:
-                            return
+                for event in self._events(job, last):
+                    last, pauses = event.number, _pauses()
+                    yield event
+                    if event.kind in _ENDED:
+                        return
             except (OSError, HTTPException):
                 pass
+            if (pause := next(pauses, None)) is None:
+                raise ServiceError(f"{self._url}: the connection was lost; ask for the job later")
             time.sleep(pause)
-        raise ServiceError(f"{self._url}: the connection was lost; ask for the job later")
+
+    def _events(self, job: Job, last: int) -> Iterator[Event]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
+        path = f"/api/v1/jobs/{_quoted(job.id)}/events"
+        with self._open("GET", path, None, headers) as answer:
+            yield from _read_events(answer)
 
     def delete(self, what: str, name: str) -> None:
         """Ends one of `jobs` or `photos`, and all that came of it."""
@@ -242,7 +250,7 @@ def _refused(error: urllib.error.HTTPError) -> Refused:
     return Refused(error.code, problem if isinstance(problem, dict) else {})
 
 
-def _events(answer: HTTPResponse) -> Iterator[Event]:
+def _read_events(answer: HTTPResponse) -> Iterator[Event]:
     """The events of a stream (HTML, server-sent events)."""
     fields: dict[str, str] = {}
     for raw in answer:

@@ -18,6 +18,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -39,6 +40,11 @@ from styleatlas.store.errors import PromptError
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.layout import Layer, StyleLayout
 from styleatlas.store.weights import GROUPS, WEIGHTS
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .service import Service
 
 LAYERS = [
     ("input", "input", 4, 2),
@@ -473,3 +479,30 @@ def drawings() -> Callable[..., Image.Image]:
         return image.resize((side, side), Image.Resampling.LANCZOS)
 
     return drawing
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that lets everybody in, and serves as fast as anybody asks."""
+    from .service import running  # here: some tests load this file by itself
+
+    with running(tmp_path_factory.mktemp("service") / "kept", "--rate", 10_000) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service behind a token."""
+    from .service import TOKEN, running
+
+    folder = tmp_path_factory.mktemp("locked")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    options = ("--token-file", folder / "token", "--rate", 10_000)
+    with running(folder / "kept", *options) as service:
+        yield service
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client

@@ -20,7 +20,7 @@ from ..editor import Editor
 from ..models.sampling import batch_size, render_batches
 from ..models.subject import Batch, Subject
 from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
-from ..pictures.recipe import AtlasIdentity, Recipe
+from ..pictures.recipe import Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..result import EditResult
 from ..steering.edits import Edit
@@ -97,8 +97,7 @@ def produce(
     for start in range(0, len(images.names), size):
         part = images.at(range(start, min(start + size, len(images.names))))
         columns = run(editor, part, request)
-        if recipe is None:  # once, as it hashes the table
-            recipe = recipe_of(editor, request, part)
+        recipe = recipe or recipe_of(editor, request, part)
         if output.kind == "film":
             _write_trip(output, editor, columns[0].result)
         elif output.kind == "sheet":
@@ -239,10 +238,7 @@ def _label(request: EditRequest, edits: Sequence[Edit], alpha: float | None) -> 
 
 def recipe_of(editor: Editor, request: EditRequest, images: Images) -> Recipe:
     """What a picture of these images keeps inside."""
-    origin, identity = (
-        editor.atlas.fingerprint,
-        AtlasIdentity.of(editor.atlas, request.choice.source),
-    )
+    origin, identity = editor.atlas.fingerprint, editor.identity(request.choice.source)
     used = editor.generator.identity
     generator = origin.generator if used.tuned_from is None else used
     return Recipe.of(generator, origin.clip, identity, request, images.inputs)

@@ -165,6 +165,9 @@ class _Body:
 
 
 def _require_length(headers: dict[str, str], limit: int) -> None:
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # A proxy may go by the other of them, and take for a body what is a request here.
+        raise Refusal(400, "http", "Content-Length and Transfer-Encoding exclude each other")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 18:
         raise Refusal(400, "http", "Content-Length is no number")

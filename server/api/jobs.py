@@ -184,7 +184,7 @@ _TAKEN: dict[int | str, dict[str, Any]] = {
     200: {"model": JobView, "description": "The job after the wait that was preferred"},
     202: {"model": JobView, "description": "The job was taken, and will survive a restart"},
 }
-SUBMITTED = {**_TAKEN, **documented()}
+SUBMITTED = {**_TAKEN, **documented(404)}
 """What a route that takes a job may answer."""
 
 

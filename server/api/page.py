@@ -3,7 +3,9 @@ disk."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -24,9 +26,15 @@ _TYPES = {
 """Of what the page is made; other files of its folder are not handed out."""
 
 
+Known = Annotated[str | None, Header(max_length=1000)]
+
+
 @dataclass(frozen=True)
 class _File:
+    """Of a font, which is packed already, `packed` is empty."""
+
     content: bytes
+    packed: bytes
     type: str
     etag: str
 
@@ -40,7 +48,8 @@ def _read(folder: Traversable, above: str = "") -> dict[str, _File]:
         elif suffix in _TYPES:
             content = entry.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found[above + entry.name] = _File(content, _TYPES[suffix], etag)
+            packed = b"" if suffix == ".woff2" else gzip.compress(content, mtime=0)
+            found[above + entry.name] = _File(content, packed, _TYPES[suffix], etag)
     return found
 
 
@@ -49,25 +58,30 @@ def page_router() -> APIRouter:
     the same, so that no page is made of two versions."""
     files = _read(resources.files("styleatlas.server") / "page")
     router = APIRouter(include_in_schema=False)
-    known = Annotated[str | None, Header(max_length=1000)]
 
-    def answer(name: str, if_none_match: str | None) -> Response:
+    def answer(name: str, if_none_match: str | None, accepted: str | None) -> Response:
         file = files.get(name)
         if file is None:
             raise Refusal(404, "missing", "there is no such page", "begin at /")
-        headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+        headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if if_none_match and file.etag in (tag.strip(" W/") for tag in if_none_match.split(",")):
             return Response(status_code=304, headers=headers)
-        return Response(file.content, media_type=file.type, headers=headers)
+        content = file.content
+        if file.packed and re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted or ""):
+            content = file.packed
+            headers["Content-Encoding"] = "gzip"
+        return Response(content, media_type=file.type, headers=headers)
 
     @router.get("/")
-    async def page(if_none_match: known = None) -> Response:
-        return answer("index.html", if_none_match)
+    async def page(if_none_match: Known = None, accept_encoding: Known = None) -> Response:
+        return answer("index.html", if_none_match, accept_encoding)
 
     @router.get("/page/{name:path}")
     async def part(
-        name: Annotated[str, Path(max_length=200)], if_none_match: known = None
+        name: Annotated[str, Path(max_length=200)],
+        if_none_match: Known = None,
+        accept_encoding: Known = None,
     ) -> Response:
-        return answer(name, if_none_match)
+        return answer(name, if_none_match, accept_encoding)
 
     return router

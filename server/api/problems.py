@@ -27,7 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 _SOON = {"Retry-After": "5"}
 _OF_ERRORS: Mapping[type[StyleAtlasError], tuple[int, str, Mapping[str, str]]] = {
     QueueFull: (503, "queue-full", _SOON),
-    TooMany: (429, "too-many-jobs", _SOON),
+    TooMany: (429, "too-many", _SOON),
     KeyReused: (422, "key-reused", {}),
     TooLarge: (413, "too-large", {}),
     DiskFull: (507, "disk-full", {}),

@@ -32,6 +32,7 @@ class Book:
         self._numbers = {job: table.last_number(job) for job in self._held}
         self._unkept: dict[str, Event] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._followers: dict[str, set[asyncio.Event]] = {}  # who want to know places, too
         self._closed = False
 
     def open(self, client: str | None = None) -> list[Job]:
@@ -89,16 +90,22 @@ class Book:
         self._table.remove(job)
         self.wake(job)
 
-    def wake(self, *jobs: str) -> None:
-        """Those that wait for news of some jobs; of all, if none is named."""
-        for job in jobs or list(self._listeners):
-            for listener in self._listeners.get(job, ()):
-                listener.set()
+    def wake(self, job: str) -> None:
+        """Who waits for news of a job."""
+        for news in (*self._listeners.get(job, ()), *self._followers.get(job, ())):
+            news.set()
+
+    def move(self) -> None:
+        """Places have changed."""
+        for job in self._followers:
+            if job in self._held:
+                self.wake(job)
 
     def close(self) -> None:
         """Nothing more happens; who waits is told."""
         self._closed = True
-        self.wake()
+        for job in {*self._listeners, *self._followers}:
+            self.wake(job)
 
     async def events(self, job: str, after: int = 0) -> AsyncIterator[Event]:
         """What happened to a job after the event of a number, and what happens, until it ends.
@@ -109,18 +116,16 @@ class Book:
         if self.find(job) is None:
             raise Missing("job: there is none of this id, or not any more")
         told_place = None
-        with self._listening(job) as news:
+        with _registered(self._followers, job) as news:
             while not self._closed:
                 news.clear()
                 now = self.find(job)  # before its events: of one that has ended, all are there
                 if now is None:
                     return
-                late = [self._unkept[job]] if job in self._unkept else []
-                for event in (*self._table.events(job, after), *late):
-                    if event.number > after:
-                        after = event.number
-                        told_place = now.place if event.kind == "queued" else None
-                        yield _filled(event, now)
+                for event in self._since(job, after):
+                    after = event.number
+                    told_place = now.place if event.kind == "queued" else None
+                    yield _filled(event, now)
                 if now.has_ended:
                     return
                 if now.state == "waiting" and now.place != told_place:
@@ -135,7 +140,7 @@ class Book:
             Missing: there is no such job.
         """
         until = time.monotonic() + seconds
-        with self._listening(job) as news:
+        with _registered(self._listeners, job) as news:
             while True:
                 news.clear()
                 now = self.find(job)
@@ -147,16 +152,25 @@ class Book:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(news.wait(), left)
 
-    @contextmanager
-    def _listening(self, job: str) -> Iterator[asyncio.Event]:
-        news = asyncio.Event()
-        self._listeners.setdefault(job, set()).add(news)
-        try:
-            yield news
-        finally:
-            self._listeners[job].discard(news)
-            if not self._listeners[job]:
-                del self._listeners[job]
+    def _since(self, job: str, after: int) -> list[Event]:
+        """Events of higher numbers; the table is asked only where there are any."""
+        if self._numbers.get(job) == after and job not in self._unkept:
+            return []
+        late = [event for event in (self._unkept.get(job),) if event and event.number > after]
+        return self._table.events(job, after) + late
+
+
+@contextmanager
+def _registered(waiting: dict[str, set[asyncio.Event]], job: str) -> Iterator[asyncio.Event]:
+    """What is set when there is news of a job, while this lasts."""
+    news = asyncio.Event()
+    waiting.setdefault(job, set()).add(news)
+    try:
+        yield news
+    finally:
+        waiting[job].discard(news)
+        if not waiting[job]:
+            del waiting[job]
 
 
 def _filled(event: Event, job: Job) -> Event:

@@ -116,7 +116,7 @@ class Floor:
         for hand in self.hands:
             if hand.state == "idle" and self._open and (jobs := self._turns.take()):
                 self._begin(hand, jobs)
-        self._book.wake()  # all, as places have changed
+        self._book.move()
 
     def stop(self, job: str, why: Problem | None) -> None:
         """Ends a job that waits or runs: as cancelled, or as failed where there is a `why`. A

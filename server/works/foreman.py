@@ -58,8 +58,9 @@ class Works:
         folder = settings.folder.absolute()
         lock = FileLock(folder / "lock")
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are nobody else's
             for part in ("work", "pictures", "cache"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
+                (folder / part).mkdir(exist_ok=True)
             lock.acquire(blocking=False)
         except Timeout as error:
             raise ServiceError(

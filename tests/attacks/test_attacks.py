@@ -89,8 +89,9 @@ def test_attack_works_on_pickle(name):
 
 
 def test_readme_lists_every_attack():
-    listed = re.findall(r"^\| `(.+?)` \|", Path(__file__).with_name("README.md").read_text(), re.M)
-    assert listed == list(ATTACKS)
+    text = Path(__file__).with_name("README.md").read_text("utf-8")
+    files, _, _ = text.partition("# Hostile requests")
+    assert re.findall(r"^\| `(.+?)` \|", files, re.M) == list(ATTACKS)
 
 
 def test_source_in_a_snapshot_does_not_run(tmp_path):

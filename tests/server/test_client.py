@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from styleatlas.server import client as module
-from styleatlas.server.client import Client, Refused
+from styleatlas.server.client import Client, Failed, Job, Refused
 from styleatlas.store.errors import ServiceError
 
 PAIR = {"neutral": "a face", "target": "a face with glasses"}
@@ -60,7 +60,7 @@ def test_look_up_answers(client):
 
 def test_job_that_failed_says_why(client):
     job = client.edit(**EDIT | {"layers": ["none"]})
-    with pytest.raises(ServiceError, match="none"):
+    with pytest.raises(Failed, match="none"):
         client.wait(job)
 
 
@@ -84,6 +84,16 @@ class Failing(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_GET(self):
+        """Events of a job, of which each connection brings one more and then breaks."""
+        seen = int(self.headers["Last-Event-ID"])
+        kind = "progress" if seen < 3 else "done"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(f"id: {seen + 1}\r\nevent: {kind}\r\ndata: {{}}\r\n\r\n".encode())
+        self.wfile.write(b"id: 9\r\nevent: torn")
 
     def log_message(self, *arguments):
         pass
@@ -109,6 +119,12 @@ def test_what_will_not_be_better_is_asked_once(failing):
     with pytest.raises(Refused):
         Client(f"http://127.0.0.1:{failing.server_port}").edit(**EDIT)
     assert len(failing.keys) == 1
+
+
+def test_events_go_on_where_the_connection_broke(failing):
+    client = Client(f"http://127.0.0.1:{failing.server_port}")
+    told = [(event.number, event.kind) for event in client.events(Job("j", "edit", "waiting", {}))]
+    assert told == [(1, "progress"), (2, "progress"), (3, "progress"), (4, "done")]
 
 
 def test_it_gives_up_in_the_end(failing):

@@ -12,25 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from styleatlas.cli import main
-from styleatlas.commands.serve import Duration, _token
+from styleatlas.commands.serve import Duration, _listen, _token
 from styleatlas.server.api.run import shown_names
 from styleatlas.server.works.nouns import Settings
 from styleatlas.store.errors import OptionError
 
-from .conftest import PATIENCE, TOKEN, running
+from ..service import PATIENCE, TOKEN, running
 
 PAIR = {"neutral": "a face", "target": "a face with glasses"}
 LONG = {"seeds": [1], **PAIR, "steps": 40, "patience": 40}
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory):
-    """A service behind a token."""
-    folder = tmp_path_factory.mktemp("locked")
-    (folder / "token").write_text(f"{TOKEN}\n")
-    options = ("--token-file", folder / "token", "--rate", 10_000)
-    with running(folder / "kept", *options) as service:
-        yield service
 
 
 def test_link_lets_one_browser_in_and_works_once(locked):
@@ -140,6 +130,13 @@ def test_port_in_use_is_one_line(tmp_path):
         )
     assert done.exit_code == 1 and done.stderr.count("\n") == 1
     assert f"127.0.0.1:{port}: cannot be listened at" in done.stderr
+
+
+def test_answers_do_not_wait_for_more_to_send():
+    """Else each would take 40 ms longer, by Nagle's algorithm and delayed acknowledgements."""
+    with _listen("127.0.0.1", 0) as listening:
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # which asyncio looks at
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"two words of some length", b"\xff" * 40])

@@ -8,7 +8,7 @@ export class Problem extends Error {
   /** @param {{type?: string, title?: string, detail?: string, mend?: string, status?: number}} told */
   constructor(told) {
     super(told.detail || told.title || "");
-    this.mend = told.mend || "";
+    this.mend = told.mend && !this.message.endsWith(told.mend) ? told.mend : "";
     this.status = told.status || 0;
   }
 }

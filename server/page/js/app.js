@@ -5,7 +5,7 @@ import { language, t } from "./i18n.js";
 import { settings } from "./memory.js";
 import { Notices, say } from "./notices.js";
 import { NEUTRAL, addEdit, body, doc, redo, undo } from "./state.js";
-import { server, trouble } from "./studio.js";
+import { server, showMade, trouble } from "./studio.js";
 import { work } from "./work.js";
 import { Edits } from "./parts/edits.js";
 import { Explore } from "./parts/explore.js";
@@ -89,8 +89,11 @@ function Welcome() {
 /** The edit by a way that no live session has. */
 async function workOut() {
   try {
-    const job = await work(t(`method-${doc.value.method}`), "edits", { ...body(), alpha: null });
-    if (job) say(job.result.record.why.join(" "));
+    const of = doc.value;
+    const job = await work(t(`method-${of.method}`), "edits", { ...body(of), alpha: null });
+    if (!job) return;
+    await showMade(job, of);
+    say(job.result.record.why.join(" "), 8);
   } catch (problem) {
     trouble.value = problem;
   }

@@ -1,7 +1,7 @@
 // What the atlas knows of a prompt: asked once a pair, and kept.
 import { done, get } from "./api.js";
 import { computed, effect, signal } from "./lib.js";
-import { active, body, doc } from "./state.js";
+import { active, body, doc, refuse } from "./state.js";
 import { server } from "./studio.js";
 
 /** The edit that facts are shown of. */
@@ -28,15 +28,17 @@ export const factsOf = (edit) => known.value[keyOf(edit)];
 export const examplesOf = (edit) => examples.value[keyOf(edit)];
 
 const asked = new Set();
-async function once(store, key, question) {
+async function once(store, key, question, pair) {
   const name = `${store === known ? "k" : "e"}${key}`;
   if (asked.has(name)) return;
   asked.add(name);
   try {
     put(store, key, await question());
   } catch (problem) {
-    if (problem.status) put(store, key, { problem });
-    else asked.delete(name); // nobody answered: again when somebody does
+    if (problem.status) {
+      if (store === known && problem.status === 422) refuse(pair);
+      put(store, key, { problem });
+    } else asked.delete(name); // nobody answered: again when somebody does
   }
 }
 
@@ -45,7 +47,7 @@ export function learnFacts() {
   effect(() => {
     const edits = doc.value.edits;
     if (server.value !== "here") return;
-    for (const edit of edits) once(known, keyOf(edit), () => recordOf(edit));
+    for (const edit of edits) once(known, keyOf(edit), () => recordOf(edit), edit);
   });
 }
 

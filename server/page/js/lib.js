@@ -15,6 +15,9 @@ export {
   useSignalEffect,
 } from "../vendor/signals.mjs";
 
+/** @template T @typedef {{value: T, peek: () => T}} Signal */
+
+/** @type {(strings: TemplateStringsArray, ...values: any[]) => any} */
 export const html = htm.bind(h);
 
 /** Class names, without those that do not hold. */

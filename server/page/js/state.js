@@ -55,6 +55,11 @@ export function change(part) {
   doc.value = { ...doc.value, ...part };
 }
 
+/** Changes what is no step: which picture of the row is looked at. @param {number} focus */
+export function focusOn(focus) {
+  doc.value = settled = { ...doc.value, focus };
+}
+
 /** Ends what is going on, and makes it a step that can be undone.
  * @param {string} word which kind of step, a key of the texts
  * @param {string} [detail] */
@@ -92,7 +97,8 @@ function travel(from, count) {
   if (taken.length === source.length) return;
   batch(() => {
     history.value = /** @type {any} */ ({ [from]: taken, [to]: given });
-    doc.value = settled = here.doc;
+    const same = String(here.doc.seeds) === String(doc.value.seeds);
+    doc.value = settled = same ? { ...here.doc, focus: doc.value.focus } : here.doc;
     moving.value = false;
   });
 }
@@ -116,11 +122,17 @@ export const subject = computed(() => {
 export const focused = computed(() => (doc.value.photo ? 0 : doc.value.focus));
 export const count = computed(() => (doc.value.photo ? 1 : doc.value.seeds.length));
 
-/** The edits as the service reads them: those that are on and go anywhere.
+const nameOf = ({ neutral, target }) => `${neutral}\n${target}`;
+/** Pairs of prompts that the service cannot make an edit of. */
+const refused = signal(/** @type {string[]} */ ([]));
+/** @param {{neutral: string, target: string}} pair */
+export const refuse = (pair) => (refused.value = [...new Set([...refused.value, nameOf(pair)])]);
+
+/** The edits as the service reads them: those that are on, go anywhere, and can be made.
  * @param {Doc} [of] */
 export function edits(of = doc.value) {
   return of.edits
-    .filter((edit) => edit.on && edit.alpha !== 0)
+    .filter((edit) => edit.on && edit.alpha !== 0 && !refused.value.includes(nameOf(edit)))
     .map(({ neutral, target, alpha }) => ({ neutral, target, alpha }));
 }
 

@@ -6,19 +6,29 @@ import { count, doc, focused, message, moving, subject } from "./state.js";
 
 /** The record of the atlas that is served; null until it is known. */
 export const atlas = signal(null);
-/** "here", "loading" while it loads its models, "gone". */
-export const server = signal("loading");
+/** "here", "loading" while it loads its models, "gone", "locked" without a token; "" at first. */
+export const server = signal("");
 /** The newest thing that could not be done, in words; "" where all is well. */
 export const trouble = signal(null);
-/** Pictures of the row before and after, and of the stage; null until they are there.
+/** Pictures of the row before, and of the stage; null until they are there.
  * @type {import("./lib.js").Signal<import("./live.js").Cell[] | null>} */
 export const rowBefore = signal(null);
-export const rowAfter = signal(null);
 /** @type {import("./lib.js").Signal<import("./live.js").Cell | null>} */
 export const stageBefore = signal(null);
-export const stageAfter = signal(null);
+const rowLive = signal(null);
+const stageLive = signal(null);
+const statusesLive = signal(null);
+
+/** What a job made of the document, in place of the live pictures, until the document is another. */
+const made = signal({ of: "", cells: [], images: [] });
+const madeNow = computed(() => (made.value.of === nameOf(doc.value) ? made.value : null));
+const nameOf = (document_) => JSON.stringify({ ...document_, focus: 0 });
+
+/** The pictures after. */
+export const rowAfter = computed(() => madeNow.value?.cells ?? rowLive.value);
+export const stageAfter = computed(() => madeNow.value?.cells[focused.value] ?? stageLive.value);
 /** What became of each image, at rest: `{status, probability, before}`; null while it moves. */
-export const statuses = signal(null);
+export const statuses = computed(() => madeNow.value?.images ?? statusesLive.value);
 /** Frames a second, and milliseconds from the slider to the picture, of late. */
 export const pace = signal({ fps: 0, latency: 0 });
 
@@ -37,8 +47,8 @@ export function run() {
   onAnswer((there) => {
     if (!there) server.value = "gone";
   });
-  keepSession(() => JSON.stringify(stageStart.value), stageBefore, stageAfter, true);
-  keepSession(() => (doc.value.photo ? "" : JSON.stringify(subject.value)), rowBefore, rowAfter, false);
+  keepSession(() => JSON.stringify(stageStart.value), stageBefore, stageLive, true);
+  keepSession(() => (doc.value.photo ? "" : JSON.stringify(subject.value)), rowBefore, rowLive, false);
   watch();
 }
 
@@ -62,6 +72,8 @@ function keepSession(startOf, before, after, isStage) {
     const stop = effect(() => {
       const held = moving.value;
       if (!isStage && held && rowTook > SLOW) return;
+      const tells = !isStage || doc.peek().photo; // what became of each image
+      if (!held && tells) statusesLive.value = null;
       show(session, { ...message(doc.value), moving: held }, pick, after, isStage);
     });
     return () => {
@@ -79,7 +91,7 @@ async function show(session, wish, pick, after, isStage) {
     if (!frame || session.closed) return;
     batch(() => {
       after.value = pick(frame);
-      if (frame.images && (!isStage || doc.peek().photo)) statuses.value = frame.images;
+      if (frame.images && (!isStage || doc.peek().photo)) statusesLive.value = frame.images;
       trouble.value = null;
     });
     if (isStage) keepPace(performance.now() - asked);
@@ -87,6 +99,26 @@ async function show(session, wish, pick, after, isStage) {
   } catch (problem) {
     if (!session.closed) trouble.value = problem;
   }
+}
+
+/** Shows what a job of the document as it stands has made.
+ * @param {{result: {record: any, pictures: {role: string, url: string}[]}}} job
+ * @param {import("./state.js").Doc} of the document that it was asked with */
+export async function showMade(job, of) {
+  const { pictures, record } = job.result;
+  const shown = pictures.filter((one) => one.role === "picture");
+  const cells_ = await Promise.all(shown.map(({ url }) => cellOf(url)));
+  const images = record.images.map((image) => ({
+    ...image,
+    before: [image.before],
+    probability: [image.probability],
+  }));
+  made.value = { of: nameOf(of), cells: cells_, images };
+}
+
+async function cellOf(url) {
+  const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+  return { bitmap, x: 0, y: 0, width: bitmap.width, height: bitmap.height };
 }
 
 const times = [];
@@ -98,36 +130,30 @@ function keepPace(latency) {
 }
 
 function opened() {
-  server.value = "here";
-  if (!atlas.peek()) learn();
+  if (server.peek() !== "here") check();
 }
 
+/** A session that ended may do so alone, or with the server. */
 function lost() {
-  if (server.peek() === "here") server.value = "gone";
+  if (server.peek() === "here") check();
 }
 
-/** Asks what is served, until somebody answers. */
-async function learn() {
+/** Whether the server is there, ready, and lets us in. */
+async function check() {
   try {
-    const { records } = await get("atlases");
-    atlas.value = records[0];
+    await get("ready");
+    if (!atlas.peek() || server.peek() !== "here") atlas.value = (await get("atlases")).records[0];
+    server.value = "here";
   } catch (error) {
-    if (!(error instanceof Gone)) trouble.value = error;
+    const told = { 401: "locked", 503: "loading" };
+    server.value = error instanceof Gone ? "gone" : (told[error.status] ?? "here");
+    if (server.peek() === "here") trouble.value = error;
   }
 }
 
-/** Whether the server is there, and ready: asked while it is not. */
 async function watch() {
   for (;;) {
-    if (server.peek() !== "here") {
-      try {
-        await get("ready");
-        server.value = "here";
-        await learn();
-      } catch (error) {
-        server.value = error instanceof Gone ? "gone" : error.status === 503 ? "loading" : "locked";
-      }
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (server.peek() !== "here") await check();
+    await new Promise((resolve) => setTimeout(resolve, 700));
   }
 }

@@ -43,7 +43,7 @@ def knock(
         "method": method,
         "path": path,
         "headers": [(name.encode(), value.encode()) for name, value in dict(headers).items()]
-        + ([(b"transfer-encoding", b"chunked")] if method == "POST" else []),
+        + ([(b"transfer-encoding", b"chunked")] if len(chunks) > 1 else []),
         "client": (client, 5000),
     }
     return asyncio.run(_knock(door, scope, chunks))
@@ -226,8 +226,8 @@ def test_connection_of_a_body_that_is_not_read_is_closed(locked, header, closed)
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "client": None}
-    scope["headers"] = [(b"host", b"127.0.0.1"), header]
+    headers = [(b"host", b"127.0.0.1"), header]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": None}
     asyncio.run(locked(scope, None, send))
     assert ((b"connection", b"close") in sent[0]["headers"]) is closed
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 import styleatlas
 
@@ -103,7 +104,7 @@ def test_message_that_is_too_large_ends_the_session(socket):
 def test_page_of_another_site_opens_none(service):
     url = service.url.replace("http", "ws") + "/api/v1/live"
     with pytest.raises(InvalidStatus) as refused:
-        connect(url, proxy=None, origin="http://evil.example")
+        connect(url, proxy=None, origin=Origin("http://evil.example"))
     assert refused.value.response.status_code == 403
 
 

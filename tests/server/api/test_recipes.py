@@ -20,13 +20,14 @@ def parsed(command: str) -> tuple[str, dict]:
     """The command that a line names, and the values of its parameters, as click reads them."""
     program, *words = shlex.split(command)
     assert program == "styleatlas"
-    group: click.Command = main
+    group: click.Command | None = main
     names = []
     ctx = click.Context(main)
     while isinstance(group, click.Group):
         name, *words = words
         group = group.get_command(ctx, name)
         names.append(name)
+    assert group is not None
     return " ".join(names), group.make_context("x", words).params
 
 

@@ -31,6 +31,7 @@ export function Held() {
   `;
 }
 
+/** @type {import("../state.js").Doc["method"][]} */
 const METHODS = ["direction", "auto", "mapper", "optimize"];
 
 /** Layers, beta, psi, and how. */

@@ -2,7 +2,7 @@
 import { html, names } from "../lib.js";
 import { t } from "../i18n.js";
 import { nextRow } from "../link.js";
-import { doc, step } from "../state.js";
+import { doc, focusOn, step } from "../state.js";
 import { shortStatus } from "../status.js";
 import { rowAfter, rowBefore, statuses } from "../studio.js";
 import { Icon } from "./icons.js";
@@ -17,7 +17,7 @@ export function Row() {
     if (!way) return;
     event.preventDefault();
     const to = (focus + way + seeds.length) % seeds.length;
-    step("focused", { focus: to });
+    focusOn(to);
     event.currentTarget.querySelectorAll("[role=radio]")[to]?.focus();
   };
   return html`
@@ -29,7 +29,7 @@ export function Row() {
           return html`<button type="button" role="radio" key=${seed} class=${names("cell", at === focus && "is-on")}
             aria-checked=${at === focus} tabindex=${at === focus ? 0 : -1}
             aria-label=${[t("seed", { seed }), word].filter(Boolean).join(", ")}
-            onClick=${() => step("focused", { focus: at })}>
+            onClick=${() => focusOn(at)}>
             <${Picture} of=${() => (rowAfter.value ?? rowBefore.value)?.[at]} />
             <span class=${names("cell-word", status && `is-${status.status}`)}>${word}</span>
           </button>`;

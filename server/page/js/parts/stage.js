@@ -1,6 +1,7 @@
 // The stage: one way of looking at a time, and what became of the picture in a line below.
-import { html, names } from "../lib.js";
+import { html, names, useEffect } from "../lib.js";
 import { t } from "../i18n.js";
+import { readOut } from "../notices.js";
 import { doc, focused, look, moving } from "../state.js";
 import { longStatus } from "../status.js";
 import { pace, stageAfter, stageBefore, statuses } from "../studio.js";
@@ -52,6 +53,9 @@ function Caption({ view }) {
   const image = statuses.value?.[photo ? 0 : focused.value];
   const name = photo ? photo.name || t("photo") : t("seed", { seed: seeds[focused.value] });
   const status = moving.value ? "" : longStatus(image);
+  useEffect(() => {
+    if (status) readOut(`${name}: ${status}`);
+  }, [name, status]);
   const hold = {
     onPointerDown: () => (holding.value = true),
     onPointerUp: () => (holding.value = false),

@@ -40,7 +40,7 @@ export function Split() {
     <div class="split" ref=${frame} style=${{ "--split": at }}>
       <${Zoomable} canHold=${false} label=${t("stage")}>
         <${Picture} of=${after} label=${t("pictureAfter")} class="is-main" />
-        <${Picture} of=${before} label=${t("pictureBefore")} class="is-main is-cut" />
+        <${Picture} of=${before} label=${t("pictureBefore")} class="is-cut" />
       <//>
       <span class="split-word is-left">${t("before")}</span>
       <span class="split-word is-right">${t("after")}</span>

@@ -68,7 +68,11 @@ export function Zoomable({ children, canHold = true, label }) {
     event.preventDefault();
     zoomAt(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0016)), ...place(event));
   };
-  const double = (event) => (zoom.value.scale > 1 ? unzoom() : zoomAt(2.5, ...place(event)));
+  const double = (event) => {
+    if (event.target.closest("[data-handle]")) return;
+    if (zoom.value.scale > 1) unzoom();
+    else zoomAt(2.5, ...place(event));
+  };
   const keys = { "+": () => zoomAt(1.4), "=": () => zoomAt(1.4), "-": () => zoomAt(1 / 1.4), 0: unzoom };
   const key = (event) => {
     const { scale, x, y } = zoom.value;

@@ -94,16 +94,3 @@ def running(folder: Path, *options: object) -> Iterator[Service]:
         service.follower.join()
         service.process.stdout.close()
         service.process.stderr.close()
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One that lets everybody in, and serves as fast as anybody asks."""
-    with running(tmp_path_factory.mktemp("service") / "kept", "--rate", 10_000) as service:
-        yield service
-
-
-@pytest.fixture
-def http(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as client:
-        yield client
