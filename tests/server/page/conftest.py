@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ...conftest import BROWSER
-from ..conftest import Service
+from ...service import Service
 
 PATIENCE = float(__import__("os").environ.get("PP", 60))
 """Seconds that end what hangs."""

@@ -43,7 +43,7 @@ def test_divider_shows_before_on_its_left_and_goes_by_keys(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)
     view(studio, "Divider")
-    whole, cut = (studio.page.locator("canvas.is-main").nth(at) for at in (0, 1))
+    whole, cut = studio.stage, studio.page.locator("canvas.is-cut")
     studio.until_again(after, whole)
     studio.until_again(before, cut)
     line = studio.page.get_by_role("slider", name="Divider between before and after")
@@ -62,12 +62,12 @@ def test_strengths_stand_side_by_side_and_one_is_taken(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)
     view(studio, "Strengths")
-    shown = painted(studio, ".strengths", 7)
+    shown = painted(studio, ".strengths", 6)
     studio.until_again(before, shown[0])
     studio.until_again(after, shown[3])
-    studio.button("Take strength 2.00").click()
+    studio.button("Take strength 1.60").click()
     view(studio, "One")
-    assert float(studio.slider(GLASSES).input_value()) == 2
+    assert float(studio.slider(GLASSES).input_value()) == 1.6
     studio.until_other(after)
 
 

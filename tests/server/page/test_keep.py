@@ -21,7 +21,7 @@ GLASSES, SMILE = "a face with glasses", "a smiling face"
 
 
 def deed(studio, name: str):
-    studio.tab("Keep")
+    studio.tab("Save")
     return studio.page.locator(".deed", has_text=name)
 
 
@@ -48,7 +48,7 @@ def test_undo_restores_the_bytes_and_redo_brings_them_back(studio):
     studio.until_again(glasses)
     studio.button("Forth", exact=True).click()
     studio.until_again(both)
-    studio.tab("Keep")
+    studio.tab("Save")
     studio.button("The beginning").click()
     studio.until_again(first)
 
@@ -112,7 +112,7 @@ def test_fragment_that_is_no_link_is_left_alone(visit, ready, fragment):
 
 def test_preset_is_kept_beyond_a_reload_and_taken_up(studio):
     glasses = studio.added(GLASSES)
-    studio.tab("Keep")
+    studio.tab("Save")
     studio.page.get_by_label("Name these edits").fill("reader")
     studio.page.get_by_label("Name these edits").press("Enter")
     studio.tab("Edit")
@@ -120,7 +120,7 @@ def test_preset_is_kept_beyond_a_reload_and_taken_up(studio):
     studio.until_other(glasses)
     studio.page.reload()
     studio.settle()
-    studio.tab("Keep")
+    studio.tab("Save")
     studio.button("reader", exact=True).click()
     studio.until_again(glasses)
 
