@@ -142,7 +142,7 @@ def test_settings_and_the_document_survive_a_reload(studio):
 def test_picture_comes_as_png_with_its_recipe(studio, tmp_path):
     shown = studio.added(GLASSES)
     with studio.page.expect_download() as download:
-        deed(studio, "Picture").click()
+        deed(studio, "PNG that holds").click()
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert path.name == "a-face-with-glasses.png"
@@ -154,7 +154,7 @@ def test_picture_comes_as_png_with_its_recipe(studio, tmp_path):
 def test_film_comes_and_moves(studio, tmp_path):
     studio.added(GLASSES)
     with studio.page.expect_download() as download:
-        deed(studio, "Film").click()
+        deed(studio, "there and back").click()
     content = download.value.path().read_bytes()
     with Image.open(io.BytesIO(content)) as film:
         assert film.format == "WEBP" and film.n_frames > 10
