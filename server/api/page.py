@@ -7,8 +7,7 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
@@ -25,7 +24,6 @@ _TYPES = {
 }
 """Of what the page is made; other files of its folder are not handed out."""
 
-
 Known = Annotated[str | None, Header(max_length=1000)]
 
 
@@ -39,24 +37,23 @@ class _File:
     etag: str
 
 
-def _read(folder: Traversable, above: str = "") -> dict[str, _File]:
+def _read(folder: FilePath, above: str = "") -> dict[str, _File]:
     found: dict[str, _File] = {}
     for entry in folder.iterdir():
-        suffix = entry.name[entry.name.rfind(".") :]
         if entry.is_dir():
             found |= _read(entry, f"{above}{entry.name}/")
-        elif suffix in _TYPES:
+        elif entry.suffix in _TYPES:
             content = entry.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            packed = b"" if suffix == ".woff2" else gzip.compress(content, mtime=0)
-            found[above + entry.name] = _File(content, packed, _TYPES[suffix], etag)
+            packed = b"" if entry.suffix == ".woff2" else gzip.compress(content, mtime=0)
+            found[above + entry.name] = _File(content, packed, _TYPES[entry.suffix], etag)
     return found
 
 
 def page_router() -> APIRouter:
     """`/`, and what it is made of under `/page/`. A browser asks each time whether a file is still
     the same, so that no page is made of two versions."""
-    files = _read(resources.files("styleatlas.server") / "page")
+    files = _read(FilePath(__file__).parents[1] / "page")
     router = APIRouter(include_in_schema=False)
 
     def answer(name: str, if_none_match: str | None, accepted: str | None) -> Response:

@@ -26,6 +26,10 @@ effect(() => {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
 });
+effect(() => {
+  const words = doc.value.edits.filter((edit) => edit.on).map((edit) => edit.target);
+  document.title = [...words.slice(0, 2), "StyleAtlas"].join(" · ");
+});
 learnFacts();
 
 export function App() {
@@ -112,9 +116,10 @@ const writes = (target) => target.matches?.("input:not([type=range]):not([type=r
 function key(event) {
   if (event.defaultPrevented || event.altKey) return;
   if (event.ctrlKey || event.metaKey) {
-    if (event.key.toLowerCase() !== "z" || writes(event.target)) return;
+    const pressed = event.key.toLowerCase();
+    if (!["z", "y"].includes(pressed) || writes(event.target)) return;
     event.preventDefault();
-    if (event.shiftKey) redo();
+    if (event.shiftKey || pressed === "y") redo();
     else undo();
   } else if (!writes(event.target)) {
     if (event.key === "/") {

@@ -32,9 +32,14 @@ export const statuses = computed(() => madeNow.value?.images ?? statusesLive.val
 /** Frames a second, and milliseconds from the slider to the picture, of late. */
 export const pace = signal({ fps: 0, latency: 0 });
 
-const SLOW = 150; // ms; a row that takes longer waits until the slider rests
+// ms: the row leaves the stage its turns, and one that takes long waits until the slider rests
+const APART = 100;
+const SLOW = 150;
 let rowTook = 0;
-let sessions = [];
+let rowSent = 0;
+let ofFrames = null;
+
+const wished = computed(() => JSON.stringify(message(doc.value)));
 
 /** What the stage's session is of. */
 const stageStart = computed(() => {
@@ -62,42 +67,47 @@ function keepSession(startOf, before, after, isStage) {
     const number = untracked(() => (isStage ? 1 : count.value));
     const pick = (frame) => (isStage ? cells(frame, 1)[0] : cells(frame, number));
     const session = new Session(JSON.parse(start.value), { onopen: opened, onlost: lost });
-    sessions.push(session);
     session.ask({ edits: [] }).then(
       (frame) => {
         if (frame) before.value = pick(frame);
       },
       (problem) => (trouble.value = problem),
     );
+    let later = 0;
     const stop = effect(() => {
       const held = moving.value;
-      if (!isStage && held && rowTook > SLOW) return;
-      const tells = !isStage || doc.peek().photo; // what became of each image
-      if (!held && tells) statusesLive.value = null;
-      show(session, { ...message(doc.value), moving: held }, pick, after, isStage);
+      const wish = { ...JSON.parse(wished.value), moving: held };
+      const go = () => show(session, wish, pick, after, isStage);
+      clearTimeout(later);
+      if (isStage || !held) {
+        const tells = !isStage || doc.peek().photo; // what became of each image
+        if (!held && tells) statusesLive.value = null;
+        go();
+      } else if (rowTook < SLOW) later = setTimeout(go, rowSent + APART - performance.now());
     });
     return () => {
+      clearTimeout(later);
       stop();
       session.close();
-      sessions = sessions.filter((one) => one !== session);
     };
   });
 }
 
 async function show(session, wish, pick, after, isStage) {
   const asked = performance.now();
+  if (!isStage) rowSent = asked;
   try {
     const frame = await session.want(wish);
     if (!frame || session.closed) return;
     batch(() => {
       after.value = pick(frame);
       if (frame.images && (!isStage || doc.peek().photo)) statusesLive.value = frame.images;
-      trouble.value = null;
+      if (trouble.peek() === ofFrames) trouble.value = null;
     });
-    if (isStage) keepPace(performance.now() - asked);
-    else rowTook = performance.now() - frame.sent;
+    if (isStage && wish.moving) keepPace(performance.now() - asked);
+    if (!isStage) rowTook = wish.moving ? performance.now() - frame.sent : 0;
   } catch (problem) {
-    if (!session.closed) trouble.value = problem;
+    if (!session.closed) trouble.value = ofFrames = problem;
   }
 }
 

@@ -67,7 +67,7 @@ def test_every_text_that_is_asked_for_is_there_and_none_besides() -> None:
     known = texts("en").keys()
     asked = set(re.findall(r'\bt\("([\w-]+)"', source)) - {"key"}  # which a comment explains
     assert asked <= known
-    written = set(re.findall(r'[\w-]+', " ".join(re.findall(r'"([\w -]+)"', source))))
+    written = set(re.findall(r"[\w-]+", " ".join(re.findall(r'"([\w -]+)"', source))))
     families = ("status-", "step-", "view-", "theme-", "tab-", "method-")
     assert {k for k in known - asked - written if not k.startswith(families)} == set()
 
@@ -93,9 +93,10 @@ def test_all_styles_are_used() -> None:
 
 def test_nothing_comes_from_elsewhere() -> None:
     names = ("http://www.w3.org/",)  # a namespace, which nobody fetches
+    address = re.compile(r"(?:https?:)?//[\w.-]+\.\w{2,}[^\s\"']*")
     for path in (*SCRIPTS, *PAGE.glob("css/*.css"), *PAGE.glob("*.*")):
-        for address in re.findall(r"(?:https?:)?//[\w.-]+\.\w{2,}[^\s\"']*", path.read_text("utf-8")):
-            assert address.startswith(names), (path.name, address)
+        for found in address.findall(path.read_text("utf-8")):
+            assert found.startswith(names), (path.name, found)
 
 
 def test_files_are_short() -> None:

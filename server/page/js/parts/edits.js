@@ -1,6 +1,6 @@
 // The edits: a slider each, on or off, in an order, and as far as the service finds right.
 import { html, names, signal, useRef, useEffect } from "../lib.js";
-import { factsOf, findAlphas, foundOf } from "../facts.js";
+import { current, factsOf, findAlphas, foundOf } from "../facts.js";
 import { num, t } from "../i18n.js";
 import { readOut } from "../notices.js";
 import { active, change, doc, focused, moveEdit, moving, removeEdit, settle, step, withEdit } from "../state.js";
@@ -33,7 +33,7 @@ function reachOf(edit) {
 
 function EditRow({ edit, at, of }) {
   const reach = reachOf(edit);
-  const isActive = active.value === edit.id;
+  const isActive = current.value?.id === edit.id;
   const found = foundOf(edit);
   const problem = factsOf(edit)?.problem;
   const row = useRef(null);
