@@ -26,7 +26,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,12 @@ class Load(threading.Thread):
 
 def under_kills(service: Service, moments: int, seed: int) -> dict[str, Any]:
     """What became of all jobs while the worker, the service or both were killed."""
-    service.ready()
     loads, chance = [Load(service, n) for n in range(CLIENTS)], random.Random(seed)
     for load in loads:
         load.start()
     kills: Counter[str] = Counter()
     for number in range(moments):
+        service.ready()
         time.sleep(chance.uniform(0.2, 6.0))
         what = ("worker", "service", "both")[number % 3]
         service.kill(what)
@@ -148,7 +148,7 @@ def under_kills(service: Service, moments: int, seed: int) -> dict[str, Any]:
         problem = found.told.get("problem") or {}
         states[found.state if found.state == "done" else str(problem.get("kind"))] += 1
         bad += not all(opens(service, picture["url"]) for picture in found.pictures)
-    with sqlite3.connect(service.folder / "jobs.sqlite") as table:
+    with closing(sqlite3.connect(service.folder / "jobs.sqlite")) as table:
         ((kept,),) = table.execute("SELECT count(*) FROM jobs")
     told = sum(len(load.told) for load in loads)
     print(f"killed: {dict(kills)}; answers that clients gave up on: "

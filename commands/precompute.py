@@ -231,7 +231,8 @@ def precompute(
 
     --samples keeps so many unedited images as CLIP sees them, in a fraction of the time; they come
     first, and --table none is an atlas of them alone. Where an atlas of the same models is there,
-    it keeps its table and its prompts and gets the samples it lacks.
+    it keeps its table and its prompts and gets the samples it lacks; one of samples alone gets a
+    table where --table asks for one.
 
     --features faces keeps what networks read of each sample, too: identity, expression, age, gender
     and five landmarks, for generators of aligned faces; `styleatlas models fetch faces` fetches
@@ -262,7 +263,13 @@ def precompute(
     from ..precompute.build import precompute as build
     from ..precompute.estimate import estimate
     from ..precompute.executors import open_executor
-    from ..precompute.existing import estimate_extension, extend, extension_of, open_extension
+    from ..precompute.existing import (
+        estimate_extension,
+        extend,
+        extension_of,
+        open_extension,
+        untabled_of,
+    )
     from ..precompute.reports import (
         atlas_text,
         bank_progress,
@@ -304,7 +311,12 @@ def precompute(
         note(f"draft: images of {smaller.side} px in place of {max(smaller.whole.image_size)} px")
     readers = None if features is None else load_features(features, model)
     prompts = prompt_set(encoder.identity.name, clip).with_phrases(phrases)
-    extension = extension_of(output, model, encoder, settings, _given(), phrases, readers)
+    asked = output, model, encoder, settings, _given(), phrases, readers
+    extension, untabled = None, untabled_of(*asked)
+    if untabled:
+        settings, prompts = untabled.settings, untabled.prompts
+    else:
+        extension = extension_of(*asked)
     if dry_run:
         if extension:
             record = estimate_extension(model, encoder, extension, workers)
@@ -340,6 +352,8 @@ def precompute(
                     drawn = extend(model, encoder, extension, *how)
                 else:
                     drawn = build(model, encoder, prompts, settings, *how, embedded, readers)
+                if untabled:
+                    drawn = untabled.joined(drawn)
                 drawn.write(output)
             except KeyboardInterrupt:
                 if work.done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from ..server.works.nouns import Settings
 
 DOOR, KEEPING, LIMITS = "The door", "Keeping", "Limits"
+_NEEDED = (
+    "fastapi",
+    "prometheus_client",
+    "python_multipart",
+    "socketio",
+    "sse_starlette",
+    "uvicorn",
+    "websockets",
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LEAST_TOKEN, _LEAST_BURST = 16, 20
 _GIB = 2**30
@@ -215,6 +225,7 @@ def serve(atlas: str, host: str, port: int, **options: Any) -> None:
     and Ctrl-C let jobs that run end first. The log goes to stderr, a line of JSON a request, and
     holds no prompts, no token and no names of pictures. More: docs/server.md.
     """
+    _require_extra()
     from ..server.api.run import run
 
     access, settings = _access(options), _settings(atlas, options)
@@ -226,6 +237,14 @@ def serve(atlas: str, host: str, port: int, **options: Any) -> None:
 
     with listening:
         run(settings, access, listening, options["proxies"], options["drain"], announce)
+
+
+def _require_extra() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"serve: needs {', '.join(missing)}; install it with `pip install 'styleatlas[server]'`"
+        )
 
 
 def _access(options: dict[str, Any]) -> Access:
@@ -298,15 +317,16 @@ def _listen(host: str, port: int) -> socket.socket:
     Raises:
         OutputError: the address is taken, or is none of this machine.
     """
+    # The protocol is named, or asyncio would not switch Nagle's algorithm off on what is accepted,
+    # and every answer would wait 40 ms for the client's delayed acknowledgement.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # The protocol is named, or asyncio would not switch Nagle's algorithm off on what is
-        # accepted, and every answer would wait 40 ms for the client's delayed acknowledgement.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(2048)
     except OSError as error:
+        listening.close()
         reason = error.strerror or error
         raise OutputError(
             f"{host}:{port}: cannot be listened at ({reason}); choose another --host or --port"

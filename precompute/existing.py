@@ -1,11 +1,11 @@
-"""An atlas that is there already: its table stays, and it gets more samples, what is read of them,
-or the prompts of another text tower."""
+"""An atlas that is there already: what it has stays, and it gets more samples, what is read of
+them, a table where it had none, or the prompts of another text tower."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,6 +41,7 @@ from .scheduler import RunProgress, Scheduler
 from .settings import PrecomputeSettings
 from .worker import Sources
 
+_MEND = "choose another -o, or delete the file"
 _SAMPLED = ("samples", "sample_psi", "seed", "label")  # the settings that say which there are
 
 
@@ -100,21 +101,10 @@ def extension_of(
             with features without these.
         AtlasFormatError: its settings have no seed that could be gone on with.
     """
-    try:
-        atlas = Atlas.open(path)
-    except AtlasError:
+    atlas = _atlas_at(path)
+    if atlas is None:
         return None
-    mend = "choose another -o, or delete the file"
-    for what, there, here in (
-        ("generator", atlas.fingerprint.generator, generator.identity),
-        ("CLIP", atlas.fingerprint.clip, encoder.identity),
-    ):
-        if different := there.differences(here):
-            renew = f"embed its prompts anew with `styleatlas prompts renew {path}`, "
-            raise FingerprintError(
-                f"{path}: holds an atlas of another {what}, {there}, where this one is "
-                f"{here}{told(different)}; {renew if there.sees_alike(here) else ''}{mend}"
-            )
+    _require_models(path, atlas, generator, encoder)
     known = todays_settings(atlas.fingerprint.settings)
     asked = {name: getattr(settings, name) for name in given if name != "samples"}
     if "probes" in asked and settings.takes_slopes:
@@ -123,37 +113,148 @@ def extension_of(
     if different := differences(value_parts(drawn), value_parts(asked)):
         raise OptionError(
             f"{path}: holds an atlas that was drawn otherwise: {', '.join(different)}; leave that "
-            f"out, which keeps its table, {mend}"
+            f"out, which keeps its table, {_MEND}"
         )
-    drafts, side = known.get("draft"), generator.side if isinstance(generator, Draft) else None
-    if drafts != side:
-        raise OptionError(
-            f"{path}: holds an atlas of {_images(drafts)}, not of {_images(side)}, which would not "
-            f"compare; {'leave out' if drafts is None else 'give'} --draft, or {mend}"
-        )
-    if lacking := unknown(phrases, atlas.prompts):
-        raise OptionError(
-            f"{path}: holds an atlas whose bank lacks {len(lacking)} of these phrases, such as "
-            f"{lacking[0]!r}; add them with `styleatlas prompts add`, {mend}"
-        )
+    _require_images_and_phrases(path, atlas, generator, phrases)
     have = 0 if atlas.samples is None else len(atlas.samples)
     number = settings.samples if "samples" in given else max(have, settings.samples)
     if number < have:
         raise OptionError(
             f"samples {number}: the atlas at {path} has {have} already; give as many or more, "
-            f"{mend}"
+            f"{_MEND}"
         )
-    seed, label = known.get("seed", settings.seed), known.get("label", settings.label)
-    if type(seed) is not int or not (label is None or type(label) is int):
-        raise AtlasFormatError(
-            f"{path}: attribute settings: seed {seed!r} and label {label!r} must be whole numbers; "
-            f"{mend}"
-        )
+    seed, label = _drawn_by(path, known, settings)
     _require_readers(path, atlas.samples, number, features)
     if not number:  # nothing to draw: what the settings say of samples is not looked at
         return Extension(atlas, replace(settings, samples=0))
     settings = PrecomputeSettings(table="none", samples=number, seed=seed, label=label)
     return Extension(atlas, settings, features)
+
+
+@dataclass(frozen=True, eq=False)
+class Untabled:
+    """A sound atlas of samples alone, and the table that it is to have.
+
+    Args:
+        atlas: as it is.
+        settings: of the table, drawn without samples.
+    """
+
+    atlas: Atlas
+    settings: PrecomputeSettings
+
+    @property
+    def prompts(self) -> PromptSet:
+        """Those of the atlas, which stay as they are."""
+        return PromptSet(tuple(self.atlas.prompts.texts), templates_of(self.atlas))
+
+    def joined(self, drawn: Atlas) -> Atlas:
+        """What was drawn by `settings` and `prompts`, with the samples."""
+        known = todays_settings(self.atlas.fingerprint.settings)
+        kept = {name: known[name] for name in _SAMPLED if name in known}
+        origin = replace(drawn.fingerprint, settings={**drawn.fingerprint.settings, **kept})
+        prompts, samples = self.atlas.prompts, self.atlas.samples
+        return replace(drawn, prompts=prompts, samples=samples, fingerprint=origin)
+
+
+def untabled_of(
+    path: str | os.PathLike[str],
+    generator: Generator,
+    encoder: JointEncoder,
+    settings: PrecomputeSettings,
+    given: Collection[str],
+    phrases: Sequence[str] = (),
+    features: Features | None = None,
+) -> Untabled | None:
+    """The atlas at a path where a table was asked for by name, if it has samples alone; None
+    otherwise. See `extension_of` for the arguments and further errors.
+
+    Raises:
+        OptionError: more samples, or what is read of them, are asked for at the same time, or
+            another seed or class than the samples are of.
+    """
+    atlas = _atlas_at(path)
+    if atlas is None or len(atlas.channels) or settings.table == "none" or "table" not in given:
+        return None
+    _require_models(path, atlas, generator, encoder)
+    _require_images_and_phrases(path, atlas, generator, phrases)
+    known = todays_settings(atlas.fingerprint.settings)
+    have = len(atlas.samples or ())
+    if features is not None or ("samples" in given and settings.samples not in (0, have)):
+        raise OptionError(
+            f"{path}: has {have} samples, and gets its table by a call of its own; leave out "
+            "--samples and --features, or --table"
+        )
+    seed, label = _drawn_by(path, known, settings)
+    asked = {name: getattr(settings, name) for name in given if name in ("seed", "label")}
+    drawn = {"seed": seed, "label": label}
+    if different := differences(
+        value_parts({name: drawn[name] for name in asked}), value_parts(asked)
+    ):
+        raise OptionError(
+            f"{path}: holds samples that were drawn otherwise: {', '.join(different)}; leave that "
+            f"out, {_MEND}"
+        )
+    return Untabled(atlas, replace(settings, samples=0, seed=seed, label=label))
+
+
+def _atlas_at(path: str | os.PathLike[str]) -> Atlas | None:
+    """The sound atlas at a path, if one lies there."""
+    try:
+        return Atlas.open(path)
+    except AtlasError:
+        return None
+
+
+def _require_models(
+    path: str | os.PathLike[str], atlas: Atlas, generator: Generator, encoder: JointEncoder
+) -> None:
+    """Raise FingerprintError unless the atlas is of these."""
+    for what, there, here in (
+        ("generator", atlas.fingerprint.generator, generator.identity),
+        ("CLIP", atlas.fingerprint.clip, encoder.identity),
+    ):
+        if different := there.differences(here):
+            renew = f"embed its prompts anew with `styleatlas prompts renew {path}`, "
+            raise FingerprintError(
+                f"{path}: holds an atlas of another {what}, {there}, where this one is "
+                f"{here}{told(different)}; {renew if there.sees_alike(here) else ''}{_MEND}"
+            )
+
+
+def _require_images_and_phrases(
+    path: str | os.PathLike[str], atlas: Atlas, generator: Generator, phrases: Sequence[str]
+) -> None:
+    """Raise OptionError where CLIP saw other images, or the bank lacks phrases."""
+    drafts = todays_settings(atlas.fingerprint.settings).get("draft")
+    side = generator.side if isinstance(generator, Draft) else None
+    if drafts != side:
+        raise OptionError(
+            f"{path}: holds an atlas of {_images(drafts)}, not of {_images(side)}, which would not "
+            f"compare; {'leave out' if drafts is None else 'give'} --draft, or {_MEND}"
+        )
+    if lacking := unknown(phrases, atlas.prompts):
+        raise OptionError(
+            f"{path}: holds an atlas whose bank lacks {len(lacking)} of these phrases, such as "
+            f"{lacking[0]!r}; add them with `styleatlas prompts add`, {_MEND}"
+        )
+
+
+def _drawn_by(
+    path: str | os.PathLike[str], known: Mapping[str, Any], settings: PrecomputeSettings
+) -> tuple[int, int | None]:
+    """The seed and the class of an atlas of these settings.
+
+    Raises:
+        AtlasFormatError: they are none.
+    """
+    seed, label = known.get("seed", settings.seed), known.get("label", settings.label)
+    if type(seed) is not int or not (label is None or type(label) is int):
+        raise AtlasFormatError(
+            f"{path}: attribute settings: seed {seed!r} and label {label!r} must be whole numbers; "
+            f"{_MEND}"
+        )
+    return seed, label
 
 
 def _require_readers(

@@ -51,7 +51,7 @@ class Service:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log, read."""
-        return [json.loads(line) for line in self.log]
+        return [json.loads(line) for line in self.log if line.strip()]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

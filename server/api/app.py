@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import socketio
 from fastapi import FastAPI, Request, Response
@@ -24,7 +25,7 @@ from .logs import Envelope
 from .lookups import Questions
 from .metrics import Metrics
 from .page import page_router
-from .problems import Refusal, documented, on_error
+from .problems import Problem, Refusal, documented, on_error
 from .tokens import COOKIE, SESSION_SECONDS, Keys
 
 
@@ -55,7 +56,9 @@ def make_app(
         root_path=access.root_path,
         root_path_in_servers=False,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
+    app.openapi = lambda: _described(app, keys is not None)  # type: ignore[method-assign]
     for module in (edits, jobs, photos, pictures, lookups, health, live, first):
         app.include_router(module.router)
     for foreseen in (HTTPException, RequestValidationError, StyleAtlasError):
@@ -67,6 +70,22 @@ def make_app(
     _add_pages(app, keys, access)
     whole = socketio.ASGIApp(app.state.events.server, app)
     return Envelope(Guard(whole, access, keys), app.state.metrics)
+
+
+def _described(app: FastAPI, has_token: bool) -> dict[str, Any]:
+    """The OpenAPI, with the problems that every route refers to, and the token."""
+    if app.openapi_schema is None:
+        made = FastAPI.openapi(app)  # which keeps it
+        parts = made["components"]
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts["schemas"] |= problem.pop("$defs") | {"Problem": problem}
+        if has_token:
+            parts["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            }
+            made["security"] = [{"token": []}, {"cookie": []}]
+    return FastAPI.openapi(app)
 
 
 def _add_pages(app: FastAPI, keys: Keys | None, access: Access) -> None:

@@ -58,10 +58,11 @@ class Events:
         job = jobs.works.job(id)
         if job is not None and job.state == "done":
             await self.server.emit("image_edited", promised.model_dump(), to=sid)
-        else:
+        elif job is None or job.has_ended:
             problem = None if job is None else job.problem
             told = "the edit was cancelled" if problem is None else problem.detail
             await self.server.emit("image_edit_error", {"error": told}, to=sid)
+        # Else the service is being stopped, and the next one goes on with it.
 
 
 def events_of(request: Request) -> Events:
@@ -80,13 +81,13 @@ router = APIRouter(tags=["older pages"], responses=documented())
 
 
 @router.get("/mappers")
-async def get_mappers(questions: TheQuestions) -> list[str]:
+async def list_mapper_names(questions: TheQuestions) -> list[str]:
     """Trained mappers, by name."""
     return mapper_names(questions.mappers)
 
 
 @router.post("/edit", responses=documented(404))
-async def post_edit(
+async def edit_photo(
     image: UploadFile,
     jobs: TheJobs,
     events: Annotated[Events, Depends(events_of)],

@@ -223,9 +223,9 @@ class Worker:
         return _LOST
 
     def _without_places(self, text: str) -> str:
-        """A message without the folders of this machine."""
+        """A message without the folders of this machine, but for their own names."""
         for folder in (self._folder, self._folder.parent, self._mappers):
-            text = text.replace(f"{folder}{os.sep}", "")
+            text = text.replace(f"{folder}{os.sep}", "").replace(f"{folder}", folder.name)
         return text
 
     def _tell(self, message: Message, content: bytes = b"") -> None:

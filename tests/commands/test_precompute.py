@@ -70,6 +70,22 @@ def test_precompute_writes_an_atlas_of_every_channel(run, checkpoint, clip_folde
     assert atlas.strength.min() > 0
 
 
+def test_an_atlas_of_samples_gets_its_table_by_the_same_command(
+    run, checkpoint, clip_folder, tmp_path
+):
+    path = tmp_path / "a.h5"
+    command = ("precompute", checkpoint, "--clip", clip_folder, "-o", path, "--statistics", 50)
+    assert run(*command, "--table", "none", "--samples", 6).exit_code == 0
+    alone = Atlas.open(path)
+    result = run(*command, "--table", "sweep", "--images", 2)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{path}: 23 channels over 2 images, 2 prompts\n  6 samples")
+    atlas = Atlas.open(path)
+    assert np.array_equal(atlas.samples.embedding, alone.samples.embedding)
+    assert atlas.fingerprint.settings["samples"] == 6 and len(atlas.channels) == 23
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_precompute_off_a_terminal_tells_every_block_in_json(
     run, checkpoint, clip_folder, tmp_path
 ):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from styleatlas import Atlas, load_encoder, load_generator
+from styleatlas.engine import table
 from styleatlas.engine.editor import Editor
 from styleatlas.engine.fallbacks import ways
 from styleatlas.engine.fallbacks.ways import Fallbacks
@@ -201,6 +202,15 @@ def test_probability_out_of_range_is_refused(editor, styles, probability):
     message = rf"probability {probability:g}: must be at least 0\.5 and below 1"
     with pytest.raises(OptionError, match=message):
         editor.edit(styles, **PAIR, method="direction", probability=probability)
+
+
+def test_directions_are_remembered_the_last_ones(editor, monkeypatch):
+    monkeypatch.setattr(table, "_MOST_KNOWN", 2)
+    choices = [Choice(channels=k) for k in (1, 2, 3)]
+    first, second, third = (editor.direction(**PAIR, choice=choice) for choice in choices)
+    assert editor.direction(**PAIR, choice=choices[2]) is third
+    assert editor.direction(**PAIR, choice=choices[1]) is second
+    assert editor.direction(**PAIR, choice=choices[0]) is not first
 
 
 def test_edit_without_a_direction_is_refused(editor, styles):

@@ -144,7 +144,7 @@ with open_executor(2, None, "mps") as executor:  # which imports no torch
 
 @pytest.fixture
 def long_run(tmp_path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A run of blocks of many minutes in a process group of its own, and the ids of its two workers."""
+    """A run of long blocks in a process group of its own, and the ids of its two workers."""
     command = [sys.executable, "-c", LONG_RUN.format(meeting=meeting(tmp_path), long=10 * SECONDS)]
     pipe = subprocess.PIPE
     with subprocess.Popen(

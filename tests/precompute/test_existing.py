@@ -15,6 +15,7 @@ from styleatlas.precompute.existing import (
     extend,
     extension_of,
     open_extension,
+    untabled_of,
 )
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
@@ -84,6 +85,37 @@ def test_samples_that_are_extended_are_those_of_one_run(drawn, grow, first):
     assert grown.fingerprint == whole.fingerprint
     assert np.array_equal(grown.samples.embedding[:first], few.samples.embedding), "stay as drawn"
     assert np.array_equal(grown.samples.w, whole.samples.w)
+
+
+def test_samples_alone_get_the_table_that_one_run_draws(drawn, generator, encoder, tmp_path):
+    path = tmp_path / "a.h5"
+    alone, whole = drawn(table="none", samples=50), drawn(samples=50)
+    alone.write(path)
+    asked = replace(SWEPT, samples=7, seed=9)
+    found = untabled_of(path, generator, encoder, asked, {"table"})
+    assert (found.settings.samples, found.settings.seed) == (0, whole.fingerprint.settings["seed"])
+    assert found.prompts.phrases == tuple(alone.prompts.texts)
+    table = precompute(generator, encoder, found.prompts, found.settings, lambda progress: None)
+    joined = found.joined(table)
+    for name in KEPT:
+        assert np.array_equal(getattr(joined, name), getattr(whole, name)), name
+    assert joined.fingerprint == whole.fingerprint
+    assert np.array_equal(joined.samples.embedding, alone.samples.embedding)
+
+
+def test_a_table_is_added_only_where_it_is_asked_for_and_alone(drawn, generator, encoder, tmp_path):
+    path, settings = tmp_path / "a.h5", PrecomputeSettings(table="sweep", samples=60)
+    models = generator, encoder
+    assert untabled_of(path, *models, settings, {"table"}) is None, "nothing lies there"
+    drawn(table="none", samples=50).write(path)
+    assert untabled_of(path, *models, settings, {"samples"}) is None
+    assert untabled_of(path, *models, replace(settings, table="none"), {"table"}) is None
+    with pytest.raises(OptionError, match=r"has 50 samples.*call of its own; leave out --samples"):
+        untabled_of(path, *models, settings, {"table", "samples"})
+    with pytest.raises(OptionError, match=r"samples that were drawn otherwise: seed"):
+        untabled_of(path, *models, replace(settings, seed=9), {"table", "seed"})
+    drawn(samples=50).write(path)
+    assert untabled_of(path, *models, settings, {"table"}) is None, "it has one"
 
 
 def test_atlas_of_before_there_were_samples_gets_some(drawn, grow):

@@ -7,6 +7,8 @@ the long test.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -21,7 +23,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ..service import running
+from styleatlas.server.bodies import BODIES
+
+from ..service import TOKEN, running
 
 CHECKS = [
     not_a_server_error,
@@ -50,6 +54,44 @@ def api(tmp_path_factory):
             while http.get("/api/v1/ready").status_code != 200:
                 time.sleep(0.1)
         yield schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+
+
+def references(part: Any) -> Iterator[str]:
+    """All that a part of a schema refers to."""
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from references(inner)
+
+
+def test_schema_refers_to_what_it_holds_and_names_every_operation_once(http):
+    schema = http.get("/openapi.json").json()
+    for reference in set(references(schema)):
+        found = schema
+        for name in reference.removeprefix("#/").split("/"):
+            found = found[name]
+        assert found["type"] == "object"
+    names = [op["operationId"] for path in schema["paths"].values() for op in path.values()]
+    assert len(names) == len(set(names)) > 20
+    assert "securitySchemes" not in schema["components"]
+
+
+def test_schema_of_a_locked_service_says_how_to_come_in(locked):
+    with locked.client(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+        schema = http.get("/openapi.json").json()
+    assert schema["security"] == [{"token": []}, {"cookie": []}]
+    assert set(schema["components"]["securitySchemes"]) == {"token", "cookie"}
+
+
+def test_examples_are_sound_and_every_body_that_is_posted_has_one():
+    for kind, body in BODIES.items():
+        examples = body.model_json_schema().get("examples", [])
+        assert examples or kind in ("crops", "texts")  # which nobody posts
+        for example in examples:
+            assert body.model_validate(example)
 
 
 def check_all(api, how: settings) -> int:

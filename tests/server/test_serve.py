@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from styleatlas.cli import main
+from styleatlas.commands import serve as module
 from styleatlas.commands.serve import Duration, _listen, _token
 from styleatlas.server.api.run import shown_names
 from styleatlas.server.works.nouns import Settings
@@ -134,9 +135,12 @@ def test_port_in_use_is_one_line(tmp_path):
 
 def test_answers_do_not_wait_for_more_to_send():
     """Else each would take 40 ms longer, by Nagle's algorithm and delayed acknowledgements."""
-    with _listen("127.0.0.1", 0) as listening:
-        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
-            assert accepted.proto == socket.IPPROTO_TCP  # which asyncio looks at
+    with (
+        _listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.proto == socket.IPPROTO_TCP  # which asyncio looks at
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"two words of some length", b"\xff" * 40])
@@ -164,6 +168,34 @@ def test_models_that_cannot_be_loaded_end_it_in_one_line(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("styleatlas serve: ") and "g.pkl" in last
     assert "Traceback" not in done.stderr
+
+
+def test_service_lives_behind_a_proxy_and_below_a_path(tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    options = ("--root-path", "/atlas/", "--trusted-proxy", "127.0.0.1", "--rate", 10_000)
+    options += ("--allowed-host", "Atlas.example.org", "--token-file", tmp_path / "token")
+    forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+    forwarded |= {"Host": "atlas.example.org", "Origin": "https://atlas.example.org"}
+    with running(tmp_path / "kept", *options) as service:
+        with service.client(headers=forwarded) as http:
+            assert "/atlas/enter/" in service.link  # which the proxy takes off
+            cookie = http.get(service.link.replace("/atlas", "")).headers["set-cookie"]
+            assert "Secure" in cookie and "Path=/atlas" in cookie
+            token = {"Authorization": f"Bearer {TOKEN}"}
+            answer = http.post("/api/v1/sheets/samples", json=PAIR, headers=token)
+            assert answer.headers["location"].startswith("/atlas/api/v1/jobs/")
+            request = answer.headers["x-request-id"]
+        service.stop()
+        service.follower.join()
+        (line,) = [line for line in service.lines() if line.get("request") == request]
+        assert line["client"] == "192.0.2.7"
+
+
+def test_program_without_the_extra_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "socketio" else name)
+    done = CliRunner().invoke(main, ["serve", "avatars"])
+    assert done.exit_code == 1
+    assert "needs socketio; install it with `pip install 'styleatlas[server]'`" in done.stderr
 
 
 def test_recipes_name_files_and_no_folders():

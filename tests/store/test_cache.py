@@ -134,3 +134,11 @@ def test_what_cannot_be_removed_is_named(monkeypatch) -> None:
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match=f"{KEY}.*cannot be removed .Permission denied"):
         clear_inversions()
+
+
+def test_environment_names_the_folder_of_what_is_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("STYLEATLAS_CACHE", str(tmp_path / "mine"))
+    InversionCache().remember("0", ARRAYS)
+    assert [path.name for path in (tmp_path / "mine" / "inversions").iterdir()] == ["0.inversion"]
+    monkeypatch.delenv("STYLEATLAS_CACHE")
+    assert InversionCache().find("0") is None

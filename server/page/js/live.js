@@ -75,7 +75,6 @@ export class Session {
   }
 
   async receive(data) {
-    clearTimeout(this.silence);
     if (!this.ready) return;
     if (this.wait !== FIRST_WAIT || !this.heard) {
       this.wait = FIRST_WAIT;
@@ -86,7 +85,8 @@ export class Session {
     const end = new Uint8Array(data).indexOf(10);
     const told = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 0, end)));
     const out = this.out;
-    if (!out || told.number !== out.number) return;
+    if (!out || told.number !== out.number) return; // such as the first, which nobody asked for
+    clearTimeout(this.silence);
     if (told.problem) return this.refuse(new Problem({ detail: told.problem }));
     const bitmap = await createImageBitmap(new Blob([data.slice(end + 1)], { type: told.type }));
     if (this.out === out) this.out = null;
@@ -95,6 +95,7 @@ export class Session {
   }
 
   refuse(problem) {
+    clearTimeout(this.silence);
     const out = this.out;
     this.out = null;
     if (out) out.reject(problem);

@@ -61,6 +61,13 @@ def test_what_the_engine_refuses_is_a_failed_job_that_says_why(http):
     assert job["problem"]["kind"] == "refused"
 
 
+def test_folder_of_mappers_is_nobodys_business(http, service):
+    body = {"seeds": [1], "edits": [PAIR], "method": "mapper"}
+    job = http.post("/api/v1/edits", json=body, headers=WAIT).json()
+    assert job["problem"]["kind"] == "refused" and "mapper" in job["problem"]["detail"]
+    assert str(service.folder.parent) not in job["problem"]["detail"]
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [

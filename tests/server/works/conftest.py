@@ -107,5 +107,8 @@ def serving(
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
     """One service for the tests of a file that leave its worker alone."""
-    with serving(tmp_path_factory.mktemp("served")) as found:
-        yield found
+    with pytest.MonkeyPatch.context() as environment:  # as each test has it, which comes later
+        environment.setenv("STYLEATLAS_MODELS", str(tmp_path_factory.mktemp("models")))
+        environment.setenv("STYLEATLAS_MAPPERS", str(tmp_path_factory.mktemp("mappers")))
+        with serving(tmp_path_factory.mktemp("served")) as found:
+            yield found

@@ -150,6 +150,22 @@ def test_sheets_and_embeddings_are_made_of_the_atlas(served, editor):
             assert sheet.size == (picture["width"], picture["height"])
 
 
+def test_prompts_of_strangers_are_remembered_in_the_folder_alone(served):
+    texts = served.folder / "cache" / "texts"
+    before = set(texts.rglob("*.f4"))
+    served.done("texts", prompts=["a green dragon"])
+    assert len(set(texts.rglob("*.f4")) - before) == 1
+
+
+def test_folder_is_nobody_elses(tmp_path):
+    async def opened() -> None:
+        works = await Works.open(Settings("avatars", tmp_path / "folder"))
+        await works.close()
+
+    asyncio.run(opened())
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "told"),
     [
@@ -157,6 +173,7 @@ def test_sheets_and_embeddings_are_made_of_the_atlas(served, editor):
         ("crops", {"photo": b"\x89PNG\r\n\x1a\n" + bytes(100)}, "photo: cannot be read"),
         ("inversion", {"photo": b""}, "photo: is empty"),
         ("mapper", {"mapper": "wink", "seeds": [1]}, "mapper wink: there is none of this name"),
+        ("edit", {"seeds": [1], "edits": SMILE, "method": "mapper"}, "mapper: none in mappers"),
         ("channels", {"channels": ["b16.nothing:1"]}, "b16.nothing"),
         ("edit", {"seeds": [1], "edits": SMILE, "layers": ["b999"]}, "b999"),
         ("optimise", {**ENDLESS, "freeze": ["b999"]}, "b999"),

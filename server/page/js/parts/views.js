@@ -94,7 +94,7 @@ export function Strip() {
   const old = (at) => (doc.value.photo ? stageBefore.value : rowBefore.value?.[at]);
   const made = (at) => (doc.value.photo ? after() : (rowAfter.value ?? rowBefore.value)?.[at]);
   return html`
-    <div class="strip" role="group" aria-label=${t("view-strip")} style=${{ "--columns": seeds.length }}>
+    <div class="strip" tabindex="0" role="group" aria-label=${t("view-strip")} style=${{ "--columns": seeds.length }}>
       ${seeds.map(
         (seed, at) => html`<figure key=${at}>
           <${Picture} of=${() => old(at)} label=${t("pictureBefore")} />
