@@ -34,7 +34,9 @@ def test_channels_are_those_that_the_edit_moves_most(exploring, http):
 
 def test_layer_shows_its_channels_and_can_move_alone(exploring):
     whole = exploring.pixels()
-    exploring.page.get_by_role("button", name="b8.conv1: ").click()
+    exploring.page.get_by_role("button", name="of the edit").and_(
+        exploring.page.get_by_title("b8.conv1: ")
+    ).click()
     exploring.page.get_by_role("heading", name="Channels of b8.conv1").wait_for()
     assert names(exploring) and all(name.startswith("b8.conv1:") for name in names(exploring))
     exploring.button("Move only this layer").click()
