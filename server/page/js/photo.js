@@ -10,7 +10,7 @@ import { callOff, work, works } from "./work.js";
 /** @typedef {{bitmap: ImageBitmap, name: string, blob: Blob, upload: Promise<string> | null,
  *   id: string, faces: {face: number, quad: Quad}[]}} Held a photo, as this page holds it */
 /** @typedef {{step: "choose" | "camera" | "crop" | "invert", held: Held | null,
- *   align: "face" | number[], face: number, problem: any}} Choosing */
+ *   align: "face" | number[], face: number, kept: boolean, problem: any}} Choosing */
 
 /** What the dialog of a new photo is about; null while it is shut. */
 export const choosing = signal(/** @type {Choosing | null} */ (null));
@@ -28,7 +28,7 @@ const put = (part) => {
 /** Opens the dialog. @param {Choosing["step"]} [at] */
 export function open(at = "choose") {
   leave = new AbortController();
-  choosing.value = { step: at, held: null, align: "face", face: 1, problem: null };
+  choosing.value = { step: at, held: null, align: "face", face: 1, kept: false, problem: null };
 }
 
 /** Shuts it; what was going on is ended, and a photo that nothing was made of. */
@@ -99,6 +99,8 @@ export function cut([x, y, size]) {
   const at = (value, most) => Math.round(clamp(value, 0, most - side));
   put({ align: [at(x, width), at(y, height), side] });
 }
+/** Whether the photo is to stay on the service when the page goes. @param {boolean} yes */
+export const wish = (yes) => put({ kept: yes });
 /** Takes a face that was found. @param {number} face */
 export const takeFace = (face) => put({ align: "face", face });
 
@@ -117,7 +119,7 @@ export function quadOf({ held: one, align, face }) {
 
 /** Has the generator draw what was cut out, and stands it on the stage. */
 export async function invert() {
-  const { held: one, align, face } = choosing.value;
+  const { held: one, align, face, kept: isKept } = choosing.value;
   const { signal: left } = leave;
   put({ step: "invert", problem: null });
   try {
@@ -129,9 +131,12 @@ export async function invert() {
     const { result } = (await made) ?? {};
     if (left.aborted) return;
     if (!result) return put({ step: "crop" });
-    const given = { photo, latents: result.latents, name: one.name, align, face, notes: result.notes };
+    const [{ cosine }] = result.record.photos;
+    const doubtful = result.notes.length > 0;
+    const given = { photo, latents: result.latents, name: one.name, align, face, cosine, doubtful };
     batch(() => {
       choosing.value = null;
+      if (isKept) keep(given, true);
       step("photo", { photo: given, focus: 0 }, one.name);
     });
   } catch (problem) {
@@ -157,11 +162,10 @@ export async function putBack(mask) {
 export const letGo = () => step("photoAway", { photo: null }, doc.value.photo.name);
 
 /** Keeps a photo on the service when the page goes, or no longer. */
-export function keep(photo, yes) {
+function keep(photo, yes) {
   const others = kept.value.filter((one) => one.photo !== photo.photo);
   kept.value = yes ? [photo, ...others] : others;
 }
-export const isKept = (photo) => kept.value.some((one) => one.photo === photo.photo);
 
 /** Ends a photo that was kept. */
 export function end(photo) {

@@ -4,7 +4,7 @@ import { batch, computed, signal } from "./lib.js";
 
 /** @typedef {{id: number, neutral: string, target: string, alpha: number, on: boolean}} Edit */
 /** @typedef {{latents: string, photo: string, name: string, align: "face" | number[], face: number,
- *   notes?: string[]}} Photo what an inversion found of a part of a photo */
+ *   cosine?: number, doubtful?: boolean}} Photo what an inversion found of a part of a photo */
 /**
  * @typedef {object} Doc
  * @property {number[]} seeds of the row

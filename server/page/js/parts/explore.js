@@ -161,7 +161,7 @@ function Others({ edit }) {
             <span class="bar" role="img" aria-label=${t(side === "away" ? "exploreLess" : "exploreMore")}>
               <span style=${{ left: `${50 + (50 * Math.min(0, moves)) / most}%`, width: `${(50 * Math.abs(moves)) / most}%` }}></span></span>
             <button type="button" class="quiet" aria-pressed=${keep.includes(prompt)} aria-label=${t("exploreKeep", { phrase: prompt })} onClick=${() => toggle(prompt)}>
-              ${t(keep.includes(prompt) ? "exploreKept" : "keep")}</button>
+              ${t(keep.includes(prompt) ? "exploreKept" : "exploreKeepIt")}</button>
           </li>`,
         )}
       </ul>

@@ -1,6 +1,6 @@
 // Own photos on the page: how they come, what of them is taken, and where they stand then.
 import { html, names, useEffect, useRef, useSignal } from "../lib.js";
-import { t } from "../i18n.js";
+import { num, t } from "../i18n.js";
 import { kept } from "../memory.js";
 import * as photos from "../photo.js";
 import { doc } from "../state.js";
@@ -24,7 +24,6 @@ export function PhotoBar() {
   const { photo } = doc.value;
   if (!photo) return null;
   const held = photos.heldOf(photo);
-  const isKept = photos.isKept(photo);
   return html`
     <section class="photo-bar" aria-label=${t("photo")}>
       <div class="photo-pair">
@@ -32,14 +31,17 @@ export function PhotoBar() {
         <figure><${Picture} of=${() => stageBefore.value} label=${t("photoDrawn")} /><figcaption>${t("photoDrawn")}</figcaption></figure>
       </div>
       <div class="photo-told">
-        ${photo.notes?.length > 0 && html`<p class="aside">${photo.notes.join(" ")}</p>`}
+        ${photo.cosine && html`<p class="aside">${t("photoNear", { cosine: num(photo.cosine) })} ${photo.doubtful && t("photoDoubt")}</p>`}
         <div class="photo-tools">
           <button type="button" class="main" onClick=${() => (whole.value = true)}><${Icon} name="back" size="16" />${t("photoPutBack")}</button>
-          <button type="button" class="plain" onClick=${() => photos.open()}><${Icon} name="photo" size="16" />${t("photoAnother")}</button>
-          <button type="button" class="plain" onClick=${photos.letGo}><${Icon} name="close" size="16" />${t("photoAway")}</button>
+          ${[
+            ["photo", "photoAnother", () => photos.open()],
+            ["close", "photoAway", photos.letGo],
+          ].map(
+            ([icon, key, go]) => html`<button type="button" class="plain" key=${key} aria-label=${t(key)} title=${t(key)} onClick=${go}>
+              <${Icon} name=${icon} size="16" /><span>${t(key)}</span></button>`,
+          )}
         </div>
-        <label class="tick"><input type="checkbox" checked=${isKept} onChange=${() => photos.keep(photo, !isKept)} />
-          <span>${t("photoKeep")} <small>${t(isKept ? "photoKept" : "photoNotKept")}</small></span></label>
       </div>
     </section>
   `;
@@ -171,7 +173,7 @@ function Camera() {
 }
 
 function Cut() {
-  const { held, align, face } = photos.choosing.value;
+  const { held, align, face, kept } = photos.choosing.value;
   return html`
     <${Crop} />
     <div class="dialog-foot">
@@ -182,6 +184,8 @@ function Cut() {
             aria-pressed=${align === "face" && face === one.face} onClick=${() => photos.takeFace(one.face)}>${t("photoFace", { face: one.face })}</button>`,
         )}
       </div>
+      <label class="tick"><input type="checkbox" checked=${kept} onChange=${() => photos.wish(!kept)} />
+        <span>${t("photoKeep")} <small>${t("photoKept")}</small></span></label>
       <button type="button" class="main" onClick=${photos.invert}>${t("photoTake")}</button>
     </div>
   `;
