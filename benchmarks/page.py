@@ -6,10 +6,8 @@ a second. Of every picture that is painted: the milliseconds since the last move
 words written, drags, keys) and in seconds, without the time that a person takes to think: the first
 edit, the right strength, three prompts compared.
 
-With `--gradio` the same edit as a Gradio demo (`pip install gradio`): a box, a slider and a picture,
-`release` and `change` as their documentation has them, on the same Editor in one process. What
-StyleCLIP's Tk window asks of its user is told from its paper's description; it needs a GPU, and was
-not run.
+With `--gradio` also the same edit as a Gradio demo (`pip install gradio`): a box, a slider and a
+picture that follow one another, on an Editor in Gradio's own process.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ import gradio, styleatlas
 editor = styleatlas.load("avatars")
 
 def edit(target, alpha):
-    result = editor.edit(seeds=[4], neutral="a face", target=target, alpha=alpha, method="direction")
-    return result.pil()[0] if isinstance(result.pil(), list) else result.pil()
+    asked = {"target": target, "alpha": alpha, "method": "direction"}
+    return editor.edit(seeds=[4], neutral="a face", **asked).pil()
 
 with gradio.Blocks() as demo:
     words = gradio.Textbox("a face with glasses", label="Target")
@@ -79,7 +77,9 @@ WATCH = """() => {
 
 @click.command(help=__doc__)
 @click.option("--seconds", default=8.0, show_default=True, help="Of each drag.")
-@click.option("--atlas", default="avatars", show_default=True, help="As serve takes it, with options.")
+@click.option(
+    "--atlas", default="avatars", show_default=True, help="As serve takes it, with options."
+)
 @click.option("--gradio", is_flag=True, help="Also a Gradio demo.")
 @click.option("--rounds", default=3, show_default=True, help="Of which the best is told.")
 def main(seconds: float, atlas: str, gradio: bool, rounds: int) -> None:
@@ -104,7 +104,7 @@ def opened(browser: Any, url: str) -> Any:
     return page
 
 
-def told(paints: list[list[float]], seconds: float) -> dict[str, Any]:
+def summary(paints: list[list[float]], seconds: float) -> dict[str, Any]:
     late = np.array([one[1] for one in paints])
     if not len(late):
         raise SystemExit("nothing was painted; is the page another?")
@@ -141,7 +141,7 @@ def ours(browser: Any, url: str, seconds: float) -> dict[str, Any]:
     passed = drag(page, slider, seconds)
     paints = page.evaluate("seen.paints")
     page.close()
-    return told(paints, passed)
+    return summary(paints, passed)
 
 
 def theirs(browser: Any, url: str, seconds: float) -> dict[str, Any]:
@@ -155,18 +155,20 @@ def theirs(browser: Any, url: str, seconds: float) -> dict[str, Any]:
         """() => { const seen = window.seen = {inputs: [], paints: []};
           addEventListener("input", () => seen.inputs.push(performance.now()), true);
           const told = (image) => { const of = seen.inputs.at(-1);
-            image.decode().then(() => requestAnimationFrame((now) => seen.paints.push([now, now - of])), () => {}); };
+            const shown = () => requestAnimationFrame((now) => seen.paints.push([now, now - of]));
+            image.decode().then(shown, () => {}); };
           new MutationObserver((changes) => changes.forEach((change) => {
             if (change.target.tagName === "IMG") told(change.target);
             for (const node of change.addedNodes ?? [])
               for (const image of node.querySelectorAll?.("img") ?? []) told(image);
-          })).observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]}); }"""
+          })).observe(document,
+            {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]}); }"""
     )
     passed = drag(page, slider, seconds)
     page.wait_for_timeout(1000)
     paints = page.evaluate("seen.paints")
     page.close()
-    return told(paints, passed)
+    return summary(paints, passed)
 
 
 @contextmanager

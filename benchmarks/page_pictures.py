@@ -1,4 +1,4 @@
-"""The pictures of the live page in README and docs: `python benchmarks/page_pictures.py docs/images`.
+"""The pictures of the live page in the docs: `python benchmarks/page_pictures.py docs/images`.
 
 The page at four widths in both themes, the parts of it that docs/page.md tells of, and a film of
 about 20 s of somebody who steers, `page.webp`. Pictures are what Chromium shows of a service with
@@ -17,7 +17,7 @@ import click
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import BEARD, GLASSES, SMILE, add, chromium, service, settle
+from browser import GLASSES, SMILE, add, chromium, service, settle
 
 SIZES = {360: 740, 768: 1024, 1440: 900, 2560: 1440}
 QUALITY = 82
@@ -133,7 +133,9 @@ class Film:
         self.click(page.locator(".view", has_text="Divider"))
         self.divide((0.25, 0.75, 0.5))
         self.click(page.locator(".view", has_text="Grid"))
-        page.wait_for_function("document.querySelectorAll('.grid canvas[data-painted]').length == 32")
+        page.wait_for_function(
+            "document.querySelectorAll('.grid canvas[data-painted]').length == 32"
+        )
         self.wait(2.0)
         self.click(page.get_by_role("tab", name="Explore"))
         page.locator(".channel").first.wait_for()
@@ -146,8 +148,11 @@ class Film:
         self.wait(1.6)
         first, *others = self.frames
         duration = round(1000 / FILM_FPS)
-        first.save(path, save_all=True, append_images=others, duration=duration, loop=0, quality=70, method=4)  # fmt: skip
-        click.echo(f"{path}: {len(self.frames) / FILM_FPS:.1f} s, {path.stat().st_size / 1e6:.1f} MB")
+        how = {"duration": duration, "loop": 0, "quality": 70, "method": 4}
+        first.save(path, save_all=True, append_images=others, **how)
+        click.echo(
+            f"{path}: {len(self.frames) / FILM_FPS:.1f} s, {path.stat().st_size / 1e6:.1f} MB"
+        )
 
     def frame(self) -> None:
         image = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")

@@ -59,7 +59,9 @@ BANK = ("a picture", "a picture channel7", "a picture channel12", "something els
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = os.environ.get("STYLEATLAS_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+BROWSER = os.environ.get("STYLEATLAS_BROWSER") or next(
+    filter(None, map(shutil.which, BROWSERS)), None
+)
 
 # What a mark says that a test needs, and whether it is here.
 NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {

@@ -30,7 +30,8 @@ class PictureView(BaseModel):
 
     url: str = Field(examples=["/api/v1/pictures/3kVt…"])
     role: str = Field(
-        description="picture, sheet, film, photo, crop, or cells: a sheet's images alone, edge to edge",
+        description="picture, sheet, film, photo, crop, or cells: the images of a sheet alone, "
+        "edge to edge",
         examples=["picture"],
     )
     type: str = Field(examples=["image/png"])

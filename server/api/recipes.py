@@ -101,9 +101,7 @@ def _edit(asked: _Asked) -> Recipe:
     ]
     pictures = "edited" if asked["photo"] is None else output  # a folder of a picture an image
     has_call = asked["mask"] is None  # which the command alone reads
-    return Recipe(
-        command=_command(words, pictures), python="\n".join(python) if has_call else None
-    )
+    return Recipe(command=_command(words, pictures), python="\n".join(python) if has_call else None)
 
 
 def _film(asked: _Asked) -> Recipe:

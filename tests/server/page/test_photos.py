@@ -28,7 +28,9 @@ def photo(drawings, tmp_path_factory) -> Path:
 
 
 def box_of(studio) -> list[int]:
-    return [int(part) for part in studio.page.locator(".crop-box").get_attribute("data-box").split()]
+    return [
+        int(part) for part in studio.page.locator(".crop-box").get_attribute("data-box").split()
+    ]
 
 
 def choose(studio, photo: Path) -> None:
@@ -169,8 +171,8 @@ def test_photo_is_pasted_from_the_clipboard(studio, photo):
         """text => { const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
           const data = new DataTransfer();
           data.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
-          document.body.dispatchEvent(
-            new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true})); }""",
+          const how = {clipboardData: data, bubbles: true, cancelable: true};
+          document.body.dispatchEvent(new ClipboardEvent("paste", how)); }""",
         content,
     )
     studio.page.locator(".crop-box").wait_for()

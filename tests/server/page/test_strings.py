@@ -96,7 +96,11 @@ def test_as_the_name_of_a_photo(studio, text, drawings, tmp_path):
     file = BytesIO()
     drawings(3).save(file, "PNG")
     studio.button("Your photo").click()
-    given = {"name": text[:200].replace("/", "_"), "mimeType": "image/png", "buffer": file.getvalue()}
+    given = {
+        "name": text[:200].replace("/", "_"),
+        "mimeType": "image/png",
+        "buffer": file.getvalue(),
+    }
     studio.page.get_by_role("dialog").locator("input[type=file]").set_input_files([given])
     studio.page.locator(".crop-box").wait_for()
     stands(studio)
