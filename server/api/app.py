@@ -53,8 +53,7 @@ def make_app(
         description="Edits StyleGAN images with words. See docs/server.md.",
         docs_url=None,  # these pages load from elsewhere
         redoc_url=None,
-        root_path=access.root_path,
-        root_path_in_servers=False,
+        servers=[{"url": access.root_path}] if access.root_path else None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )

@@ -169,8 +169,8 @@ class Floor:
                 late.cancel()
                 try:
                     self._hear(hand, message, content)
-                except (KeyError, TypeError, ValueError) as error:  # it is not itself any more
-                    _LOG.error("worker %d: says what it cannot (%r), and is ended", hand.pid, error)
+                except Exception:  # whatever a worker that is not itself any more makes of it
+                    _LOG.exception("worker %d: says what it cannot, and is ended", hand.pid)
                     hand.kill()
         finally:
             late.cancel()
@@ -244,7 +244,10 @@ class Floor:
             self._book.note(replace(found, progress=progress), "progress", **progress)
 
     def _finish(self, job: str, made: dict[str, Any]) -> None:
-        """Takes in what came of a job."""
+        """Takes in what came of a job, unless nobody wants it any more."""
+        if self._stopping.get(job, _DEADLINE) is None:
+            self._end(job, "cancelled")
+            return
         try:
             result = self._pictures.take_in(self._work / made.pop("folder"), made)
         except OSError:

@@ -44,6 +44,7 @@ class Works:
         self._work, self._cache = folder / "work", folder / "cache"
         self.pictures = Pictures(folder / "pictures", settings.limits)
         self._floor = Floor(settings, self._book, self._turns, self.pictures, self._work)
+        self._uploads: dict[str, list[Upload]] = {}  # by client, since this service began
         self._numbers = count(1)  # of live sessions
         self._closing = False
         self._tidying = asyncio.create_task(self._tidy_now_and_then())
@@ -244,9 +245,17 @@ class Works:
         """Takes in a photo, without a look into it.
 
         Raises:
-            TooLarge, DiskFull: it is not taken.
+            TooLarge, TooMany, DiskFull: it is not taken.
         """
-        return await self.pictures.receive(content)
+        own = self._uploads[client] = self._kept_uploads(client)
+        if (held := sum(upload.bytes for upload in own)) >= self._limits.photos:
+            raise TooMany(f"photos: yours have {held // 2**20} MiB; delete some that are done with")
+        upload = await self.pictures.receive(content)
+        own.append(upload)
+        return upload
+
+    def _kept_uploads(self, client: str) -> list[Upload]:
+        return [one for one in self._uploads.get(client, ()) if self.pictures.has_photo(one.id)]
 
     async def live(self, client: str, start: dict[str, Any]) -> LiveSession:
         """Opens a live session, see `live.Session`; its images are of `seeds` or `latents`.
@@ -272,6 +281,7 @@ class Works:
         self.pictures.forget_before(before)
         for job in self._table.ended_before(before):
             self._book.remove(job.id)
+        self._uploads = {one: own for one in self._uploads if (own := self._kept_uploads(one))}
         forget_files(self._cache, before, _CACHE)
 
     async def _tidy_now_and_then(self) -> None:

@@ -145,6 +145,7 @@ class Limits:
         grace: seconds that a worker has for stopping a job before it is ended.
         loading: seconds that a worker has for loading the models.
         upload: bytes of a photo.
+        photos: bytes of all photos of a client.
         disk: bytes of pictures, photos and latents together; beyond, the oldest go.
         reserve: bytes that stay free on the disk; below, nothing new is taken.
         memory: bytes that a worker may take beyond those of its models.
@@ -158,6 +159,7 @@ class Limits:
     grace: float = 10.0
     loading: float = 600.0
     upload: int = 2**25
+    photos: int = 2**28
     disk: int = 4 * 2**30
     reserve: int = 2**28
     memory: int = 4 * 2**30

@@ -89,6 +89,10 @@ class Pictures:
         """
         return self._input(f"{upload}{_PHOTO}", "photo")
 
+    def has_photo(self, upload: str) -> bool:
+        """Whether it is still there."""
+        return f"{upload}{_PHOTO}" in self._kept
+
     def latents(self, inverted: str) -> Path:
         """A file of latents.
 

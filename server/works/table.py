@@ -214,7 +214,7 @@ class Table:
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
+            if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # full, damaged
                 raise DiskFull(
                     f"disk: the job cannot be kept ({error}); try later, or tell who runs the "
                     "service to free some"

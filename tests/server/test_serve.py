@@ -172,11 +172,11 @@ def test_models_that_cannot_be_loaded_end_it_in_one_line(tmp_path):
 
 def test_service_lives_behind_a_proxy_and_below_a_path(tmp_path):
     (tmp_path / "token").write_text(TOKEN)
-    options = ("--root-path", "/atlas/", "--trusted-proxy", "127.0.0.1", "--rate", 10_000)
-    options += ("--allowed-host", "Atlas.example.org", "--token-file", tmp_path / "token")
+    options = ("--root-path", "/atlas/", "--trusted-proxy", "127.0.0.1")
+    known = ("--allowed-host", "Atlas.example.org", "--token-file", tmp_path / "token")
     forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     forwarded |= {"Host": "atlas.example.org", "Origin": "https://atlas.example.org"}
-    with running(tmp_path / "kept", *options) as service:
+    with running(tmp_path / "kept", *options, *known) as service:
         with service.client(headers=forwarded) as http:
             assert "/atlas/enter/" in service.link  # which the proxy takes off
             cookie = http.get(service.link.replace("/atlas", "")).headers["set-cookie"]
@@ -184,6 +184,8 @@ def test_service_lives_behind_a_proxy_and_below_a_path(tmp_path):
             token = {"Authorization": f"Bearer {TOKEN}"}
             answer = http.post("/api/v1/sheets/samples", json=PAIR, headers=token)
             assert answer.headers["location"].startswith("/atlas/api/v1/jobs/")
+            schema = http.get("/openapi.json", headers=token).json()
+            assert schema["servers"] == [{"url": "/atlas"}]
             request = answer.headers["x-request-id"]
         service.stop()
         service.follower.join()

@@ -93,8 +93,9 @@ export async function findAlphas(edit) {
     const asking = { ...body({ ...doc.value, edits: [{ ...edit, on: true, alpha: 1 }] }) };
     const whole = { ...asking, alpha: null, method: "direction" };
     const job = await done("edits", whole, undefined, { wait: 30 });
-    const images = job.result.record.images.map(({ alpha, status }) => ({ alpha, status }));
-    put(found, key, images);
+    const each = new Map(); // a prompt that is read as several edits has several records an image
+    for (const one of job.result.record.images) if (!each.has(one.image)) each.set(one.image, one);
+    put(found, key, [...each.values()].map(({ alpha, status }) => ({ alpha, status })));
   }
   return found.peek()[key];
 }

@@ -2,7 +2,7 @@
 // own tab, and for the next one that is opened. A browser that keeps nothing is none the worse.
 import { effect, signal } from "./lib.js";
 import { read, written } from "./link.js";
-import { doc, moving } from "./state.js";
+import { doc, look, moving } from "./state.js";
 
 const NAME = "styleatlas";
 const MOST_KEPT = 8; // photos
@@ -28,7 +28,11 @@ const strings = (given) => (Array.isArray(given) ? given.filter((s) => typeof s 
 const settingsOf = (given) => ({
   theme: ["light", "dark"].includes(given?.theme) ? given.theme : "auto",
   language: typeof given?.language === "string" ? given.language : "auto",
-  row: given?.row !== false,
+});
+const VIEWS = ["one", "split", "strengths", "strip", "grid"];
+const lookOf = (given) => ({
+  view: VIEWS.includes(given?.view) ? given.view : "one",
+  split: given?.split >= 0 && given.split <= 1 ? given.split : 0.5,
 });
 const presetsOf = (given) =>
   (Array.isArray(given) ? given : [])
@@ -63,6 +67,8 @@ export const remembered = () =>
 
 /** From now on everything is kept, and what other tabs keep arrives here. */
 export function remember() {
+  look.value = lookOf(stored(sessionStorage, "look", null));
+  effect(() => store(sessionStorage, "look", look.value));
   effect(() => store(localStorage, "settings", settings.value));
   effect(() => store(localStorage, "presets", presets.value));
   effect(() => store(localStorage, "recent", recent.value));

@@ -112,17 +112,20 @@ async function show(session, wish, pick, after, isStage) {
 }
 
 /** Shows what a job of the document as it stands has made.
- * @param {{result: {record: any, pictures: {role: string, url: string}[]}}} job
+ * @param {{result: {record: any, pictures: {role: string, url: string, image: string}[]}}} job
  * @param {import("./state.js").Doc} of the document that it was asked with */
 export async function showMade(job, of) {
   const { pictures, record } = job.result;
   const shown = pictures.filter((one) => one.role === "picture");
   const cells_ = await Promise.all(shown.map(({ url }) => cellOf(url)));
-  const images = record.images.map((image) => ({
-    ...image,
-    before: [image.before],
-    probability: [image.probability],
-  }));
+  const images = shown.map(({ image }) => {
+    const each = record.images.filter((one) => one.image === image); // one an edit
+    return {
+      status: each[0]?.status,
+      before: each.map((one) => one.before),
+      probability: each.map((one) => one.probability),
+    };
+  });
   made.value = { of: nameOf(of), cells: cells_, images };
 }
 

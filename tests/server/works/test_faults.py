@@ -229,6 +229,20 @@ def test_what_is_older_than_it_is_kept_is_forgotten(tmp_path):
         assert list((tmp_path / "pictures").iterdir()) == []
 
 
+def test_table_that_is_damaged_meanwhile_stops_no_job(tmp_path):
+    with serving(tmp_path) as served:
+        job = begun(served, steps=300, patience=300)
+        served.on_loop(lambda: served.works._table._db.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+        size = (tmp_path / "jobs.sqlite").stat().st_size
+        with (tmp_path / "jobs.sqlite").open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (size - 4096))
+        served.on_loop(lambda: served.works._table._db.execute("PRAGMA shrink_memory"))
+        ended = served.ended(job)
+        assert ended.state == "done"
+        assert served.file(ended.result["pictures"][0]["name"]).exists()
+
+
 def test_table_that_is_damaged_costs_no_picture(tmp_path):
     with serving(tmp_path) as served:
         job = served.done("edit", seeds=[1], edits=SMILE)

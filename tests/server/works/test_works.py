@@ -275,6 +275,17 @@ def test_who_has_too_many_is_refused_and_others_are_not(tmp_path):
         served.call(served.works.cancel(running.id))
 
 
+def test_photos_of_a_client_have_a_bound(tmp_path):
+    """Else one could drive out all that others have, as the oldest go where there is too much."""
+    with serving(tmp_path, photos=2**20) as served:
+        first = upload(served, bytes(2**20))
+        with pytest.raises(TooMany, match=r"^photos: yours have 1 MiB; delete some"):
+            upload(served, b"one more")
+        assert served.call(served.works.upload(b"a photo", "bo"))
+        assert served.call(served.works.forget(first))
+        assert upload(served, b"one more")
+
+
 def test_client_that_hangs_up_leaves_a_job_that_is_done(served):
     async def hung_up() -> None:
         task = asyncio.create_task(

@@ -8,7 +8,7 @@ import { readOut } from "../notices.js";
 import { doc, focused, look, message, step, subject, withEdit } from "../state.js";
 import { rowAfter, rowBefore, stageAfter, stageBefore } from "../studio.js";
 import { Picture } from "./picture.js";
-import { Zoomable, holding } from "./zoom.js";
+import { Zoomable, holding, zoom } from "./zoom.js";
 
 const before = () => stageBefore.value;
 const after = () => stageAfter.value ?? stageBefore.value;
@@ -36,8 +36,10 @@ export function Split() {
     event.preventDefault();
     put(at + way * (event.shiftKey ? 0.1 : 0.02));
   };
+  const { scale, x } = zoom.value;
+  const cut = clamp(0.5 + (at - 0.5 - x) / scale, 0, 1); // where the line stands in the picture
   return html`
-    <div class="split" ref=${frame} style=${{ "--split": at }}>
+    <div class="split" ref=${frame} style=${{ "--split": at, "--cut": cut }}>
       <${Zoomable} canHold=${false} label=${t("stage")}>
         <${Picture} of=${after} label=${t("pictureAfter")} class="is-main" />
         <${Picture} of=${before} label=${t("pictureBefore")} class="is-cut" />
