@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ...conftest import BROWSER
 from ...service import Service
 
-PATIENCE = float(__import__("os").environ.get("PP", 60))
+REFUSED = "Failed to load resource: the server responded with a status of 4"
+PATIENCE = 120.0
 """Seconds that end what hangs."""
 MILLISECONDS = 1000 * PATIENCE
 SWITCHES = (
@@ -48,17 +49,20 @@ class Studio:
     Attributes:
         page: Playwright's.
         complaints: what the browser's console said, errors of the page and requests elsewhere.
+        forgiven: beginnings of what the console may say: it tells every answer of 400 and more,
+            however well the page goes on.
     """
 
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.url = page, url
         self.complaints: list[str] = []
+        self.forgiven: tuple[str, ...] = ()
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("console", self._hear)
         page.on("request", self._see)
 
     def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not message.text.startswith(self.forgiven):
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _see(self, request: Any) -> None:
@@ -156,8 +160,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Studio]]:
-    """Opens a page of a service in a browser that remembers nothing, or in one that is there; in
-    the end nothing may have been complained of that the test does not `forgive`."""
+    """Opens a page of a service in a browser that remembers nothing, or in one that is there;
+    in the end nothing may have been complained of."""
     contexts: list[Any] = []
     studios: list[Studio] = []
 

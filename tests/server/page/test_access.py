@@ -33,7 +33,7 @@ def show(studio, state: str) -> None:
 
 def findings(studio) -> list[str]:
     """What axe-core finds serious, by rule and element."""
-    from axe_playwright_python.sync_playwright import Axe
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 
     found = Axe().run(studio.page).response["violations"]
     return [

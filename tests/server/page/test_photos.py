@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import same
+from .conftest import REFUSED, same
 
 pytestmark = pytest.mark.browser
 GLASSES = "a face with glasses"
@@ -257,6 +257,7 @@ def asked(photo: str) -> dict:
 
 
 def test_inversion_is_called_off(studio, photo):
+    studio.forgiven = (REFUSED,)  # its events end with it
     choose(studio, photo)
     studio.button("Take this part").click()
     dialog = studio.page.get_by_role("dialog")
