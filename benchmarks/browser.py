@@ -72,6 +72,13 @@ def settle(page: Any) -> None:
     page.wait_for_selector("[data-ready=true] canvas.is-main[data-painted]")
 
 
+def until(page: Any, holds: str) -> None:
+    """Waits for a JavaScript expression; Playwright's own way would evaluate it in the page, whose
+    policy forbids that."""
+    while not page.evaluate(f"Boolean({holds})"):
+        page.wait_for_timeout(50)
+
+
 def add(page: Any, target: str) -> Any:
     """Adds an edit, and waits until the picture has come to rest; its slider."""
     page.locator("#target").fill(target)

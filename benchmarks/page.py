@@ -27,7 +27,7 @@ import numpy as np
 from styleatlas.store.records import text_table
 
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import BEARD, GLASSES, SMILE, add, chromium, service, settle
+from browser import BEARD, GLASSES, SMILE, add, chromium, service, settle, until
 
 DEMO = """
 import gradio, styleatlas
@@ -214,9 +214,7 @@ def our_tasks(browser: Any, url: str) -> list[dict[str, Any]]:
             add(page, target)
         page.locator(".view", has_text="Grid").click()
         cells = 5 * 8
-        page.wait_for_function(
-            f"document.querySelectorAll('.grid canvas[data-painted]').length === {cells}"
-        )
+        until(page, f"document.querySelectorAll('.grid canvas[data-painted]').length === {cells}")
 
     task("first edit", "words, Enter", lambda page: add(page, GLASSES))
     task("right strength", "picture, words, Enter, Auto", right)

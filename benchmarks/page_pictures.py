@@ -17,7 +17,7 @@ import click
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
-from browser import GLASSES, SMILE, add, chromium, service, settle
+from browser import GLASSES, SMILE, add, chromium, service, settle, until
 
 SIZES = {360: 740, 768: 1024, 1440: 900, 2560: 1440}
 QUALITY = 82
@@ -59,7 +59,7 @@ def shoot_edits(page: Any, path: Path) -> None:
     slider.press("Shift+ArrowLeft")
     slider.press("Shift+ArrowRight")
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_function("[...document.querySelectorAll('.cell-word')].every((e) => e.innerText)")
+    until(page, "[...document.querySelectorAll('.cell-word')].every((e) => e.textContent)")
     save(page, path)
 
 
@@ -67,7 +67,7 @@ def shoot_explore(page: Any, path: Path) -> None:
     add(page, GLASSES)
     page.get_by_role("tab", name="Explore").click()
     page.locator(".channel").first.click()
-    page.wait_for_function("document.querySelector('.channel-cells img')?.naturalWidth > 0")
+    until(page, "document.querySelector('.channel-cells img')?.naturalWidth > 0")
     page.mouse.move(0, 0)
     save(page, path)
 
@@ -133,15 +133,13 @@ class Film:
         self.click(page.locator(".view", has_text="Divider"))
         self.divide((0.25, 0.75, 0.5))
         self.click(page.locator(".view", has_text="Grid"))
-        page.wait_for_function(
-            "document.querySelectorAll('.grid canvas[data-painted]').length == 32"
-        )
+        until(page, "document.querySelectorAll('.grid canvas[data-painted]').length == 32")
         self.wait(2.0)
         self.click(page.get_by_role("tab", name="Explore"))
         page.locator(".channel").first.wait_for()
         self.wait(0.6)
         self.click(page.locator(".channel").first)
-        page.wait_for_function("document.querySelector('.channel-cells img')?.naturalWidth > 0")
+        until(page, "document.querySelector('.channel-cells img')?.naturalWidth > 0")
         self.wait(2.0)
         self.click(page.locator(".view", has_text="One"))
         self.click(page.get_by_role("tab", name="Edit"))
