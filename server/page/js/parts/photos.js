@@ -14,8 +14,8 @@ import { Works } from "./works.js";
 
 /** Opens the dialog. */
 export const PhotoButton = () => html`
-  <button type="button" class="plain photo-button" onClick=${() => photos.open()}>
-    <${Icon} name="photo" size="16" />${t("photoOwn")}
+  <button type="button" class="plain" aria-label=${t("photoOwn")} onClick=${() => photos.open()}>
+    <${Icon} name="photo" size="16" /><span>${t("photoOwn")}</span>
   </button>
 `;
 
