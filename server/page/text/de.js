@@ -39,7 +39,6 @@ export default {
   exploreCells: "{channel} bei Seed {seed}, von zehn Sigma darunter bis zehn darüber",
   exploreChannels: "Kanäle",
   exploreChannelsOf: "Kanäle von {layer}",
-  exploreHint: "Was der Atlas von der gewählten Änderung weiß.",
   exploreKeep: "{phrase} lassen, wie es ist",
   exploreKeepIt: "Lassen",
   exploreKept: "Bleibt",

@@ -39,7 +39,6 @@ export default {
   exploreCells: "{channel} on seed {seed}, from ten sigma below to ten above",
   exploreChannels: "Channels",
   exploreChannelsOf: "Channels of {layer}",
-  exploreHint: "What the atlas knows of the edit that is chosen.",
   exploreKeep: "Keep {phrase} as it is",
   exploreKeepIt: "Keep",
   exploreKept: "Kept",
