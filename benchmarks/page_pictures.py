@@ -84,7 +84,7 @@ def shoot_photo(page: Any, path: Path) -> None:
         page.get_by_role("slider", name="Size").fill("420")
         box = page.locator(".crop-box")
         box.focus()
-        for key, count in (("ArrowRight", 11), ("ArrowDown", 2)):
+        for key, count in (("ArrowRight", 15), ("ArrowDown", 2)):
             for _ in range(count):
                 box.press(key)
         page.evaluate("document.activeElement.blur()")
