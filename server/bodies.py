@@ -141,9 +141,13 @@ class EditBody(Images, OfPhoto):
     layers: Names = []
     exclude: Names = []
     before: bool = False
+    mask: Id | None = None
+    """A picture of the photo's size, sent as photos are: white where the photo may change."""
 
     @model_validator(mode="after")
     def _is_sound(self) -> EditBody:
+        if self.mask is not None and self.photo is None:
+            raise ValueError("mask: is of a photo; give one, or leave the mask out")
         try:
             self.request()
         except StyleAtlasError as error:
@@ -195,6 +199,7 @@ class FilmBody(EditBody):
     )
     kind = "film"
     before: Literal[False] = False
+    mask: None = None
     seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     fps: Annotated[float, Field(gt=0, le=60)] = 20.0
     format: Literal["gif", "webp", "mp4"] = "webp"

@@ -58,6 +58,11 @@ IMAGES = 24
 BANK = ("a picture", "a picture channel7", "a picture channel12", "something else")
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = os.environ.get("STYLEATLAS_BROWSER") or next(
+    filter(None, map(shutil.which, BROWSERS)), None
+)
+
 # What a mark says that a test needs, and whether it is here.
 NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "gpu": ("a GPU", torch.cuda.is_available),
@@ -70,6 +75,10 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
         lambda: all(WEIGHTS[name].state == "fetched" for name in GROUPS["faces"]),
     ),
     "heic": ("the package pillow-heif", lambda: bool(importlib.util.find_spec("pillow_heif"))),
+    "browser": (
+        "Chromium, which `scripts/browser` finds or installs",
+        lambda: bool(BROWSER and importlib.util.find_spec("playwright")),
+    ),
     "npm": ("npm", lambda: shutil.which("npm") is not None),
     "ordinary_user": (
         "a user whom permissions bind",

@@ -29,7 +29,11 @@ class PictureView(BaseModel):
     """A picture that a job made."""
 
     url: str = Field(examples=["/api/v1/pictures/3kVt…"])
-    role: str = Field(description="picture, sheet, film, photo or crop", examples=["picture"])
+    role: str = Field(
+        description="picture, sheet, film, photo, crop, or cells: the images of a sheet alone, "
+        "edge to edge",
+        examples=["picture"],
+    )
     type: str = Field(examples=["image/png"])
     width: int | None = None
     height: int | None = None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from ..bodies import BODIES, edit_line
 
-PHOTO, LATENTS = "photo.jpg", "latents.npz"
+PHOTO, LATENTS, MASK = "photo.jpg", "latents.npz", "mask.png"
 """What stands for the client's own files."""
 _FILES = {"latents": LATENTS, "photo": PHOTO}
 _FILM_FLAGS = {"seconds": "--seconds", "fps": "--fps"}
@@ -100,7 +100,8 @@ def _edit(asked: _Asked) -> Recipe:
         f"result.save({output!r})",
     ]
     pictures = "edited" if asked["photo"] is None else output  # a folder of a picture an image
-    return Recipe(command=_command(words, pictures), python="\n".join(python))
+    has_call = asked["mask"] is None  # which the command alone reads
+    return Recipe(command=_command(words, pictures), python="\n".join(python) if has_call else None)
 
 
 def _film(asked: _Asked) -> Recipe:
@@ -172,6 +173,8 @@ def _images(asked: _Asked) -> Iterator[str]:
         yield from ("--latent", LATENTS)
     if asked.body.get("photo") is not None:
         yield from ("--photo", PHOTO, *_of_photo(asked))
+    if asked.body.get("mask") is not None:
+        yield from ("--mask", MASK)
     yield from asked.options({"truncation": "--truncation", "label": "--class"})
 
 

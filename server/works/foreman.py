@@ -170,7 +170,8 @@ class Works:
 
     def _equip(self, job: Job, folder: Path) -> None:
         """Makes a job's folder, with what it is made of: that may be forgotten before its turn."""
-        find = {"photo": self.pictures.photo, "latents": self.pictures.latents}
+        photo, latents = self.pictures.photo, self.pictures.latents
+        find = {"photo": photo, "latents": latents, "mask": photo}
         try:
             folder.mkdir()
             for name, file in INPUTS.items():

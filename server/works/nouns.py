@@ -11,7 +11,7 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
-INPUTS = {"photo": "photo", "latents": "latents.npz"}
+INPUTS = {"photo": "photo", "latents": "latents.npz", "mask": "mask"}
 """What a body may name, and what the file of it is called in the folder of the job."""
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 

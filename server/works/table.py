@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import DiskFull, KeyReused, ServiceError
-from .nouns import Event, Job, Problem
+from .nouns import INPUTS, Event, Job, Problem
 
 _MIGRATIONS = (
     """
@@ -158,10 +158,9 @@ class Table:
         return self._all("state NOT IN ('waiting', 'running') AND ended < ?", when)
 
     def of_input(self, name: str) -> list[Job]:
-        """Jobs that were asked of a photo, or of latents."""
-        return self._all(
-            "? IN (json_extract(body, '$.photo'), json_extract(body, '$.latents'))", name
-        )
+        """Jobs that were asked of a photo, of latents or by a mask."""
+        named = ", ".join(f"json_extract(body, '$.{part}')" for part in INPUTS)
+        return self._all(f"? IN ({named})", name)
 
     def remove(self, job: str) -> None:
         """Forgets a job and its events."""

@@ -34,14 +34,19 @@ from ...engine.jobs.sample_sheet import draw_samples
 from ...engine.models.identity import Identity, load_identity, usual_identity
 from ...engine.models.landmarks import FaceFinder, load_face_finder
 from ...engine.models.sampling import render_batches, styles_from_seeds
-from ...engine.pages.channel_sheet import draw_sheet, require_sheet, sheet_records
+from ...engine.pages.channel_sheet import (
+    channel_images,
+    draw_sheet,
+    require_sheet,
+    sheet_records,
+)
 from ...engine.photos.cuts import Align, cuts_of, usual_align
 from ...engine.photos.formats import HEAD, kind_of
 from ...engine.photos.inversion import InvertSettings
 from ...engine.photos.read import read_photo
 from ...engine.photos.write import own_suffix
 from ...engine.pictures.films import tiled
-from ...engine.pictures.sheet import save_png
+from ...engine.pictures.sheet import save_png, sheet
 from ...store.errors import InputError
 from ...store.library import OWN_SUFFIX
 from ...store.progress import Report
@@ -61,8 +66,10 @@ from ..bodies import (
 )
 from .nouns import INPUTS, Kind
 
-_PHOTO, _LATENTS = Path(INPUTS["photo"]), Path(INPUTS["latents"])
+_PHOTO, _LATENTS, _MASK = (Path(INPUTS[name]) for name in ("photo", "latents", "mask"))
 _EDITED = Path("edited")
+_CELL = 256
+"""Pixels of the longer side of pictures that are many."""
 _WHOLE_SIDE, _WEBP_SIDE = 256, 4096
 """Up to how many pixels wide and high the smaller pictures lose nothing, since it would be seen;
 and up to how many there are any."""
@@ -283,10 +290,12 @@ def _channels(bench: Bench, body: ChannelsBody) -> Made:
     flats = [atlas.layout.parse(channel) for channel in body.channels]
     require_sheet(generator.image_size, len(flats) * len(body.seeds), body.steps)
     styles = styles_from_seeds(generator, body.seeds, body.truncation, body.label)
-    records, shown = sheet_records(atlas, flats), Path("channels.png")
+    records, shown, bare = sheet_records(atlas, flats), Path("channels.png"), Path("cells.png")
     save_png(draw_sheet(generator, atlas, styles, body.seeds, records, body.steps), shown)
+    images = channel_images(generator, atlas, styles, flats, body.steps, _CELL)
+    save_png(sheet([list(row) for flat in flats for row in images[flat]]), bare)
     told = {"seeds": body.seeds, "steps": body.steps, "channels": records}
-    return Made(told, [_picture(shown, "sheet")])
+    return Made(told, [_picture(shown, "sheet"), _picture(bare, "cells")])
 
 
 def _samples(bench: Bench, body: SamplesBody) -> Made:
@@ -313,7 +322,8 @@ def _photo_job(body: OfPhoto, settings: InvertSettings | None = None) -> PhotoJo
     """Never with the user's cache: what is remembered of a photo must end with it."""
     faces = () if body.face == "all" else ((body.face, 1.0),)
     settings = settings or InvertSettings()
-    return PhotoJob((_PHOTO,), _align(body.align), faces, settings, cache=False)
+    only = _MASK if isinstance(body, EditBody) and body.mask is not None else None
+    return PhotoJob((_PHOTO,), _align(body.align), faces, settings, only, cache=False)
 
 
 def _align(given: str | list[float] | None) -> Align | None:

@@ -106,7 +106,7 @@ class Worker:
         _ = editor.texts.encoder  # so that every edit is measured, and none is late
         self._mappers = Path(opening["mappers"] or library_folder()).absolute()
         tell = self._notes.append
-        editor.fallbacks = Fallbacks(self._mappers, announce=tell, report=self._report)
+        editor.fallbacks = Fallbacks(self._mappers, report=self._report)
         self._bench = Bench(editor, self._mappers, self._report, tell)
         limit_memory(opening["memory"])
 

@@ -8,7 +8,9 @@ import { NEUTRAL, addEdit, body, doc, redo, undo } from "./state.js";
 import { server, showMade, trouble } from "./studio.js";
 import { work } from "./work.js";
 import { Edits } from "./parts/edits.js";
+import { Explore } from "./parts/explore.js";
 import { Further, Held } from "./parts/further.js";
+import { PhotoDialogs } from "./parts/photos.js";
 import { Prompt } from "./parts/prompt.js";
 import { Saved } from "./parts/saved.js";
 import { Stage } from "./parts/stage.js";
@@ -17,7 +19,7 @@ import { Works } from "./parts/works.js";
 import { holding } from "./parts/zoom.js";
 
 const tab = signal("steer");
-const TABS = { steer: Steer, saved: Saved };
+const TABS = { steer: Steer, explore: Explore, saved: Saved };
 
 effect(() => {
   const { theme } = settings.value;
@@ -58,6 +60,7 @@ export function App() {
           <${Works} />
         </section>
       </main>
+      <${PhotoDialogs} />
     </div>
   `;
 }

@@ -5,6 +5,7 @@ import { read, written } from "./link.js";
 import { doc, look, moving } from "./state.js";
 
 const NAME = "styleatlas";
+const MOST_KEPT = 8; // photos
 
 function stored(place, key, otherwise) {
   try {
@@ -37,6 +38,16 @@ const presetsOf = (given) =>
   (Array.isArray(given) ? given : [])
     .filter((one) => typeof one?.name === "string" && read(one.doc))
     .map(({ name, doc: kept }) => ({ name, doc: kept }));
+const photosOf = (given) =>
+  (Array.isArray(given) ? given : []).slice(0, MOST_KEPT).filter(isPhoto).map(photoOf);
+const isPhoto = (one) => ["photo", "latents", "name"].every((key) => typeof one?.[key] === "string");
+const photoOf = ({ photo, latents, name, align, face }) => ({
+  photo,
+  latents,
+  name: name.slice(0, 80),
+  align: Array.isArray(align) && align.length === 3 && align.every(Number.isFinite) ? align : "face",
+  face: Number.isInteger(face) ? face : 1,
+});
 const recentOf = (given) => strings(given).slice(0, 12);
 
 /** Theme, language. */
@@ -45,6 +56,10 @@ export const settings = signal(settingsOf(stored(localStorage, "settings", {})))
 export const presets = signal(presetsOf(stored(localStorage, "presets", [])));
 /** Targets, the newest first. */
 export const recent = signal(recentOf(stored(localStorage, "recent", [])));
+
+/** Photos that are to stay on the service when the page goes.
+ * @type {import("./lib.js").Signal<import("./state.js").Photo[]>} */
+export const kept = signal(photosOf(stored(localStorage, "photos", [])));
 
 /** The document of before the reload. */
 export const remembered = () =>
@@ -57,6 +72,7 @@ export function remember() {
   effect(() => store(localStorage, "settings", settings.value));
   effect(() => store(localStorage, "presets", presets.value));
   effect(() => store(localStorage, "recent", recent.value));
+  effect(() => store(localStorage, "photos", kept.value));
   effect(() => {
     if (moving.value) return;
     const plain = written(doc.value);
@@ -64,8 +80,8 @@ export function remember() {
     store(localStorage, "doc", plain);
   });
   addEventListener("storage", (event) => {
-    const arrived = { settings, presets, recent };
-    const checked = { settings: settingsOf, presets: presetsOf, recent: recentOf };
+    const arrived = { settings, presets, recent, photos: kept };
+    const checked = { settings: settingsOf, presets: presetsOf, recent: recentOf, photos: photosOf };
     const key = event.key?.slice(NAME.length + 1);
     if (!key || !(key in arrived)) return;
     const value = checked[key](stored(localStorage, key, null));

@@ -3,7 +3,8 @@
 import { batch, computed, signal } from "./lib.js";
 
 /** @typedef {{id: number, neutral: string, target: string, alpha: number, on: boolean}} Edit */
-/** @typedef {{latents: string, photo: string, name: string}} Photo what an inversion found */
+/** @typedef {{latents: string, photo: string, name: string, align: "face" | number[], face: number,
+ *   cosine?: number, doubtful?: boolean}} Photo what an inversion found of a part of a photo */
 /**
  * @typedef {object} Doc
  * @property {number[]} seeds of the row

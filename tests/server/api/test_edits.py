@@ -118,6 +118,8 @@ def test_sheets_are_drawn(http):
     channels = {"channels": ["b16.conv1:20"], "seeds": [1], "steps": [-5.0, 0.0, 5.0]}
     job = http.post("/api/v1/sheets/channels", json=channels, headers=WAIT).json()
     assert job["result"]["record"]["channels"][0]["channel"] == "b16.conv1:20"
+    shown = {view["role"]: (view["width"], view["height"]) for view in job["result"]["pictures"]}
+    assert shown["cells"] == (3 * 64, 64) and shown["sheet"][0] > 3 * 64  # which has letters, too
     job = http.post("/api/v1/sheets/samples", json=PAIR, headers=WAIT).json()
     assert job["result"]["record"]["kind"] == "two-state"
     (picture,) = job["result"]["pictures"]

@@ -57,6 +57,40 @@ def test_photo_is_inverted_and_edited_and_put_back(http, photo):
     assert np.abs(after - before).max() > 50  # there are glasses now
 
 
+def test_photo_changes_only_where_the_mask_is_white(http, photo):
+    sent = send(http, photo)["id"]
+    mask, file = Image.new("L", (160, 160)), io.BytesIO()
+    mask.paste(255, (0, 0, 160, 80))
+    mask.save(file, "PNG")
+    painted = send(http, file.getvalue(), align="none")["id"]
+    asked = {"photo": sent, "mask": painted, "edits": [PAIR], "alpha": 2.0, "method": "direction"}
+    made = http.post("/api/v1/edits", json=asked, headers=WAIT).json()
+    assert made["state"] == "done", made
+    assert "--mask mask.png" in made["recipe"]["command"] and made["recipe"]["python"] is None
+    (view,) = [view for view in made["result"]["pictures"] if view["role"] == "photo"]
+    before = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"), float)
+    change = np.abs(np.asarray(picture(http, view).convert("RGB"), float) - before)
+    assert change[:80].max() > 50
+    assert not change[80:].any()
+    assert http.delete(f"/api/v1/photos/{painted}").status_code == 204
+    assert http.get(made["url"]).status_code == 404  # what was made by it went with it
+
+
+@pytest.mark.parametrize("spoilt", [{"seeds": [1]}, {"latents": "found"}])
+def test_mask_without_a_photo_is_refused(http, spoilt):
+    answer = http.post("/api/v1/edits", json={**spoilt, "mask": "painted", "edits": [PAIR]})
+    assert answer.status_code == 422 and "mask" in answer.json()["detail"]
+
+
+def test_mask_of_another_size_is_told_in_words(http, photo):
+    sent, file = send(http, photo)["id"], io.BytesIO()
+    Image.new("L", (10, 10)).save(file, "PNG")
+    painted = send(http, file.getvalue(), align="none")["id"]
+    asked = {"photo": sent, "mask": painted, "edits": [PAIR]}
+    made = http.post("/api/v1/edits", json=asked, headers=WAIT).json()
+    assert made["state"] == "failed" and "is 10 x 10" in made["problem"]["detail"], made
+
+
 def test_deleted_photo_is_gone_with_all_that_was_made_of_it(http, photo):
     sent = send(http, photo)
     asked = {"photo": sent["id"], "steps": 0}

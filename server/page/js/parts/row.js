@@ -6,6 +6,7 @@ import { doc, focusOn, step } from "../state.js";
 import { shortStatus } from "../status.js";
 import { rowAfter, rowBefore, statuses } from "../studio.js";
 import { Icon } from "./icons.js";
+import { PhotoButton } from "./photos.js";
 import { Picture } from "./picture.js";
 
 export function Row() {
@@ -38,6 +39,7 @@ export function Row() {
         <button type="button" class="plain" aria-label=${t("othersHint")} onClick=${() => step("others", { seeds: nextRow(seeds), focus: 0 })}>
           <${Icon} name="next" size="16" /><span>${t("others")}</span>
         </button>
+        <${PhotoButton} />
       </div>
     </div>
   `;

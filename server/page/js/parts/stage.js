@@ -6,6 +6,7 @@ import { doc, focused, look, moving } from "../state.js";
 import { longStatus } from "../status.js";
 import { pace, stageAfter, stageBefore, statuses } from "../studio.js";
 import { Icon } from "./icons.js";
+import { PhotoBar } from "./photos.js";
 import { Row } from "./row.js";
 import { Grid, One, Split, Strengths, Strip } from "./views.js";
 import { holding, unzoom } from "./zoom.js";
@@ -33,6 +34,7 @@ export function Stage({ children }) {
       </div>
       <${Caption} view=${view} />
       <${Row} />
+      <${PhotoBar} />
     </section>
   `;
 }

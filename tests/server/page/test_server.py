@@ -1,0 +1,74 @@
+"""The page and its service: gone and back, two tabs, the link that lets one in, behind a proxy."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import pytest
+
+from ...service import TOKEN, running
+
+pytestmark = pytest.mark.browser
+GLASSES, SMILE = "a face with glasses", "a smiling face"
+GONE = "The server does not answer"
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_page_says_that_the_server_is_gone_and_comes_back_by_itself(visit, tmp_path):
+    port = free_port()
+    with running(tmp_path / "kept", "--port", port, "--rate", 10_000) as service:
+        studio = visit(service).open()
+        shown = studio.added(GLASSES)
+        service.stop(signal.SIGKILL)
+        studio.page.get_by_text(GONE).wait_for()
+        assert studio.page.locator(".edit-target").all_inner_texts() == [GLASSES]
+        studio.slider(GLASSES).press("Shift+ArrowLeft")  # nothing is lost, and it is caught up on
+    with running(tmp_path / "kept", "--port", port, "--rate", 10_000):
+        studio.expect(studio.page.get_by_text(GONE)).to_have_count(0)
+        studio.until_other(shown)
+        studio.slider(GLASSES).press("Shift+ArrowRight")
+        studio.until_again(shown)
+        studio.complaints.clear()  # the browser's console tells of every request that failed
+
+
+def test_two_tabs_have_documents_of_their_own_and_share_what_was_used(visit, ready):
+    one = visit(ready).open()
+    one.added(GLASSES)
+    other = visit(ready, context=one.page.context).open()
+    assert other.page.locator(".edit-target").all_inner_texts() == [GLASSES]  # where one left off
+    other.added(SMILE)
+    assert one.page.locator(".edit-target").all_inner_texts() == [GLASSES]
+    one.page.reload()
+    one.settle()
+    assert one.page.locator(".edit-target").all_inner_texts() == [GLASSES]
+    one.page.locator("#target").click()
+    one.page.get_by_role("option", name=SMILE, exact=True).wait_for()  # used in the other tab
+    other.button("Settings").click()
+    other.page.get_by_role("radio", name="Dark").check(force=True)
+    one.expect(one.page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_link_lets_a_browser_in_once(visit, tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text(TOKEN)
+    with running(tmp_path / "kept", "--token-file", secret, "--rate", 10_000) as service:
+        assert "/enter/" in service.link
+        stranger = visit(service)
+        stranger.page.goto(service.url)
+        assert "token" in stranger.page.content()
+        studio = visit(service)
+        studio.page.goto(service.link)
+        studio.settle().added(GLASSES)
+        cookies = studio.page.context.cookies()
+        assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
+        again = visit(service)
+        again.page.goto(service.link)
+        assert "the link was used" in again.page.content()
+        for one in (stranger, studio, again):
+            one.complaints.clear()  # of 401, and of 503 while models were loaded
