@@ -44,6 +44,21 @@ def test_picture_moves_while_the_slider_is_held(studio):
     studio.rested()
 
 
+def test_slider_that_is_brought_back_to_where_it_was_is_at_rest(studio):
+    """A browser tells of no change then."""
+    whole = studio.added(GLASSES)
+    drag(studio, studio.slider(GLASSES), -1.0)
+    studio.until_other(whole)
+    drag_to = studio.slider(GLASSES).bounding_box()
+    most = float(studio.slider(GLASSES).get_attribute("max"))
+    x = drag_to["x"] + 10 + (1 + most) / (2 * most) * (drag_to["width"] - 20)
+    studio.page.mouse.move(x, drag_to["y"] + drag_to["height"] / 2, steps=6)
+    studio.expect(studio.slider(GLASSES)).to_have_value("1")
+    studio.page.mouse.up()
+    studio.rested()
+    studio.until_again(whole)
+
+
 def test_slider_goes_fine_steps_by_arrows_and_coarse_ones_with_shift(studio):
     studio.added(GLASSES)
     slider = studio.slider(GLASSES)

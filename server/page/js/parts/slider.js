@@ -50,6 +50,7 @@ export function Slider({ value, least, most, label, text, disabled, marks = [], 
         aria-valuetext=${text}
         onInput=${(event) => move(near(Number(event.target.value), value))}
         onChange=${onRest}
+        onPointerUp=${onRest}
         onKeyDown=${key}
         onKeyUp=${(event) => event.key in KEYS && onRest()}
         onBlur=${onRest}
