@@ -13,7 +13,7 @@ import click
 
 from ..store.errors import OptionError, OutputError
 from .base import MODELS, Command
-from .inputs import AtlasFile, Folder, InputFile
+from .inputs import AtlasFile, Folder, InputFile, OutputFolder
 from .options import OF_ATLAS, clip_option, generator_option, option, tuned_option
 from .sink import say
 
@@ -142,7 +142,7 @@ def usage(ctx: click.Context) -> None:
 )
 @option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     metavar="DIR",
     group=KEEPING,
     help="Where jobs, pictures and photos are kept; in your data folder if not given.",

@@ -18,6 +18,8 @@ PRECOMPUTE = ("precompute", "avatars", "--clip", "avatars")
 TRAIN = ("mapper", "train", "avatars", "--clip", "avatars", *PAIR)
 
 WRONG_PATHS = [
+    (("serve", "none.h5"), "none.h5: no such file; check the path, or draw it"),
+    (("serve", "avatars", "--folder", "file"), "file: cannot be made (file is not a folder)"),
     (("convert", "none.pkl", "o.safetensors"), "none.pkl: no such file; check the path, or name"),
     (("convert", "avatars", "none/o.safetensors"), "none does not exist; create it first"),
     (("convert", "avatars", "o.txt"), "a converted checkpoint's name must end in .safetensors"),

@@ -77,7 +77,7 @@ def test_metrics_count_requests_and_jobs(http):
 def test_docs_pages_that_load_from_elsewhere_are_off(http):
     assert [http.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]
     page = http.get("/")
-    assert page.status_code == 200 and "openapi.json" in page.text
+    assert page.status_code == 200 and "StyleAtlas" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 

@@ -147,7 +147,7 @@ def test_what_is_kept_and_which_layers_move_change_the_edit(studio):
     studio.until_other(plain)
     studio.page.locator(".layers input").first.uncheck(force=True)
     studio.until_again(plain)
-    field = studio.page.get_by_label("Something that stays as it is")
+    field = studio.page.get_by_role("combobox", name="Something that stays as it is")
     field.fill("a face with a moustache")
     field.press("Enter")
     studio.until_other(plain)

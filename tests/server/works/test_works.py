@@ -141,13 +141,15 @@ def test_sheets_and_embeddings_are_made_of_the_atlas(served, editor):
     found = np.array(texts.result["record"]["embeddings"], np.float32)
     wanted = np.stack([editor.texts.embed(text) for text in ("a face with a hat", "a purple dog")])
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    for kind, given in (
-        ("channels", {"channels": ["b16.conv1:20"], "seeds": [1]}),
-        ("samples", {"neutral": "a face", "target": "a face with a hat"}),
+    for kind, roles, given in (
+        ("channels", ["sheet", "cells"], {"channels": ["b16.conv1:20"], "seeds": [1]}),
+        ("samples", ["sheet"], {"neutral": "a face", "target": "a face with a hat"}),
     ):
-        (picture,) = served.done(kind, **given).result["pictures"]
-        with Image.open(served.file(picture["name"])) as sheet:
-            assert sheet.size == (picture["width"], picture["height"])
+        pictures = served.done(kind, **given).result["pictures"]
+        assert [one["role"] for one in pictures] == roles
+        for picture in pictures:
+            with Image.open(served.file(picture["name"])) as image:
+                assert image.size == (picture["width"], picture["height"])
 
 
 def test_prompts_of_strangers_are_remembered_in_the_folder_alone(served):

@@ -31,6 +31,8 @@ function reachOf(edit) {
   return most > usual ? Math.ceil(most * 1.2) : usual;
 }
 
+/** Becomes the active one by keys or a whole click: at the first touch already, its facts would open
+ * and push what is being clicked from under the pointer. */
 function EditRow({ edit, at, of }) {
   const reach = reachOf(edit);
   const isActive = current.value?.id === edit.id;
@@ -54,7 +56,8 @@ function EditRow({ edit, at, of }) {
     }));
   return html`
     <li ref=${row} class=${names("edit", isActive && "is-active", !edit.on && "is-off")}
-      onFocusIn=${() => (active.value = edit.id)} onPointerDown=${() => (active.value = edit.id)}>
+      onFocusIn=${(e) => e.target.matches(":focus-visible") && (active.value = edit.id)}
+      onClick=${() => (active.value = edit.id)}>
       <div class="edit-head">
         <button type="button" role="switch" class="switch" aria-checked=${edit.on}
           aria-label=${t("switch", { target: edit.target })}
