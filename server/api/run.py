@@ -13,6 +13,7 @@ import uvicorn
 from ...store.atlas import Atlas
 from ...store.registry import find_bundle
 from ..works.foreman import Works
+from ..works.heap import give_memory_back
 from ..works.nouns import Settings
 from .access import Access
 from .app import make_app
@@ -44,6 +45,7 @@ def run(
     Raises:
         StyleAtlasError: the atlas or the models cannot be loaded.
     """
+    give_memory_back()
     _log_to_stderr()
     asyncio.run(_serve(settings, access, listening, proxies, drain, announce))
 

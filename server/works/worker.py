@@ -30,6 +30,7 @@ from ...store.errors import DeviceMemoryError, StyleAtlasError, WorkerError
 from ...store.library import library_folder
 from ...store.progress import Progress
 from ...store.registry import find_bundle
+from .heap import give_memory_back
 from .live import Session, of_moving
 from .nouns import Problem
 from .wire import Message, packed, read
@@ -256,6 +257,7 @@ def limit_memory(most: int) -> None:
 
 def main() -> None:
     """Of the process: `python -m styleatlas.server.works.worker FOLDER`."""
+    give_memory_back()
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the service decides when to end
         signal.signal(ignored, signal.SIG_IGN)
     # What libraries print must not get between the messages.
