@@ -149,6 +149,7 @@ export async function invert() {
 export async function putBack(mask) {
   const { photo } = doc.value;
   const { seeds, latents, ...edit } = body();
+  /** @type {Record<string, any>} */
   const asked = { ...edit, photo: photo.photo, align: photo.align, face: photo.face };
   if (mask) {
     const sent = await upload(mask, "none", 0);
