@@ -40,6 +40,7 @@ export function Part({ held, align, face }) {
   return html`<canvas class="picture" ref=${canvas} role="img" aria-label=${t("photoPart")}></canvas>`;
 }
 
+/** @type {[number, number][]} */
 const CORNERS = [
   [0, 0],
   [1, 0],

@@ -35,10 +35,10 @@ export function PhotoBar() {
         <div class="photo-tools">
           <button type="button" class="main" onClick=${() => (whole.value = true)}><${Icon} name="back" size="16" />${t("photoPutBack")}</button>
           ${[
-            ["photo", "photoAnother", () => photos.open()],
-            ["close", "photoAway", photos.letGo],
+            { icon: "photo", key: "photoAnother", go: () => photos.open() },
+            { icon: "close", key: "photoAway", go: photos.letGo },
           ].map(
-            ([icon, key, go]) => html`<button type="button" class="plain" key=${key} aria-label=${t(key)} title=${t(key)} onClick=${go}>
+            ({ icon, key, go }) => html`<button type="button" class="plain" key=${key} aria-label=${t(key)} title=${t(key)} onClick=${go}>
               <${Icon} name=${icon} size="16" /><span>${t(key)}</span></button>`,
           )}
         </div>
