@@ -43,6 +43,7 @@ from .sources import encoder_loader, open_atlas, open_generator
     styleatlas invert faces.h5 --clip ViT-B-32.pt party.jpg --face all -o party.npz
     styleatlas invert avatars me.png --align box 20,30,400 --steps 0 -o me.npz
     styleatlas invert avatars me.png -o me.npz --film way.gif
+    styleatlas invert avatars me.png you.png -o two.npz --film between.mp4
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -73,7 +74,8 @@ from .sources import encoder_loader, open_atlas, open_generator
     type=OutputFile(FILM),
     metavar="FILM",
     group=RESULTS,
-    help="Also show the way of one photo's refinement, beside the crop: .gif, .webp or .mp4.",
+    help="Also show the way of one photo's refinement, beside the crop, or of several from one to "
+    "the next: .gif, .webp or .mp4.",
 )
 @json_option
 @generator_option()

@@ -28,7 +28,7 @@ _FACE = re.compile(rf"([0-9]{{1,4}})(?::({_NUMBER}))?")
 _OPTIONS = ("align", "face", "mask", "space", "steps", "no_cache", "no_mark", "sheet")
 _OF_PHOTO = Naming(
     (*PHOTO.suffixes, ".gif", ".mp4"),
-    f"{PHOTO.wanted}; films of a crop in .gif or .mp4",
+    f"{PHOTO.wanted}; films of a crop in .gif or .mp4, and videos in .mp4",
 )
 
 
@@ -209,6 +209,10 @@ class Photos:
         for name, value in (("--mask", self.mask), ("--sheet", self.sheet)):
             if value is not None and len(files) > 1:
                 raise OptionError(f"{name}: is of one photo, and these are {len(files)}; name one")
+        if job.is_video:
+            if styles is not None:
+                raise OptionError("--styles: are not kept of a video; leave it out")
+            return job
         kind = photo_kind(output, request, len(files))
         if styles is not None and kind == "folder" and not is_sheet(request):
             raise OptionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from ...store.records import Record
 from ..editor import Editor
 from ..models.sampling import batch_size, render_batches
 from ..models.subject import Batch, Subject
-from ..pictures.films import MAX_FPS, require_film, tiled, trip, write_film
+from ..pictures.films import MAX_FPS, require_film, tiled, tour, trip, write_film, write_loop
 from ..pictures.recipe import Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..result import EditResult
@@ -49,6 +49,15 @@ class Output:
             return "folder"
         return "film" if self.path.suffix.lower() in MAX_FPS else "sheet"
 
+    @property
+    def trip(self) -> list[float]:
+        """The shares of the way of a film of one edit."""
+        return trip(1, self.seconds, self.fps)
+
+    def tour(self, columns: int) -> list[tuple[int, float]]:
+        """The frames of a film of several, whose first stop is before all of them."""
+        return tour(columns + 1, self.seconds, self.fps)
+
     def require(self, editor: Editor, images: Images, request: EditRequest) -> None:
         """Raise unless the job can be written there; called before anything is rendered.
 
@@ -58,12 +67,12 @@ class Output:
         """
         size, count = editor.generator.image_size, len(images.names)
         if self.kind == "film":
-            if request.columns + request.before > 1 or request.rows > 1:
+            if request.before or request.rows > 1:
                 raise OptionError(
-                    "film: shows one edit, from before on; give one alpha or none, one beta or "
-                    "none, and no column more"
+                    "film: begins with the images as they were, and goes from one column to the "
+                    "next; leave --before out, and give one beta or none"
                 )
-            frames = len(trip(1, self.seconds, self.fps))
+            frames = len(self.trip) if request.columns == 1 else len(self.tour(request.columns))
             require_film(self.path, count, size, frames, self.fps)
         elif self.kind == "sheet":
             require_png(self.path)
@@ -99,7 +108,7 @@ def produce(
         columns = run(editor, part, request)
         recipe = recipe or recipe_of(editor, request, part)
         if output.kind == "film":
-            _write_trip(output, editor, columns[0].result)
+            _write_trip(output, editor, [column.result for column in columns])
         elif output.kind == "sheet":
             _write_sheet(output.path, editor, part, request, columns, recipe)
         else:
@@ -192,25 +201,36 @@ def _write_each(
         save_png(picture, folder / f"{name}.png", own)
 
 
-def _write_trip(output: Output, editor: Editor, result: EditResult) -> None:
-    """A film from the images as they were to the edited ones and back, all tiled."""
-    frames = _frames(editor, result, trip(1, output.seconds, output.fps))
-    write_film(output.path, frames, output.fps)
+def _write_trip(output: Output, editor: Editor, results: Sequence[EditResult]) -> None:
+    """A film from the images as they were to the edited ones and back, all tiled; of several edits
+    to each in turn, and then back."""
+    before = results[0].before
+    steps = torch.stack([result.styles - before for result in results])  # (k, n, C)
+    if len(results) == 1:
+        ways = (share * steps[0] for share in output.trip)
+        write_film(output.path, _frames(editor, before, steps, ways), output.fps)
+    else:
+        stops = torch.cat([torch.zeros_like(steps[:1]), steps])
+        ways = (
+            torch.lerp(stops[stop], stops[(stop + 1) % len(stops)], share)
+            for stop, share in output.tour(len(results))
+        )
+        write_loop(output.path, _frames(editor, before, steps, ways), output.fps)
 
 
 @torch.inference_mode()
-def _frames(editor: Editor, result: EditResult, shares: Sequence[float]) -> Iterator[Image.Image]:
-    """A frame for each share of the way; what the edit does not change is rendered once."""
-    steps = result.styles - result.before
-    changed = steps.any(0).nonzero()
+def _frames(
+    editor: Editor, before: Tensor, steps: Tensor, ways: Iterable[Tensor]
+) -> Iterator[Image.Image]:
+    """A frame for each step of the way (n, C); what none of the steps (k, n, C) changes is rendered
+    once."""
+    changed = steps.flatten(0, 1).any(0).nonzero()
     layer, _ = editor.atlas.layout.locate(int(changed[0]) if len(changed) else 0)
     size = batch_size(editor.generator)
-    parts = [Batch(editor.generator, start) for start in result.before.split(size)]
-    for share in shares:
-        moved = zip(parts, steps.split(size), strict=True)
-        yield tiled(
-            torch.cat([part.render(part.styles + share * step, layer) for part, step in moved])
-        )
+    parts = [Batch(editor.generator, start) for start in before.split(size)]
+    for way in ways:
+        moved = zip(parts, way.split(size), strict=True)
+        yield tiled(torch.cat([part.render(part.styles + step, layer) for part, step in moved]))
 
 
 @torch.inference_mode()

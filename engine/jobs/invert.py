@@ -22,13 +22,13 @@ from ..models.protocols import Generator
 from ..models.sampling import render_batches
 from ..photos.photo import Pixels
 from ..photos.photographs import Inverted
-from ..pictures.films import require_film, tiled, write_film
+from ..pictures.films import require_film, tiled, tour, write_film, write_loop
 from ..pictures.sheet import cell_size, save_png, scaled_down, sheet
 from .photo_job import PhotoJob
 from .photos import PhotoWork
 
 FRAMES, FPS = 40, 20.0
-"""Of a film of the way, there, and a second."""
+"""Of a film of the way, there, or from one photo to the next, and a second."""
 
 
 def invert_photos(
@@ -47,35 +47,42 @@ def invert_photos(
 
     Args:
         shown: a PNG of crops beside how the generator draws them.
-        film: of one photo's way from where a refinement begins to where it ends, and back.
+        film: of one photo's way from where a refinement begins to where it ends, and back; of
+            several, from one's inversion to the next and back to the first.
 
     Returns:
         The `photos` crop by crop, see `crop_record`, and which photos `failed`.
 
     Raises:
         InputError: none of the photos could be inverted.
-        OptionError: a film of several photos, or of no steps.
+        OptionError: a film of one photo and of no steps.
         OutputError: what cannot be written.
     """
     STYLES.require(output)
-    if film is not None:
-        if len(job.photos) > 1 or job.settings.steps == 0:
+    size, several = editor.generator.image_size, len(job.photos) > 1
+    if film is not None and several:
+        require_film(film, 1, size, FRAMES * len(job.photos), FPS)
+    elif film is not None:
+        if job.settings.steps == 0:
             raise OptionError(
-                f"{film}: a film shows the refinement of one photo; name one, and not --steps 0"
+                f"{film}: a film of one photo shows its refinement; leave --steps 0 out, or name "
+                "several photos"
             )
-        require_film(film, 2, editor.generator.image_size, FRAMES + 1, FPS)
+        require_film(film, 2, size, FRAMES + 1, FPS)
     work = PhotoWork(editor, job, tell)
     parts: dict[str, list[NDArray[Any]]] = {}
     names: list[str] = []
     rows: list[Record] = []
     failed: list[Record] = []
     cells: list[tuple[Pixels, Tensor]] = []
+    stops: list[Tensor] = []
     for done, path in enumerate(job.photos):
         try:
-            place = output if len(job.photos) == 1 else None
-            images, found, told = work.inverted(path, place, 0 if film is None else FRAMES)
+            place = None if several else output
+            frames = 0 if film is None or several else FRAMES
+            images, found, told = work.inverted(path, place, frames)
         except InputError as error:
-            if len(job.photos) == 1:
+            if not several:
                 raise
             failed.append({"photo": path.name, "error": str(error)})
             tell(str(error))
@@ -86,8 +93,9 @@ def invert_photos(
             parts.setdefault(name, []).append(value)
         names += images.names
         rows += told
-        if film is not None:
-            require_film(film, 2 * len(found), editor.generator.image_size, FRAMES + 1, FPS)
+        stops.append(images.styles.cpu())
+        if film is not None and not several:
+            require_film(film, 2 * len(found), size, FRAMES + 1, FPS)
             write_film(film, _frames(found, editor.generator), FPS)
         if shown is not None:
             cells += [
@@ -100,7 +108,9 @@ def invert_photos(
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     _write(output, arrays, names, editor.generator)
     if shown is not None:
-        _show(shown, cells, names, editor.generator.image_size)
+        _show(shown, cells, names, size)
+    if film is not None and several:
+        _write_between(film, torch.cat(stops), editor.generator)
     return {"photos": rows, "failed": failed}
 
 
@@ -137,6 +147,21 @@ def _frames(found: Inverted, generator: Generator) -> Iterator[Image.Image]:
         ).cpu()
         pairs = [image for pair in zip(crops, drawn, strict=True) for image in pair]
         yield tiled(torch.stack(pairs))
+
+
+def _write_between(path: Path, stops: Tensor, generator: Generator) -> None:
+    """From one inversion of styles (n, C) to the next and back to the first."""
+    if len(stops) == 1:
+        raise OptionError(f"{path}: a film goes between inversions, and there is one; name more")
+    require_film(path, 1, generator.image_size, FRAMES * len(stops), FPS)
+    write_loop(path, _between(stops, generator), FPS)
+
+
+@torch.inference_mode()
+def _between(stops: Tensor, generator: Generator) -> Iterator[Image.Image]:
+    for stop, share in tour(len(stops), len(stops) * FRAMES / FPS, FPS):
+        styles = torch.lerp(stops[stop], stops[(stop + 1) % len(stops)], share)
+        yield tiled(generator.render(styles[None].to(generator.device)).cpu())
 
 
 def _seen(crop: Pixels) -> Tensor:

@@ -13,6 +13,7 @@ from ...store.records import Record
 from ..photos.cuts import Align, Faces, require_align
 from ..photos.inversion import InvertSettings
 from ..steering.request import EditRequest
+from ..videos.read import is_video
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif")
 """Of the files of a folder that are taken for photos."""
@@ -47,6 +48,18 @@ class PhotoJob:
         """As `Editor.invert` takes it."""
         numbers = tuple(number for number, _ in self.faces)
         return "all" if not numbers else 1 if numbers == (1,) else numbers
+
+    @property
+    def is_video(self) -> bool:
+        """Whether a video is to be edited.
+
+        Raises:
+            OptionError: several, or one among photos.
+        """
+        videos = [path for path in self.photos if is_video(path)]
+        if videos and len(self.photos) > 1:
+            raise OptionError(f"{videos[0]}: is a video, which is edited alone; name it alone")
+        return bool(videos)
 
     def weights(self, count: int) -> tuple[float, ...]:
         """Of so many crops of a photo."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ...store.records import Record, counted
+import numpy as np
+
+from ...store.records import Record, counted, decimal, printable
 from ..models.identity import SAME_PERSON
+
+if TYPE_CHECKING:
+    from ..photos.cuts import Cut
+    from ..photos.inversion import Inversion
 
 FAR = 0.02
 """Of the samples: fewer lie farther than a crop that they hardly tell of."""
@@ -13,6 +20,26 @@ SOFT = 0.5
 """Of the generator's pixels: a crop that has fewer of the photo's is soft."""
 CUT = 0.1
 """Of 255: from where on a change that ends at the crop's edge shows (docs/photos.md)."""
+
+
+def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
+    """How a crop came out: where it lies (`face`), how many `pixels` of the photo it is wide, the
+    share of samples that lie `farther`, None without them, the `cosine` of CLIP's embeddings, the
+    `distance` by what the inversion measures, the `steps` it took; and what is known later, None
+    until then: `kept` and `cut` of `Pasted`, and dlib's distances of the face that the generator
+    draws from the photo's, `identity`, and from that after the edit, `identity_edited`."""
+    farther = float(inversion.farther[i])
+    return {
+        "photo": printable(cut.photo.path, lines=False),
+        "face": cut.alignment.place,
+        "pixels": round(cut.side, 1),
+        "farther": None if np.isnan(farther) else decimal(farther),
+        "cosine": decimal(inversion.cosine[i]),
+        "distance": decimal(inversion.distance[i]),
+        "measure": inversion.measure,
+        "steps": inversion.steps[i],
+        **dict.fromkeys(("kept", "cut", "identity", "identity_edited")),
+    }
 
 
 def doubts_of_inversion(row: Record, side: int) -> Iterator[str]:
@@ -64,8 +91,21 @@ def photo_lines(record: Record) -> Iterator[str]:
         parts += [f"{record['kept']:,} there already"] if record["kept"] else []
         parts += [f"{len(record['failed']):,} failed"] if record["failed"] else []
         yield f"{', '.join(parts)}; {record['list']}"
+    if "video" in record:
+        yield video_line(record["video"])
     for row in record["photos"]:
         yield crop_line(row)
+
+
+def video_line(told: Record) -> str:
+    """What became of a video's frames."""
+    parts = [f"{told['edited']:,} of {counted(told['frames'], 'frame')} edited"]
+    parts.append(f"{told['seconds']:.1f} s")
+    low, high = told["pixels"]
+    parts.append(f"the crop {low:.0f} to {high:.0f} pixels wide")
+    mean, most = told["distance"]
+    parts.append(f"distance {mean:.3f} on average, {most:.3f} at most")
+    return f"{told['file']}: {'; '.join(parts)}; its first crop:"
 
 
 def crop_line(row: Record) -> str:

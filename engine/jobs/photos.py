@@ -8,19 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...store.errors import InputError, OptionError, OutputError
 from ...store.progress import Progress, Report
-from ...store.records import Record, decimal, printable
+from ...store.records import Record, decimal
 from ..editor import Editor
 from ..models.preprocess import as_rgb, from_bytes
 from ..models.subject import Subject
 from ..photos.cuts import Cut, usual_align
 from ..photos.formats import HEAD, kind_of
-from ..photos.inversion import Inversion
 from ..photos.likeness import Likeness
 from ..photos.mask import read_mask
 from ..photos.paste import Pasted
@@ -36,7 +34,8 @@ from .edit_records import Column, edit_record
 from .images import Images
 from .photo_job import PhotoJob, file_sha256, is_sheet, photo_kind
 from .photo_list import FAILED, NAME, PhotoList
-from .photo_words import doubts_of_edit, doubts_of_inversion
+from .photo_words import crop_record, doubts_of_edit, doubts_of_inversion
+from .videos import edit_video
 
 Tell = Callable[[str], None]
 
@@ -58,13 +57,15 @@ def edit_photos(
 
     Returns:
         The record of `edit_record`, with one of each crop in `photos`, and what `edit_folder` adds;
-        and the styles (n, C), None of a folder of whole photos.
+        and the styles (n, C), None of a folder of whole photos, and of a video (`edit_video`).
 
     Raises:
         InputError: a photo or a mask that cannot be read, or shows no such face.
         OptionError: what does not go together.
         OutputError: what cannot be written.
     """
+    if job.is_video:
+        return edit_video(editor, job, request, output.path, shown, tell, report), None
     kind = photo_kind(output.path, request, len(job.photos))
     if kind == "photo":
         return edit_photo(editor, job, request, output.path, tell, shown)
@@ -355,26 +356,6 @@ class PhotoWork:
         side = self._editor.generator.image_size[1]
         for doubt in (*doubts_of_inversion(row, side), *doubts_of_edit(row)):
             self._tell(f"{cut.photo.path}, {cut.alignment.place}: {doubt}")
-
-
-def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
-    """How a crop came out: where it lies (`face`), how many `pixels` of the photo it is wide, the
-    share of samples that lie `farther`, None without them, the `cosine` of CLIP's embeddings, the
-    `distance` by what the inversion measures, the `steps` it took; and what is known later, None
-    until then: `kept` and `cut` of `Pasted`, and dlib's distances of the face that the generator
-    draws from the photo's, `identity`, and from that after the edit, `identity_edited`."""
-    farther = float(inversion.farther[i])
-    return {
-        "photo": printable(cut.photo.path, lines=False),
-        "face": cut.alignment.place,
-        "pixels": round(cut.side, 1),
-        "farther": None if np.isnan(farther) else decimal(farther),
-        "cosine": decimal(inversion.cosine[i]),
-        "distance": decimal(inversion.distance[i]),
-        "measure": inversion.measure,
-        "steps": inversion.steps[i],
-        **dict.fromkeys(("kept", "cut", "identity", "identity_edited")),
-    }
 
 
 def _fate(column: Column, k: int) -> Record:

@@ -29,7 +29,7 @@ from ..models.sampling import batch_size, w_from_seeds
 from .begin import Beginning, Beginnings
 from .measure import measure_of
 from .photo import Pixels
-from .refine import Refined, Refinement, Spread, draft_of
+from .refine import RATE, Refined, Refinement, Spread, draft_of
 from .refine_state import RefinementFile
 from .remembered import FIGURES, Arrays, Remembered
 from .settings import InvertSettings
@@ -38,6 +38,8 @@ __all__ = ["Inversion", "InvertSettings", "Inverter"]
 
 LOSS = "vgg"
 """The LPIPS that refinements make small."""
+FOLLOWING_RATE = RATE / 3
+"""Of crops that begin near where they end; the usual rate's first steps would lead away again."""
 _SEEDS = 2_000  # images that tell what a generator draws, where an atlas has no samples
 _TRIED = 16  # crops, by which the time of many is estimated
 
@@ -206,6 +208,35 @@ class Inverter:
                 found[i] = one
                 self._remembered.keep(keys[i], one)
         return self._together([one for one in found if one is not None], settings, path)
+
+    def follow(
+        self, crop: Pixels, anchor: Tensor, step: Tensor | None, settings: InvertSettings
+    ) -> tuple[Refined, Tensor]:
+        """A crop that is much like one before it, as that of a video's next frame: refined from the
+        step where that one ended, at a lower rate.
+
+        Args:
+            anchor: w (1, num_ws, w_dim) that steps are counted from, and pulled to.
+            step: of the crop before, as this returned it; None of the anchor's own.
+            settings: with the number of steps.
+
+        Returns:
+            What it came to, and the step to it from the anchor.
+        """
+        self._require([crop], settings)
+        refinement = Refinement(
+            self._generator,
+            self.measure,
+            self._images([crop]),
+            anchor,
+            self._spread,
+            settings.space,
+            settings.steps,
+            draft=self._draft,
+            start=step,
+            rate=FOLLOWING_RATE,
+        )
+        return refinement.run(), refinement.state["best_step"]
 
     def _made(self, work: _Work, report: Report, state: Path | None) -> tuple[list[Arrays], Tensor]:
         """The arrays of an inversion (`Remembered`) of each crop, and the way to them."""

@@ -117,6 +117,9 @@ class Refinement(Resumable):
         steps: None until the distance stops paying, `MOST` at most.
         frames: how many steps of the way to keep for a film, at most.
         draft: of the generator, by which the first steps are made, see `draft_of`.
+        start: the step from w that each begins with, (n, 1 or num_ws, w_dim) or (n, C) of style
+            space; none if not given. The pull is towards w all the same.
+        rate: Adam's, before it falls.
     """
 
     def __init__(
@@ -130,19 +133,25 @@ class Refinement(Resumable):
         steps: int | None = None,
         frames: int = 0,
         draft: Draft | None = None,
+        start: Tensor | None = None,
+        rate: float = RATE,
     ) -> None:
         device = generator.device
         self._generator, self._measure, self._crops = generator, measure, crops
         self._draft: Generator = generator if draft is None else draft
         self._same = reaching(self._draft).size == generator.layout.size
-        self._space, self._steps = space, steps
+        self._space, self._steps, self._start_rate = space, steps, rate
         self._w = w.to(device).float().clone()
         self._axes, self._sigma = spread.axes.to(device), spread.sigma.to(device)
         with torch.no_grad():
             self._before = generator.styles(self._w)
         self._batches = Batches(max(1, batch_size(generator) // _GRADIENTS), device)
         most = MOST if steps is None else steps
-        super().__init__("refinement", most, self._fresh(frames))
+        super().__init__("refinement", most, self._fresh(frames, start))
+        self._start, self._begun = self._state["step"].clone(), self._before
+        if start is not None:
+            with torch.no_grad():
+                self._begun = self._styles(start.to(device), torch.arange(len(crops)))
 
     @property
     def distance(self) -> float:
@@ -210,7 +219,7 @@ class Refinement(Resumable):
             return
         with torch.no_grad():
             seen = self._measure.seen(
-                self._generator.render(self._before[rows.to(self._crops.device)])
+                self._generator.render(self._begun[rows.to(self._crops.device)])
             )
             distance = self._measure.distance(seen, self._seen(rows)).float().cpu()
         for name in ("first_distance", "distance"):
@@ -228,7 +237,8 @@ class Refinement(Resumable):
             coarse = state["steps"][rows] < _COARSE * self._steps
         corrected = rows[~coarse & ~state["whole"][rows].bool()]
         state["distance"][corrected] = state["first_distance"][corrected]
-        state["best"][corrected], state["best_step"][corrected] = 0, 0
+        state["best"][corrected] = 0
+        state["best_step"][corrected] = self._start[corrected]
         state["mark"][corrected], state["whole"][corrected] = math.inf, 1
         return rows[coarse] if coarse.any() else rows
 
@@ -293,10 +303,11 @@ class Refinement(Resumable):
     def _rate(self, number: Tensor, halvings: Tensor) -> Tensor:
         """The learning rate of steps, counted from 1, (r,)."""
         if self._steps is None:
-            return RATE * 0.5 ** halvings.float()
+            return self._start_rate * 0.5 ** halvings.float()
         done = number / (self._steps + 1)
         fall = ((1 - done) / _FALL).clamp(max=1)
-        return RATE * (0.5 - 0.5 * torch.cos(math.pi * fall)) * (done / _RISE).clamp(max=1)
+        risen = (done / _RISE).clamp(max=1)
+        return self._start_rate * (0.5 - 0.5 * torch.cos(math.pi * fall)) * risen
 
     def _styles(self, step: Tensor, rows: Tensor) -> Tensor:
         """Styles (r, C) of rows after a step; differentiable."""
@@ -326,10 +337,10 @@ class Refinement(Resumable):
                     continue
             state["path"][row, slot] = state["step"][row]
 
-    def _fresh(self, frames: int) -> State:
+    def _fresh(self, frames: int, start: Tensor | None) -> State:
         n, rows, width = self._w.shape
         shape = {"w": (1, width), "w+": (rows, width), "s": (self._before.shape[1],)}[self._space]
-        step = torch.zeros(n, *shape)
+        step = torch.zeros(n, *shape) if start is None else start.detach().cpu().float()
         counts = ("steps", "best", "stalled", "halvings", "stopped", "whole")
         return {
             **{name: step.clone() for name in ("step", "best_step", "exp_avg", "exp_avg_sq")},

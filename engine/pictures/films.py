@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
@@ -26,6 +26,7 @@ MAX_FPS = {".gif": 50, ".webp": 60, ".mp4": 60}
 MAX_SECONDS = 60
 MAX_FRAME_PIXELS = 4096 * 4096
 MAX_FILM_PIXELS = 300_000_000
+_Order = Callable[[Iterable[Image.Image]], Iterator[Image.Image]]
 _QUALITY = 17  # x264's constant rate factor: no difference can be seen
 _PALETTE = 255  # leaves one for what did not change
 _SAMPLES, _SAMPLE = 16, 64  # frames for the palette, and their side
@@ -49,6 +50,18 @@ def trip(alpha: float, seconds: float, fps: float) -> list[float]:
         )
     steps = max(1, round(seconds * fps / 2))
     return [alpha * (1 - math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)]
+
+
+def tour(stops: int, seconds: float, fps: float) -> list[tuple[int, float]]:
+    """The frames of a film that goes from one of several stops to the next and from the last back
+    to the first, with an ease at each: the stop that a frame comes from, and its share of the way
+    to the next. As many frames for every way, `seconds` of `fps` a second in all.
+
+    Raises:
+        OptionError: see `trip`.
+    """
+    shares = trip(1, 2 * seconds / stops, fps)[:-1]
+    return [(stop, share) for stop in range(stops) for share in shares]
 
 
 def tiled(images: Tensor) -> Image.Image:
@@ -105,16 +118,29 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Image.Image], fps:
     Raises:
         OutputError: see `require_film`; or the film cannot be written.
     """
+    _write(path, frames, fps, _there_and_back)
+
+
+def write_loop(path: str | os.PathLike[str], frames: Iterable[Image.Image], fps: float) -> None:
+    """Writes a film of `frames` as they are, the last of which leads to the first; see
+    `write_film`."""
+    _write(path, frames, fps, iter)
+
+
+def _write(
+    path: str | os.PathLike[str], frames: Iterable[Image.Image], fps: float, shown: _Order
+) -> None:
+    """Args: shown: frames in the order in which they are shown, each made once."""
     kind = _kind(path)
     if kind == ".mp4":
         _require_encoder(path)
     with replacing(path) as file:
         if kind == ".mp4":
-            _write_mp4(file, path, frames, fps)
+            _write_mp4(file, path, shown(frames), fps)
         elif kind == ".gif":
-            _write_gif(file, list(frames), fps)
+            _write_gif(file, list(frames), fps, shown)
         else:
-            _save_all(file, "WEBP", _there_and_back(frames), fps, unit=1, quality=90)
+            _save_all(file, "WEBP", shown(frames), fps, unit=1, quality=90)
 
 
 def _columns(images: int) -> int:
@@ -157,12 +183,12 @@ def _durations(frames: int, fps: float, unit: int) -> list[int]:
     return [end - start for start, end in pairwise(ends)]
 
 
-def _write_gif(file: BinaryIO, frames: list[Image.Image], fps: float) -> None:
+def _write_gif(file: BinaryIO, frames: list[Image.Image], fps: float, shown: _Order) -> None:
     palette = _palette(frames)
     there = [
         _dithered(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames
     ]
-    _save_all(file, "GIF", _there_and_back(there), fps, unit=10, optimize=False)
+    _save_all(file, "GIF", shown(there), fps, unit=10, optimize=False)
 
 
 def _dithered(frame: Image.Image) -> Image.Image:
@@ -218,7 +244,7 @@ def _write_mp4(
             stream.colorspace = Colorspace.ITU709
             stream.color_primaries = ColorPrimaries.BT709
             stream.color_trc = ColorTrc.BT709
-            for i, picture in enumerate(_there_and_back(frames)):
+            for i, picture in enumerate(frames):
                 pixels = _even(picture)
                 if i == 0:
                     stream.height, stream.width = pixels.shape[:2]
