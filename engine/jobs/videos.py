@@ -33,6 +33,7 @@ from ..videos.encode import GROUP, Shown, encoded_group, write_video
 from ..videos.follow import KIND, Follower, Latents
 from ..videos.ledger import Ledger, packed, unpacked
 from ..videos.read import Frame, Video, frames_of, open_video
+from ..videos.smooth import Smoothing
 from ..videos.strength import key_frames, shares_of_keys
 from ..videos.track import Track, bridged, choose_face, standing
 from .edit import columns_of, recipe_of
@@ -55,6 +56,7 @@ def edit_video(
     shown: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
     report: Report = lambda progress: None,
+    smoothing: Smoothing = Smoothing(),  # noqa: B008 # it is frozen
 ) -> Record:
     """Edits one face, or part, of a video in all of its frames and writes it whole, with its sound.
 
@@ -79,8 +81,8 @@ def edit_video(
     for note in video.notes:
         tell(f"{video.path}: {note}")
     _ = editor.texts.encoder  # by which crops are looked up
-    with Ledger(output, _plan(editor, job, request)) as ledger:
-        work = _VideoWork(editor, job, video, ledger, tell, report)
+    with Ledger(output, _plan(editor, job, request, smoothing)) as ledger:
+        work = _VideoWork(editor, job, video, ledger, smoothing, tell, report)
         try:
             record = work.made(request)
             if shown is not None:
@@ -122,12 +124,13 @@ def require_video_job(job: PhotoJob, request: EditRequest, output: Path) -> None
         raise OptionError(said)
 
 
-def _plan(editor: Editor, job: PhotoJob, request: EditRequest) -> Record:
+def _plan(editor: Editor, job: PhotoJob, request: EditRequest, smoothing: Smoothing) -> Record:
     """All that decides what is written."""
     align = usual_align(editor.atlas) if job.align is None else job.align
     inputs = job.inputs(file_sha256(job.photos[0]), align, 1)
     images = Images(torch.zeros(1, 0), None, ("",), (0,), photos=inputs)
-    return {"format": 1, "recipe": recipe_of(editor, request, images).to_json()}
+    recipe = recipe_of(editor, request, images).to_json()
+    return {"format": 1, "recipe": recipe, "smoothing": list(smoothing)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +155,13 @@ class _VideoWork:
         job: PhotoJob,
         video: Video,
         ledger: Ledger,
+        smoothing: Smoothing,
         tell: Callable[[str], None],
         report: Report,
     ) -> None:
         self._editor, self._job, self._video = editor, job, video
-        self._ledger, self._tell, self._report = ledger, tell, report
+        self._ledger, self._smoothing = ledger, smoothing
+        self._tell, self._report = tell, report
         self._align = usual_align(editor.atlas) if job.align is None else job.align
         self._size = editor.generator.image_size
         self._inverter = Inverter.of(
@@ -222,7 +227,7 @@ class _VideoWork:
         times = self._frames[:, 0] * float(self._video.time_base)
         if self._align != "face":
             return standing(times, quads[0])
-        return bridged(self._video.path, times, quads).smoothed()
+        return bridged(self._video.path, times, quads).smoothed(self._smoothing.crop)
 
     def _tell_of_frames(self) -> None:
         name, track = self._video.path, self._track
@@ -285,7 +290,7 @@ class _VideoWork:
 
     @cached_property
     def _latents(self) -> Latents:
-        return Latents(self._track, self._ledger)
+        return Latents(self._track, self._ledger, self._smoothing.latents)
 
     # How far it is edited.
 
@@ -313,7 +318,7 @@ class _VideoWork:
     @cached_property
     def _steps(self) -> _Edit:
         steps = np.stack([unpacked(one)["step"] for one in self._ledger.all(_EDIT)])
-        return _Edit(steps, shares_of_keys(self._track, self._keys))
+        return _Edit(steps, shares_of_keys(self._track, self._keys, self._smoothing.strength))
 
     def _tensor(self, styles: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(styles).to(self._editor.generator.device)

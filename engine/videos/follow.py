@@ -18,8 +18,6 @@ from .track import Track
 
 STEPS = 8
 """Of a refinement that begins at the latent of the frame before, at most."""
-LATENT_SIGMA = 0.05
-"""Seconds over which latents are smoothed: a refinement trembles, and a blink is as short as .1."""
 KIND = b"late"
 """Of its records."""
 
@@ -88,7 +86,7 @@ class Latents:
 
     track: Track
     ledger: Ledger
-    sigma: float = LATENT_SIGMA
+    sigma: float
 
     def places(self) -> NDArray[np.int64]:
         """Of each frame, the number of its record, (n,); -1 where it is lost."""

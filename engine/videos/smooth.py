@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Smoothing(NamedTuple):
+    """Standard deviations of the smoothing over time, in seconds; 0 is none.
+
+    Args:
+        crop: of where the crop lies: landmarks tremble by a pixel or two.
+        latents: a refinement trembles, and a blink takes .1.
+        strength: of how far the edit goes.
+    """
+
+    crop: float = 0.12
+    latents: float = 0.05
+    strength: float = 1.0
+
 
 _REACH = 4.0  # standard deviations, beyond which weights count for nothing
 

@@ -11,8 +11,6 @@ from .track import Track
 KEY_SECONDS = 0.5
 """Between two frames at which an edit's strength is found."""
 MOST_KEYS = 64
-ALPHA_SIGMA = 1.0
-"""Seconds over which it is smoothed."""
 
 
 def key_frames(track: Track) -> list[int]:
@@ -26,9 +24,7 @@ def key_frames(track: Track) -> list[int]:
     return sorted({int(there[np.abs(times - time).argmin()]) for time in asked})
 
 
-def shares_of_keys(
-    track: Track, keys: list[int], sigma: float = ALPHA_SIGMA
-) -> NDArray[np.float64]:
+def shares_of_keys(track: Track, keys: list[int], sigma: float) -> NDArray[np.float64]:
     """How much of each key frame's step every frame takes, (n, K): the rows times the steps (K, C)
     are the steps of frames, smooth over time, and less where the face comes or goes."""
     times = track.times[keys]

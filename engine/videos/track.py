@@ -14,8 +14,6 @@ from ..models.landmarks import Face
 from ..photos.align import Quadrilateral, face_quad
 from .smooth import smoothed
 
-CROP_SIGMA = 0.12
-"""Seconds over which the crop is smoothed: landmarks tremble by a pixel or two."""
 BRIDGED = 0.25
 """Seconds for which a face may not be found, as it blinks or is blurred, and still is followed."""
 FADE = 0.25
@@ -48,7 +46,7 @@ class Track:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], self.found, [False]])))
         return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
-    def smoothed(self, sigma: float = CROP_SIGMA) -> Track:
+    def smoothed(self, sigma: float) -> Track:
         """With steady crops: corners are smoothed stretch by stretch, which keeps them squares, as
         they are sums of the middle and of two vectors that are each other's quarter turn."""
         quads = self.quads.copy()
