@@ -48,6 +48,7 @@ from styleatlas.engine.models.clip_network import build_network
 from styleatlas.engine.models.latents import read_latents
 from styleatlas.engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup
 from styleatlas.engine.photos.read import read_photo
+from styleatlas.engine.videos.read import frames_of, open_video
 from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files as files
@@ -55,7 +56,7 @@ from .. import transformers_clip as transformers_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from ..mobile_files import lightning_state, synthesis_graph
-from . import hostile, mtcnn_attacks, photo_attacks
+from . import hostile, mtcnn_attacks, photo_attacks, video_attacks
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
 
@@ -355,6 +356,10 @@ def read_pixels(path: Path) -> object:
     return [read_photo(path).pixels]
 
 
+def read_frames(path: Path) -> object:
+    return [frame.pixels for frame in frames_of(open_video(path))]
+
+
 TARGETS = {
     "StyleGAN2": Target(lambda: snapshot_of(TWO), ".pkl", read_generator),
     "StyleGAN2, not square": Target(lambda: snapshot_of(HIGH), ".pkl", read_generator),
@@ -411,6 +416,10 @@ TARGETS = {
     **{
         f"photo as {kind}": Target(functools.partial(photo_attacks.sound, kind), "", read_pixels)
         for kind in ("JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF")
+    },
+    **{
+        f"video as {kind}": Target(make, "", read_frames)
+        for kind, make in video_attacks.SOUND.items()
     },
 }
 
