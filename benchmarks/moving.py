@@ -26,6 +26,7 @@ import shutil
 import sys
 import time
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -52,7 +53,7 @@ from styleatlas.engine.videos.ledger import Ledger
 from styleatlas.engine.videos.read import frames_of, open_video
 from styleatlas.engine.videos.smooth import Smoothing, smoothed
 from styleatlas.store.errors import CheckpointError
-from styleatlas.store.records import text_table
+from styleatlas.store.records import Record, text_table
 
 Frames = list[NDArray[np.uint8]]
 FPS, SEED = 12, 7
@@ -221,7 +222,7 @@ def edit(
     quads = np.load(video.with_suffix(".npz"))["quads"]
     source = read(video)
     own = flicker(source, source, quads)
-    rows = []
+    rows: list[Record] = []
     inverted: dict[float, Path] = {}
     for name in variants or VARIANTS:
         smoothing = VARIANTS[name]
@@ -248,21 +249,20 @@ def edit(
         strip(source, edited, quads, folder / f"{name.replace(' ', '-')}.png")
         alphas = [image["alpha"] for image in record["images"]]
         rows.append(
-            [
-                name,
-                f"{found[0] / own[0]:.3f}",
-                "" if np.isnan(found[1]) else f"{found[1] / own[1]:.3f}",
-                f"{100 * found[2]:.1f}",
-                f"{record['video']['distance'][0]:.3f}",
-                f"{min(alphas):.2f} to {max(alphas):.2f}",
-                f"{time.time() - begun:.0f}",
-            ]
+            {
+                "smoothed": name,
+                "outside": found[0] / own[0],
+                "LPIPS inside": found[1] / own[1],
+                "edit, %": 100 * found[2],
+                "distance": record["video"]["distance"][0],
+                "alphas": f"{min(alphas):.2f} to {max(alphas):.2f}",
+                "s": round(time.time() - begun),
+            }
         )
         print(record["video"], file=sys.stderr)
     for kept in inverted.values():
         kept.unlink()
-    names = ["smoothed", "outside", "LPIPS inside", "edit, %", "distance", "alphas", "s"]
-    print("\n".join(text_table(names, rows)))
+    print(text_table(rows))
 
 
 def asked(request: EditRequest) -> EditRequest:
@@ -316,7 +316,7 @@ def flicker(
             outside[top:bottom, left:right] = False
             step = np.abs(edited[i].astype(int) - edited[i - 1]).mean(2)
             apart.append(step[outside].mean())
-    changes = [np.abs(b - a).mean() for a, b in zip(added, added[1:], strict=False)]
+    changes = [np.abs(b - a).mean() for a, b in pairwise(added)]
     size = np.mean([np.abs(one).mean() for one in added])
     return float(np.mean(apart)), lpips(shown), float(np.mean(changes) / max(size, 1e-9))
 

@@ -82,6 +82,7 @@ def usage(ctx: click.Context) -> None:
     styleatlas edit avatars --edit "a face -> a smiling face" --seed 1-4 -o smile.gif
     styleatlas edit avatars --from-picture one.png -o again.png
     styleatlas edit avatars --photo me.png --edit "a face -> a face with glasses" -o me-glasses.png
+    styleatlas edit avatars --photo me.mp4 --align none --edit "a face -> a hat" -o hat.mp4
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -282,13 +283,14 @@ def edit(
 
     A sheet has a row an image and a column a strength, or with --grid an edit; alpha 0 is the
     image as it was, a negative alpha goes the other way. Of several betas
-    an image has a row each. A film goes there and back. A PNG keeps all that it was made from
-    inside, for --from-picture.
+    an image has a row each. A film goes there and back, or to each of several columns in turn. A
+    PNG keeps all that it was made from inside, for --from-picture.
 
     With --photo the face, or what --align says, is cut out, found as the generator draws it, edited
     and put back: a -o of .jpg, .png, .webp, .tif or .heic is the whole photo, and of several photos
     a folder, which goes on where it was left and lists them in edits.csv. A sheet of several
-    columns, and a film, are of the crop. What is doubtful is told: look at --sheet.
+    columns, and a film, are of the crop. What is doubtful is told: look at --sheet. A video is
+    edited frame by frame into a -o of .mp4: docs/videos.md.
     """
     from ..engine.pictures.recipe import read_recipe
     from ..engine.steering.edits import Conflict, Edit

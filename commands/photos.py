@@ -230,8 +230,8 @@ def photo_options(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="F",
         group=IMAGES,
-        help="Edit a picture of your own, or a folder of them, and put the edit back into it; may "
-        "be repeated. See docs/photos.md.",
+        help="Edit a picture of your own, a folder of them, or a video, and put the edit back into "
+        "it; may be repeated. See docs/photos.md and docs/videos.md.",
     )
     @align_option
     @face_option("; 1:1.5,2:0.5 gives each a strength, times that of the edit")

@@ -84,6 +84,29 @@ def test_film_goes_there_and_back(draw_to, edit, tmp_path):
     assert np.array_equal(frames[4], frames[6])
 
 
+@pytest.mark.parametrize(
+    ("more", "stops"),
+    [(("--edit", TWELVE, "--grid"), (0, 4)), (("--alpha", "2,6"), (0, 2, 6))],
+    ids=["edits", "alphas"],
+)
+def test_film_of_several_columns_goes_to_each_in_turn_and_back(
+    more, stops, draw_to, edit, tmp_path
+):
+    path = tmp_path / "o.gif"
+    draw_to(path, *PAIR, *EASY, *ALPHA, "--seconds", 0.6, "--seed", 1, *more)
+    with Image.open(path) as film:
+        assert film.n_frames == 12
+        frames = []
+        for i in range(film.n_frames):
+            film.seek(i)
+            frames.append(np.asarray(film.convert("RGB")).astype(int))
+    ends = [edit("--seed", 1, "--alpha", stop) for stop in stops]
+    for frame, end in zip(frames[::4], ends, strict=False):
+        assert np.abs(frame - end).mean() < 8  # of a palette's colours
+    assert np.abs(frames[8] - frames[4]).mean() > 1, "the last is another than the one before"
+    assert np.abs(frames[11] - frames[0]).mean() < np.abs(frames[8] - frames[0]).mean()
+
+
 def test_film_of_an_automatic_alpha(run, tmp_path):
     path = tmp_path / "o.webp"
     told = run("edit", "avatars", *GLASSES, "--seed", 3, "--seconds", 0.2, "-o", path)
@@ -95,8 +118,7 @@ def test_film_of_an_automatic_alpha(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--alpha", "1,2"), "film: shows one edit, from before on; give one alpha or none"),
-        (("--edit", TWELVE, "--grid"), "film: shows one edit"),
+        (("--before",), "film: begins with the images as they were, and goes from one"),
         (("--seconds", "0"), "seconds 0: must be above 0 and at most 60"),
         (("--seconds", "nan"), "seconds nan: must be above 0"),
         (("--seconds", "61"), "seconds 61: must be above 0 and at most 60"),

@@ -129,12 +129,25 @@ def test_film_shows_the_way_beside_the_crop(run, people, tmp_path):
     assert apart[last] < 0.8 * apart[0], "and the render comes nearer"
 
 
-@pytest.mark.parametrize("more", [("friends",), ("--steps", "0")])
-def test_film_of_several_photos_or_no_steps_is_refused(more, refused, people, tmp_path):
+def test_film_of_no_steps_is_refused(refused, people, tmp_path):
     film = tmp_path / "way.gif"
-    given = [tmp_path / more[0]] if more == ("friends",) else more
-    line = refused(
-        "invert", "avatars", people[0], *given, "-o", tmp_path / "me.npz", "--film", film
-    )
-    assert "a film shows the refinement of one photo" in line
+    line = refused(*INVERT, people[0], "-o", tmp_path / "me.npz", "--film", film)
+    assert "a film of one photo shows its refinement; leave --steps 0 out" in line
     assert not film.exists() and not (tmp_path / "me.npz").exists()
+
+
+def test_film_of_several_photos_goes_from_one_inversion_to_the_next(answer, people, tmp_path):
+    film, sheet = tmp_path / "between.webp", tmp_path / "sheet.png"
+    answer(*INVERT, *people, "-o", tmp_path / "p.npz", "--film", film, "--sheet", sheet)
+    with Image.open(film) as shown:
+        assert shown.n_frames == 120 and shown.size == (64, 64)
+        frames = []
+        for number in range(shown.n_frames):
+            shown.seek(number)
+            frames.append(np.asarray(shown.convert("RGB")).astype(int))
+    frames = np.stack(frames)
+    steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    apart = [np.abs(frames[i] - frames[j]).mean() for i, j in ((0, 40), (40, 80), (80, 0))]
+    assert min(apart) > 8, "three people"
+    assert steps.max() < 0.2 * min(apart), "and an even way"
+    assert np.abs(frames[119] - frames[0]).mean() < 3, "that ends where it begins"

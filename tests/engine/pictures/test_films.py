@@ -11,7 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from styleatlas.engine.pictures.films import _dithered, require_film, tiled, trip, write_film
+from styleatlas.engine.pictures.films import (
+    _dithered,
+    require_film,
+    tiled,
+    tour,
+    trip,
+    write_film,
+    write_loop,
+)
 from styleatlas.store.errors import OptionError, OutputError
 
 SIDE = 33
@@ -178,3 +186,22 @@ except Exception as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert "MP4 films need PyAV; install it with `pip install 'styleatlas[video]'`" in answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_is_shown_as_it_is(kind, tmp_path):
+    path = tmp_path / f"a{kind}"
+    write_loop(path, frames(6), 10)
+    found, seconds = film(path)
+    assert len(found) == 6 and seconds == pytest.approx(0.6, abs=0.02)
+    reds = [float(frame[..., 0].mean()) for frame in found]
+    np.testing.assert_allclose(reds, np.linspace(0, 255, 6), atol=6)
+
+
+def test_a_tour_goes_to_every_stop_and_back_to_the_first():
+    way = tour(3, 1.5, 8)
+    assert len(way) == 12 and [stop for stop, _ in way] == [0] * 4 + [1] * 4 + [2] * 4
+    shares = [share for _, share in way[:4]]
+    assert shares[0] == 0 and shares[2] == pytest.approx(0.5) and shares[1] < 0.25
+    with pytest.raises(OptionError, match="must be above 0"):
+        tour(3, 0, 8)
