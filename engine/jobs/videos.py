@@ -20,6 +20,7 @@ from ..editor import Editor
 from ..fallbacks.ways import LONG
 from ..models.landmarks import FaceFinder, load_face_finder
 from ..models.preprocess import as_rgb, from_bytes
+from ..models.sampling import render_batches
 from ..models.subject import Subject
 from ..photos.align import Alignment, Quadrilateral, align_box, align_whole, crop, face_quad
 from ..photos.cuts import Cut, usual_align
@@ -28,9 +29,10 @@ from ..photos.likeness import Likeness
 from ..photos.paste import paste
 from ..photos.photo import Photo, Pixels
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
+from ..steering.edits import as_meant
 from ..steering.request import EditRequest
 from ..videos.encode import GROUP, Shown, encoded_group, write_video
-from ..videos.follow import KIND, Follower, Latents
+from ..videos.follow import KIND, STEPS, Follower, Latents
 from ..videos.ledger import Ledger, packed, unpacked
 from ..videos.read import Frame, Video, frames_of, open_video
 from ..videos.smooth import Smoothing
@@ -81,6 +83,9 @@ def edit_video(
     for note in video.notes:
         tell(f"{video.path}: {note}")
     _ = editor.texts.encoder  # by which crops are looked up
+    asked = [pair for edit in request.edits for pair in as_meant(edit)]
+    # What no direction leads to is told before hours of work.
+    editor.directions([part for pair in asked for part in editor.parts(pair)], request.choice)
     with Ledger(output, _plan(editor, job, request, smoothing)) as ledger:
         work = _VideoWork(editor, job, video, ledger, smoothing, tell, report)
         try:
@@ -92,7 +97,7 @@ def edit_video(
         except KeyboardInterrupt:
             tell(f"interrupted: {ledger.path} keeps the state: the same command resumes")
             raise
-        except InputError:
+        except (InputError, OptionError):
             ledger.remove()  # of no use to anybody
             raise
         ledger.remove()
@@ -130,7 +135,8 @@ def _plan(editor: Editor, job: PhotoJob, request: EditRequest, smoothing: Smooth
     inputs = job.inputs(file_sha256(job.photos[0]), align, 1)
     images = Images(torch.zeros(1, 0), None, ("",), (0,), photos=inputs)
     recipe = recipe_of(editor, request, images).to_json()
-    return {"format": 1, "recipe": recipe, "smoothing": list(smoothing)}
+    how = {"smoothing": list(smoothing), "steps": STEPS, "group": GROUP}
+    return {"format": 1, "recipe": recipe, **how}
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,7 +361,7 @@ class _VideoWork:
         generator = self._editor.generator
         for i, styles in self._latents.smoothed(frames):
             pair = np.stack([styles, styles + self._steps.of(i)])
-            before, after = generator.render(self._tensor(pair))
+            before, after = torch.cat(list(render_batches(generator, self._tensor(pair))))
             yield i, before, after
 
     def _cut(self, frame: Frame) -> Cut:

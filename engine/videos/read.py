@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -208,21 +208,24 @@ def opened(name: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     choice would take playlists, too, which name other files."""
     import av
 
-    try:
-        with open(name, "rb") as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(name, "rb"))
             kind = _kind(name, file.read(HEAD), os.fstat(file.fileno()).st_size)
             file.seek(0)
-            with av.open(
+            container = av.open(
                 file,
                 "r",
                 format=kind,
                 options={"max_pixels": str(MOST_PIXELS)},
                 metadata_errors="replace",
                 io_open=_refused,
-            ) as container:
-                yield container, _stream(name, container)
-    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-        raise _damaged(name, error) from error
+            )
+            stack.enter_context(container)
+            stream = _stream(name, container)
+        except _errors() as error:
+            raise _damaged(name, error) from error
+        yield container, stream
 
 
 def _refused(url: str, flags: int, options: object) -> Any:
@@ -270,15 +273,20 @@ def _stream(name: str, container: InputContainer) -> VideoStream:
 
 def _decoded(name: str, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Frames as they are stored."""
-    import av
-
     count = 0
     try:
         for frame in container.decode(stream):
             yield frame
             count += 1
-    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+    except _errors() as error:
         raise _damaged(name, error, f" after frame {count}" if count else "") from error
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    """What reading a strange file may end in."""
+    import av
+
+    return (av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
 
 
 def _damaged(name: str, error: BaseException, where: str = "") -> InputError:
@@ -315,7 +323,9 @@ def _too_long(name: str, count: str) -> InputError:
 
 def _colours(frame: VideoFrame) -> Colours:
     matrix = int(frame.colorspace)
-    if matrix in (_UNSAID, _RGB) and not frame.format.is_rgb:
+    if frame.format.is_rgb:
+        return Colours(_BT709, 1, int(frame.color_primaries), int(frame.color_trc))
+    if matrix in (_UNSAID, _RGB):
         matrix = _BT709 if max(frame.height, frame.width) >= _HD else _BT601
     scope = int(frame.color_range)
     if scope not in (1, 2):
