@@ -59,7 +59,7 @@ Frames = list[NDArray[np.uint8]]
 FPS, SEED = 12, 7
 BOX = (80, 60, 256)
 TURN, BLINK = "a face -> a face turned to the left", "a face -> a face with closed eyes"
-BLINKS, BLINK_SECONDS = (0.5, 1.4), 0.09
+BLINKS, BLINK_SECONDS, SHUT = (0.25, 0.75), 0.06, 3.0
 ALL = Smoothing()
 VARIANTS = {
     "as it is": ALL,
@@ -144,7 +144,7 @@ def of_face(editor: Editor, seed: int, count: int) -> tuple[Frames, list[NDArray
     for i, now in enumerate(seconds):
         turned = np.sin(np.pi * now / seconds[-1]) * 0.8
         shut = sum(np.exp(-0.5 * ((now - at) / BLINK_SECONDS) ** 2) for at in BLINKS)
-        picture = drawing(editor, subject.styles[0] + turned * turn + min(1.0, shut) * blink)
+        picture = drawing(editor, subject.styles[0] + turned * turn + SHUT * min(1.0, shut) * blink)
         pixels = np.asarray(picture)
         padded = np.pad(pixels, ((256, 256), (256, 256), (0, 0)), mode="symmetric")
         side = pixels.shape[0]

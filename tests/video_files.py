@@ -67,8 +67,12 @@ def write(
     with av.open(str(path), "w") as film:
         stream = film.add_stream(codec, fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
-        stream.codec_context.options = {"crf": "4"}
+        unit = Fraction(1, 1000 if codec.startswith("lib") else fps)
+        stream.codec_context.time_base = stream.time_base = unit
+        if codec == "libx264":
+            stream.codec_context.options = {"crf": "4"}
+        if codec == "mjpeg":
+            stream.pix_fmt, scope = "yuvj420p", ColorRange.JPEG
         stream.colorspace, stream.color_range = (5 if bt601 else 1), scope
         tone = None
         if sound is not None:
@@ -76,7 +80,7 @@ def write(
             tone.layout = "mono"
         for i, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=space, dst_color_range=scope
+                format=stream.pix_fmt, dst_colorspace=space, dst_color_range=scope
             )
             frame.pts = round(1000 * i / fps) if times is None else times[i]
             frame.time_base = Fraction(1, 1000)

@@ -252,7 +252,8 @@ class _VideoWork:
         ledger, track = self._ledger, self._track
         follower = Follower(self._inverter, self._job.settings)
         for note in self._inverter.notes:
-            self._tell(f"note: {note}")
+            if self._job.settings.steps != 0 or not note.startswith("refined"):
+                self._tell(f"note: {note}")
         places = self._latents.places()
         firsts = {a for a, _ in track.stretches}
         done, total = ledger.count(_LATENT), int(track.found.sum())

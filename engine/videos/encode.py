@@ -14,7 +14,7 @@ import numpy as np
 from ...store.errors import OutputError
 from ...store.output import replacing
 from ..photos.photo import Pixels
-from .read import Video, opened, sws
+from .read import EXACT, Video, opened, sws
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -61,6 +61,7 @@ def encoded_group(video: Video, frames: Sequence[Shown]) -> bytes:
             src_color_range=2,
             dst_colorspace=sws(video.colours.matrix),
             dst_color_range=video.colours.range,
+            interpolation=EXACT,
         )
         frame.pts, frame.time_base = shown.time, video.time_base
         keep(context.encode(frame))

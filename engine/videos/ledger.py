@@ -49,7 +49,7 @@ class Ledger(StateFile):
         self._places: dict[bytes, list[tuple[int, int]]] = {}
         try:
             known = self.load(lambda path: self._read_plan(path, plan))
-            self._open(to_json("plan", dict(plan)).encode(), known is not None)
+            self._open(to_json("plan", dict(plan)).encode(), bool(known))
         except BaseException:
             self.__exit__()
             raise

@@ -38,6 +38,9 @@ MOST_FRAMES = 3600
 MOST_PIXELS = 2**24
 """Of a frame: 4096 x 4096."""
 MOST_SECONDS = 24 * 3600
+EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
+"""Of swscale: bicubic, all of the colours' places, rounded right; else it darkens by a level a
+time."""
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip")  # older MOVs begin with one
 _STILLS = (b"avif", b"avis")
 # AVColorSpace, as H.273 counts matrix coefficients.
@@ -341,6 +344,7 @@ def _rgb(frame: VideoFrame, colours: Colours) -> Pixels:
         src_colorspace=sws(colours.matrix),
         src_color_range=colours.range,
         dst_color_range=2,
+        interpolation=EXACT,
     )
     return np.asarray(made.to_ndarray(), np.uint8)
 

@@ -125,9 +125,9 @@ VIDEOS = {
             f"{DAMAGED}|has frames of 16383 x 16383",
         ),
         (
-            "MP4 of 4 billion pixels",
-            lambda: patched(sound(), b"avc1", 28, b"\xff\xff\xff\xff", last=True),
-            f"has frames of 65535 x 65535 pixels|{DAMAGED}|changes its size",
+            "MKV whose first JPEG has 4 billion pixels",
+            lambda: patched(sound("a.mkv", codec="mjpeg"), b"\xff\xc0", 5, b"\xff\xdc\xff\xdc"),
+            f"{DAMAGED}|has frames of",
         ),
         (
             "MP4 of 4 billion frames",

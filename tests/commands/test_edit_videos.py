@@ -56,9 +56,11 @@ def inside(frames: np.ndarray) -> np.ndarray:
     return frames[:, top : top + side, left : left + side]
 
 
-def test_a_video_is_edited_frame_by_frame_and_the_rest_is_as_it_was(answer, video, tmp_path):
+def test_a_video_is_edited_frame_by_frame_and_the_rest_is_as_it_was(run, video, tmp_path):
     out = tmp_path / "out.mp4"
-    text = answer(*EDIT, "--photo", video, "--steps", 4, "-o", out)
+    told = run(*EDIT, "--photo", video, "--steps", 4, "-o", out)
+    assert told.exit_code == 0, told.output
+    text = told.stdout
     assert text.startswith(f"{out}: me.mp4: 10 of 10 frames edited; 0.9 s; the crop 128 to 128")
     before, after = pixels(video), pixels(out)
     assert after.shape == before.shape
@@ -94,7 +96,7 @@ class KilledError(Exception):
     """Stands for a process that ends."""
 
 
-@pytest.mark.parametrize("after", [4, 11, 13, 17, 25, 26])
+@pytest.mark.parametrize("after", [4, 17, 26])
 def test_killed_anywhere_it_goes_on_to_the_same_film(after, run, video, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole.mp4", tmp_path / "out.mp4"
     command = (*EDIT, "--photo", video, "--steps", 4, "--no-cache")
@@ -109,9 +111,10 @@ def test_killed_anywhere_it_goes_on_to_the_same_film(after, run, video, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "add", add_some)
-        assert isinstance(run(*command, "-o", out).exception, KilledError)
+        with pytest.raises(KilledError):
+            run(*command, "-o", out)
     assert not out.exists() and (tmp_path / "out.mp4.work").exists()
-    kept, again = [], []
+    again = []
 
     def add_the_rest(self, kind, content):
         again.append(kind)
@@ -120,7 +123,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_film(after, run, video, tmp_path
     monkeypatch.setattr(Ledger, "add", add_the_rest)
     assert run(*command, "-o", out).exit_code == 0
     assert out.read_bytes() == whole.read_bytes()
-    assert len(again) + after <= 30 and not kept
+    assert len(again) + after == 1 + 10 + 1 + 1 + 10 + 3 + 3, "and makes nothing twice"
     assert not (tmp_path / "out.mp4.work").exists()
 
 
@@ -203,7 +206,7 @@ def test_what_does_not_go_with_a_video_is_refused(
 
 def test_a_video_is_not_written_over(refused, video):
     said = refused(*EDIT, "--photo", video, "-o", video)
-    assert said == f"{video}: is the video itself, and would be lost; name another"
+    assert said.startswith(f"{video}: is read by the same command, and would be lost")
 
 
 def test_a_video_among_several_photos_of_a_folder_is_passed_over(answer, video, drawings, tmp_path):
