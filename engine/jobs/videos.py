@@ -229,8 +229,9 @@ class _VideoWork:
 
     @cached_property
     def _track(self) -> Track:
-        quads = np.stack([unpacked(one)["quad"] for one in self._ledger.all(_FACE)])
-        times = self._frames[:, 0] * float(self._video.time_base)
+        found = [unpacked(one)["quad"] for one in self._ledger.all(_FACE)]
+        quads = np.stack(found).astype(np.float64)
+        times = self._frames[:, 0].astype(np.float64) * float(self._video.time_base)
         if self._align != "face":
             return standing(times, quads[0])
         return bridged(self._video.path, times, quads).smoothed(self._smoothing.crop)
@@ -268,7 +269,6 @@ class _VideoWork:
             first = max(a for a in firsts if a <= last)
             records = (ledger.read(_LATENT, int(places[i])) for i in (first, last))
             follower.take_up(*records)
-        row: Record | None = None
         for frame in frames_of(self._video) if done < total else ():
             place = int(places[frame.number])
             if place < done:  # of a lost one, too

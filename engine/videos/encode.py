@@ -158,15 +158,17 @@ def _in_time(parts: Sequence[Iterator[Packet[Any]]]) -> Iterator[Packet[Any]]:
     """Packets of several streams in the order of their times, so that none has to wait long."""
     waiting = [next(part, None) for part in parts]
     while any(packet is not None for packet in waiting):
-        times = [
-            float("inf") if packet is None else float(packet.dts * packet.time_base)
-            for packet in waiting
-        ]
+        times = [float("inf") if packet is None else _begins(packet) for packet in waiting]
         first = int(np.argmin(times))
         packet = waiting[first]
         assert packet is not None
         yield packet
         waiting[first] = next(parts[first], None)
+
+
+def _begins(packet: Packet[Any]) -> float:
+    """Seconds from the beginning of its stream."""
+    return 0.0 if packet.dts is None else float(packet.dts * packet.time_base)
 
 
 def _sounds(video: Video, tell: Callable[[str], None]) -> list[int]:

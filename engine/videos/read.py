@@ -357,21 +357,18 @@ def sws(matrix: int) -> int:
 def _turn(frame: VideoFrame) -> tuple[int, list[str]]:
     """How a frame is turned, 1 to 8 as EXIF counts, by its display matrix (ISO 14496-12, 6.2.2);
     and what is to be said of it."""
-    for data in frame.side_data:
-        if data.type.name != "DISPLAYMATRIX":
-            continue
-        numbers = np.frombuffer(bytes(data), np.int32)
-        if len(numbers) != 9:
-            continue
-        a, b, c, d = (float(numbers[i]) / 2**16 for i in (0, 1, 3, 4))
-        key = tuple(round(x) for x in (a, b, c, d))
-        if max(abs(x - y) for x, y in zip((a, b, c, d), key, strict=True)) < 0.01 and key in _TURNS:
-            return _TURNS[key], []
-        return 1, ["is turned by no quarter, or stretched, which is not followed"]
-    return 1, []
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    numbers = np.frombuffer(b"" if data is None else bytes(data), np.int32)
+    if len(numbers) != 9:
+        return 1, []
+    ours = numbers[[0, 1, 3, 4]] / 2**16
+    key = tuple(np.rint(ours).astype(int).tolist())
+    if key in _TURNS and np.abs(ours - key).max() < 0.01:
+        return _TURNS[key], []
+    return 1, ["is turned by no quarter, or stretched, which is not followed"]
 
 
-_TURNS = {
+_TURNS: dict[tuple[int, ...], int] = {
     (1, 0, 0, 1): 1,
     (-1, 0, 0, 1): 2,
     (-1, 0, 0, -1): 3,

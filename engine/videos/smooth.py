@@ -25,7 +25,9 @@ class Smoothing(NamedTuple):
 _REACH = 4.0  # standard deviations, beyond which weights count for nothing
 
 
-def weights_at(times: NDArray[np.float64], i: int, sigma: float) -> tuple[slice, NDArray]:
+def weights_at(
+    times: NDArray[np.float64], i: int, sigma: float
+) -> tuple[slice, NDArray[np.float64]]:
     """Local linear regression with Gaussian weights (Fan 1992) at the i-th of ascending times (n,),
     in seconds: the neighbours that count, and the weights of their values, of sum 1. What moves
     evenly stays as it is, up to both ends, and nothing lags behind; what trembles is averaged.

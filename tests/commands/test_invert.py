@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -137,14 +138,11 @@ def test_film_of_no_steps_is_refused(refused, people, tmp_path):
 
 
 def test_film_of_several_photos_goes_from_one_inversion_to_the_next(answer, people, tmp_path):
-    film, sheet = tmp_path / "between.webp", tmp_path / "sheet.png"
+    film, sheet = tmp_path / "between.mp4", tmp_path / "sheet.png"
     answer(*INVERT, *people, "-o", tmp_path / "p.npz", "--film", film, "--sheet", sheet)
-    with Image.open(film) as shown:
-        assert shown.n_frames == 120 and shown.size == (64, 64)
-        frames = []
-        for number in range(shown.n_frames):
-            shown.seek(number)
-            frames.append(np.asarray(shown.convert("RGB")).astype(int))
+    with av.open(str(film)) as shown:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in shown.decode(video=0)]
+    assert len(frames) == 120 and frames[0].shape == (64, 64, 3)
     frames = np.stack(frames)
     steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
     apart = [np.abs(frames[i] - frames[j]).mean() for i, j in ((0, 40), (40, 80), (80, 0))]

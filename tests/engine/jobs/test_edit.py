@@ -201,7 +201,6 @@ def test_kind_of_output_is_told_by_its_name(tmp_path, name, kind):
         ("o.jpg", {}, OutputError, "end the name in .png"),
         ("none/o.png", {}, OutputError, "create it first"),
         ("o.gif", {"before": True}, OptionError, "film: begins with the images as they were"),
-        ("o.gif", {"betas": (0.1, 0.2)}, OptionError, "give one beta or none"),
         ("o.png", {"alphas": (1.0,) * 600_000}, OptionError, "too large for one picture"),
         ("o", {"alphas": (1.0,) * 2_000_000}, OptionError, "too large for one picture"),
     ],
