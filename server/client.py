@@ -18,10 +18,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, TypeVar
 
 from ..store.errors import ServiceError
 from ..store.output import replacing
@@ -30,6 +30,7 @@ TRIES = 6
 _LONGEST_PAUSE = 30.0
 _ASK_AGAIN = (429, 502, 503, 504)
 _ENDED = ("done", "failed", "cancelled")
+_Taken = TypeVar("_Taken")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class Client:
     def _events(self, job: Job, last: int) -> Iterator[Event]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
         path = f"/api/v1/jobs/{_quoted(job.id)}/events"
-        with self._open("GET", path, None, headers) as answer:
+        with self._ask("GET", path, None, headers, lambda answer: answer) as answer:
             yield from _read_events(answer)
 
     def delete(self, what: str, name: str) -> None:
@@ -199,19 +200,23 @@ class Client:
     def _read(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}
     ) -> bytes:
-        with self._open(method, path, body, headers) as answer:
-            return answer.read()
+        return self._ask(method, path, body, headers, _content)
 
-    def _open(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> HTTPResponse:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        take: Callable[[HTTPResponse], _Taken],
+    ) -> _Taken:
+        """What is taken of the answer; asked again where that breaks off."""
         request = urllib.request.Request(
             self._url + path, body, {**self._headers, **headers}, method=method
         )
         for left, pause in zip(range(TRIES - 1, -1, -1), _pauses(), strict=False):
             try:
-                answer: HTTPResponse = urllib.request.urlopen(request, timeout=self._timeout)
-                return answer
+                return take(urllib.request.urlopen(request, timeout=self._timeout))
             except urllib.error.HTTPError as error:
                 with error:
                     if error.code not in _ASK_AGAIN or not left:
@@ -225,6 +230,11 @@ class Client:
                     ) from error
             time.sleep(min(pause, _LONGEST_PAUSE))
         raise AssertionError("the last try returns or raises")
+
+
+def _content(answer: HTTPResponse) -> bytes:
+    with answer:
+        return answer.read()
 
 
 def _job(told: Mapping[str, Any]) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from ...store.layout import Layer
 from ...store.records import Record, decimal
 
 MOST_IMAGES = 16
+_AT_ONCE = 2
+"""Images that a CPU renders in one go while something moves: as fast as all of them, and others
+need not wait for the last. A GPU renders all."""
 _MOVING = 512
 """Pixels that a frame is wide and high at most while something moves."""
 _ENCODED: Mapping[str, dict[str, Any]] = {
@@ -64,6 +67,9 @@ class Session:
         start: one of `seeds` and `latents` (then `path` is their file); `truncation`, `label`,
             and the `format` of frames, webp or jpeg.
 
+    Attributes:
+        small: whether it renders all of its images in one go.
+
     Raises:
         StyleAtlasError: images that there are not, or too many.
     """
@@ -85,16 +91,23 @@ class Session:
         self._editor = editor
         styles = self._images.styles.to(generator.device)
         self._start = Batch(generator, styles, self._images.psi)
-        self._rendering = Rendering(moving, styles)
+        size = _AT_ONCE if styles.device.type == "cpu" else count
+        self._renderings = [Rendering(moving, some) for some in styles.split(size)]
+        self.small = len(self._renderings) == 1
         self._spared: dict[int, tuple[Direction, Tensor]] = {}
         self._last: tuple[Mapping[str, Any], Encoded] | None = None
 
     @torch.inference_mode()
-    def frame(self, message: Mapping[str, Any]) -> Encoded:
+    def frame(
+        self, message: Mapping[str, Any], between: Callable[[], None] = lambda: None
+    ) -> Encoded:
         """The images edited as a message says: `edits`, each with `neutral`, `target` and `alpha`;
         what to `keep`, which `layers` move, `beta`; and whether it is still `moving`. One that does
         not move is of the whole size, and `images` tells of each what an edit with that alpha does:
         its `status`, and each edit's `probability` and the one `before`.
+
+        Args:
+            between: called whenever some of the images of a moving frame are done, and others not.
 
         Raises:
             StyleAtlasError: an edit that there is no direction for, or a value out of its range.
@@ -104,7 +117,7 @@ class Session:
             return self._last[1]
         directions, alphas = self._directions(message)
         if message.get("moving", False):
-            images, layer = self._rendering.of(self._moved(directions, alphas))
+            images, layer = self._drawn(self._moved(directions, alphas), between)
             told: Record = {"changed": None if layer is None else layer.name}
             side = _MOVING // math.ceil(math.sqrt(len(images)))
             frame = self._encoded(scaled_down(images, side), False, told)
@@ -161,6 +174,19 @@ class Session:
             styles = styles + known[1] * step  # (n, 1) * (C,)
         return styles
 
+    def _drawn(self, styles: Tensor, between: Callable[[], None]) -> tuple[Tensor, Layer | None]:
+        """As `Rendering.of`, of all the images."""
+        images, layers, at = [], [], 0
+        for rendering in self._renderings:
+            if at:
+                between()
+            some, layer = rendering.of(styles[at : at + rendering.count])
+            images.append(some)
+            layers += [layer] if layer else []
+            at += rendering.count
+        order = self._editor.generator.layout.layers
+        return torch.cat(images), min(layers, key=order.index, default=None)
+
     def _encoded(self, images: Tensor, whole: bool, told: Record) -> Encoded:
         picture, file = tiled(images), io.BytesIO()
         small = self._format == "webp" and picture.width * picture.height <= _SMALL
@@ -184,6 +210,7 @@ class Rendering:
         self._generator = generator
         self._base = Batch(generator, styles)
         self._shown, self._images = styles, self._base.images
+        self.count = len(styles)
         self._layer: Layer | None = None
 
     def of(self, styles: Tensor) -> tuple[Tensor, Layer | None]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -186,6 +186,22 @@ class Worker:
         """One frame for every live session that asks for one."""
         with self._lock:
             pending, self._pending = self._pending, {}
+        self._answer(pending)
+
+    def _look_after_small_sessions(self) -> None:
+        """The same for those whose frames take no longer than a part of another's does."""
+        with self._lock:
+            small = [number for number in self._pending if self._is_small(number)]
+            pending = {number: self._pending.pop(number) for number in small}
+        self._answer(pending)
+
+    def _is_small(self, number: int) -> bool:
+        """Whether a session's next frame is of few images, and moves."""
+        session = self._sessions.get(number)
+        moving = self._pending[number].get("message", {}).get("moving", False)
+        return session is not None and session.small and moving
+
+    def _answer(self, pending: Mapping[int, Message]) -> None:
         for number, message in pending.items():
             if message.get("end"):
                 self._sessions.pop(number, None)
@@ -198,7 +214,7 @@ class Worker:
                     self._sessions[number] = Session(self._editor, self._moving, start, path)
                 elif number not in self._sessions:
                     continue  # it could not be opened, which was told
-                frame = self._sessions[number].frame(asked)
+                frame = self._sessions[number].frame(asked, self._look_after_small_sessions)
             except Exception as error:
                 over = number not in self._sessions
                 self._tell({**told, "problem": self._problem(error).detail, "over": over})

@@ -17,6 +17,8 @@ from styleatlas.engine.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from styleatlas.server.works.live import Rendering, Session, of_moving
 from styleatlas.server.works.nouns import Frame
 from styleatlas.server.works.session import LiveSession
+from styleatlas.server.works.wire import read
+from styleatlas.server.works.worker import Worker
 from styleatlas.store.errors import Missing, OptionError, TooMany
 
 from ...near import assert_near
@@ -180,6 +182,39 @@ def test_frame_is_not_made_again_where_nothing_changed(session):
     first = session.frame(message(1, 0.5, GLASSES))
     assert session.frame(message(2, 0.5, GLASSES)) is first
     assert session.frame(message(3, 0.6, GLASSES)) is not first
+
+
+@torch.inference_mode()
+def test_moving_images_are_drawn_some_at_a_time(editor):
+    row = Session(editor, editor.generator, {"seeds": [1, 2, 3, 4, 5]}, None)
+    styles = row._moved(*row._directions(message(1, 0.6, GLASSES)))
+    between: list[int] = []
+    images, layer = row._drawn(styles, lambda: between.append(1))
+    assert len(between) == 2
+    assert_near(images, editor.generator.render(styles))
+    changed = (styles != row._start.styles).any(0).nonzero()[0]
+    assert layer == editor.generator.layout.locate(int(changed))[0]
+
+
+def test_one_image_does_not_wait_for_a_row_of_them(editor, tmp_path):
+    answers = io.BytesIO()
+    worker = Worker(io.BytesIO(), answers, tmp_path)
+    row = Session(editor, editor.generator, {"seeds": [1, 2, 3, 4, 5]}, None)
+    one = Session(editor, editor.generator, {"seeds": [6]}, None)
+    worker._sessions = {1: row, 2: one, 3: row}
+    moving = {"message": message(7, 0.6, GLASSES, moving=True)}
+    begun = row._renderings[0].of
+
+    def while_others_ask(styles):
+        worker._pending = {2: moving, 3: moving}
+        return begun(styles)
+
+    row._renderings[0].of = while_others_ask
+    worker._pending = {1: moving}
+    worker._look_after_sessions()
+    assert list(worker._pending) == [3], "another row waits for its turn"
+    answers.seek(0)
+    assert [read(answers)[0]["session"] for _ in range(2)] == [2, 1]
 
 
 def test_images_that_come_to_rest_are_those_that_moved_and_of_the_edit(session, editor):
