@@ -21,7 +21,7 @@ from browser import GLASSES, SMILE, add, chromium, service, settle, until
 
 SIZES = {360: 740, 768: 1024, 1440: 900, 2560: 1440}
 QUALITY = 82
-FILM, FILM_FPS = (1200, 750), 8
+FILM, FILM_FPS = (1200, 750), 11
 
 
 @click.command(help=__doc__)
@@ -122,25 +122,25 @@ class Film:
 
     def shoot(self, path: Path) -> None:
         page = self.page
-        self.wait(1.2)
+        self.wait(0.8)
         self.click(page.get_by_role("radio", name="Seed 4"))
-        self.wait(0.6)
+        self.wait(0.4)
         self.write(SMILE)
         self.drag(SMILE, (1.6, 0.3, 1.0))
         self.write(GLASSES)
         self.drag(GLASSES, (0.4, 1.2))
-        self.wait(0.8)
+        self.wait(0.6)
         self.click(page.locator(".view", has_text="Divider"))
         self.divide((0.25, 0.75, 0.5))
         self.click(page.locator(".view", has_text="Grid"))
         until(page, "document.querySelectorAll('.grid canvas[data-painted]').length == 32")
-        self.wait(2.0)
+        self.wait(1.6)
         self.click(page.get_by_role("tab", name="Explore"))
         page.locator(".channel").first.wait_for()
-        self.wait(0.6)
+        self.wait(0.4)
         self.click(page.locator(".channel").first)
         until(page, "document.querySelector('.channel-cells img')?.naturalWidth > 0")
-        self.wait(2.0)
+        self.wait(1.6)
         self.click(page.locator(".view", has_text="One"))
         self.click(page.get_by_role("tab", name="Edit"))
         self.wait(1.6)
@@ -192,7 +192,7 @@ class Film:
         slider.wait_for()
         self.page.wait_for_selector(".facts [role=img]")
         self.page.wait_for_timeout(600)
-        self.wait(0.6)
+        self.wait(0.4)
 
     def drag(self, target: str, stops: tuple[float, ...]) -> None:
         slider = self.page.get_by_role("slider", name=f"Strength of {target}", exact=True)

@@ -11,7 +11,6 @@ Linux, a full disk.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import random
@@ -25,7 +24,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -149,7 +148,7 @@ def under_kills(service: Service, moments: int, seed: int) -> dict[str, Any]:
         found = service.client.job(job)
         problem = found.told.get("problem") or {}
         states[found.state if found.state == "done" else str(problem.get("kind"))] += 1
-        bad += not all(opens(service, picture["url"]) for picture in found.pictures)
+        bad += not all(opens(service, picture) for picture in found.pictures)
     with closing(sqlite3.connect(service.folder / "jobs.sqlite")) as table:
         ((kept,),) = table.execute("SELECT count(*) FROM jobs")
     told = sum(len(load.told) for load in loads)
@@ -165,14 +164,15 @@ def under_kills(service: Service, moments: int, seed: int) -> dict[str, Any]:
     }
 
 
-def opens(service: Service, url: str) -> bool:
+def opens(service: Service, picture: Mapping[str, Any]) -> bool:
     """Whether a picture is there, and whole."""
     try:
-        with urllib.request.urlopen(f"{service.url}{url}", timeout=60) as answer:
-            content = answer.read()
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-    except OSError:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "picture")
+            service.client.save(picture, path)
+            with Image.open(path) as image:
+                image.load()
+    except (ServiceError, OSError):
         return False
     return True
 
@@ -214,7 +214,7 @@ def damaged_table(service: Service) -> dict[str, Any]:
         file.write(os.urandom(path.stat().st_size - 4096))
     service.begin()
     service.ready()
-    there = opens(service, job.pictures[0]["url"])
+    there = opens(service, job.pictures[0])
     again = service.client.wait(service.client.edit(seeds=[1], edits=EDIT))
     aside = len(list(service.folder.glob("jobs.sqlite.damaged-*")))
     told = f"{aside} file set aside; its picture is {'there' if there else 'gone'}"

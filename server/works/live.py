@@ -26,9 +26,6 @@ from ...store.layout import Layer
 from ...store.records import Record, decimal
 
 MOST_IMAGES = 16
-_AT_ONCE = 2
-"""Images that a CPU renders in one go while something moves: as fast as all of them, and others
-need not wait for the last. A GPU renders all."""
 _MOVING = 512
 """Pixels that a frame is wide and high at most while something moves."""
 _ENCODED: Mapping[str, dict[str, Any]] = {
@@ -91,7 +88,8 @@ class Session:
         self._editor = editor
         styles = self._images.styles.to(generator.device)
         self._start = Batch(generator, styles, self._images.psi)
-        size = _AT_ONCE if styles.device.type == "cpu" else count
+        # A CPU takes as long for all at once as one after the other, where others get their turns.
+        size = 1 if styles.device.type == "cpu" else count
         self._renderings = [Rendering(moving, some) for some in styles.split(size)]
         self.small = len(self._renderings) == 1
         self._spared: dict[int, tuple[Direction, Tensor]] = {}

@@ -33,7 +33,7 @@ export const statuses = computed(() => madeNow.value?.images ?? statusesLive.val
 export const pace = signal({ fps: 0, latency: 0 });
 
 // ms: the row leaves the stage its turns, and one that takes long waits until the slider rests
-const APART = 100;
+const APART = 150;
 const SLOW = 150;
 let rowTook = 0;
 let rowSent = 0;

@@ -185,12 +185,12 @@ def test_frame_is_not_made_again_where_nothing_changed(session):
 
 
 @torch.inference_mode()
-def test_moving_images_are_drawn_some_at_a_time(editor):
+def test_moving_images_are_drawn_one_at_a_time(editor):
     row = Session(editor, editor.generator, {"seeds": [1, 2, 3, 4, 5]}, None)
     styles = row._moved(*row._directions(message(1, 0.6, GLASSES)))
     between: list[int] = []
     images, layer = row._drawn(styles, lambda: between.append(1))
-    assert len(between) == 2
+    assert len(between) == 4
     assert_near(images, editor.generator.render(styles))
     changed = (styles != row._start.styles).any(0).nonzero()[0]
     assert layer == editor.generator.layout.locate(int(changed))[0]
