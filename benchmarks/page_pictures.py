@@ -59,7 +59,8 @@ def shoot_edits(page: Any, path: Path) -> None:
     slider.press("Shift+ArrowLeft")
     slider.press("Shift+ArrowRight")
     page.evaluate("document.activeElement.blur()")
-    until(page, "[...document.querySelectorAll('.cell-word')].every((e) => e.textContent)")
+    told = "[...document.querySelectorAll('.cell-word')]"
+    until(page, f"{told}.every((e) => e.textContent === 'as asked')")  # at half of it, two are not
     save(page, path)
 
 
@@ -122,6 +123,8 @@ class Film:
 
     def shoot(self, path: Path) -> None:
         page = self.page
+        # of frames that wait for screenshots
+        page.evaluate("document.styleSheets[0].insertRule('.pace { visibility: hidden }')")
         self.wait(0.8)
         self.click(page.get_by_role("radio", name="Seed 4"))
         self.wait(0.4)

@@ -29,7 +29,7 @@ export const rowAfter = computed(() => madeNow.value?.cells ?? rowLive.value);
 export const stageAfter = computed(() => madeNow.value?.cells[focused.value] ?? stageLive.value);
 /** What became of each image, at rest: `{status, probability, before}`; null while it moves. */
 export const statuses = computed(() => madeNow.value?.images ?? statusesLive.value);
-/** Frames a second, and milliseconds from the slider to the picture, of late. */
+/** Frames a second, and milliseconds from the slider to the picture, of late; 0 of too few. */
 export const pace = signal({ fps: 0, latency: 0 });
 
 // ms: the row leaves the stage its turns, and one that takes long waits until the slider rests
@@ -79,6 +79,7 @@ function keepSession(startOf, before, after, isStage) {
       const wish = { ...JSON.parse(wished.value), moving: held };
       const go = () => show(session, wish, pick, after, isStage);
       clearTimeout(later);
+      if (isStage && !held) times.length = 0;
       if (isStage || !held) {
         const tells = !isStage || doc.peek().photo; // what became of each image
         if (!held && tells) statusesLive.value = null;
@@ -134,12 +135,14 @@ async function cellOf(url) {
   return { bitmap, x: 0, y: 0, width: bitmap.width, height: bitmap.height };
 }
 
-const times = [];
+const times = []; // of the frames since the slider moved, the newest
+const MOST_TIMES = 30;
 function keepPace(latency) {
   const now = performance.now();
-  times.push(now);
-  while (times[0] < now - 1000) times.shift();
-  pace.value = { fps: times.length, latency: Math.round(latency) };
+  if (times.push(now) > MOST_TIMES) times.shift();
+  const fps = (1000 * (times.length - 1)) / (now - times[0]);
+  const shown = times.length < 4 ? 0 : Number(fps.toFixed(fps < 9.95 ? 1 : 0));
+  pace.value = { fps: shown, latency: Math.round(latency) };
 }
 
 function opened() {

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.browser
 GLASSES, SMILE = "a face with glasses", "a smiling face"
 
 
-def drag(studio, slider, to: float) -> None:
-    """Takes the slider's thumb, and leaves the pointer down where it is to go."""
+def drag(studio, slider, to: float) -> tuple[float, float]:
+    """Takes the slider's thumb, and leaves the pointer down where it is to go: x, y in pixels."""
     box, most = slider.bounding_box(), float(slider.get_attribute("max"))
     thumb = 20  # px
     at = (float(slider.input_value()) + most) / (2 * most)
@@ -24,6 +24,7 @@ def drag(studio, slider, to: float) -> None:
     studio.page.mouse.move(place[0], y)
     studio.page.mouse.down()
     studio.page.mouse.move(place[1], y, steps=12)
+    return place[1], y
 
 
 def test_words_change_the_picture(studio):
@@ -36,8 +37,12 @@ def test_words_change_the_picture(studio):
 def test_picture_moves_while_the_slider_is_held(studio):
     whole = studio.added(GLASSES)
     slider = studio.slider(GLASSES)
-    drag(studio, slider, -1.0)
+    x, y = drag(studio, slider, -1.0)
     studio.until_other(whole)  # the pointer is still down
+    for step in range(1, 5):  # of a few frames it says how many there are
+        shown = studio.pixels()
+        studio.page.mouse.move(x + 12 * step, y)
+        studio.until_other(shown)
     studio.expect(studio.page.locator(".caption .pace")).to_contain_text("pictures a second")
     studio.page.mouse.up()
     assert float(slider.input_value()) < 0

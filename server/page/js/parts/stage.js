@@ -69,7 +69,7 @@ function Caption({ view }) {
       <p class="caption-words">
         <bdi class="caption-name">${name}</bdi>
         ${holding.value ? html`<span>${t("beforeShown")}</span>` : status && html`<span class=${`told is-${image?.status}`}>${status}</span>`}
-        ${moving.value && html`<span class="pace">${t("pace", { fps: pace.value.fps, latency: pace.value.latency })}</span>`}
+        ${moving.value && pace.value.fps > 0 && html`<span class="pace">${t("pace", { fps: pace.value.fps, latency: pace.value.latency })}</span>`}
       </p>
       ${view === "one" && doc.value.edits.length > 0 &&
       html`<button type="button" class="plain hold" aria-label=${t("holdBefore")} aria-pressed=${holding.value} ...${hold}>
