@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from styleatlas.store.registry import EMBEDDED
 
 from .archive_files import ARCHIVE, clip_of
 from .near import assert_near
+from .server.works.conftest import SMILE, serving
 
 VERSIONS = sorted(path.name for path in ARCHIVE.iterdir() if path.is_dir())
 SETTINGS = PrecomputeSettings(images=24, table="jacobian", probes=8, statistics=200, samples=0)
@@ -241,3 +244,21 @@ def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(
     assert np.median((atlas.rows * known.rows).sum(1)) > 0.4
     assert np.median(atlas.strength[live] / known.strength[live]) == pytest.approx(1, abs=0.1)
     assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_jobs_of_a_service_go_on(release, tmp_path):
+    """What was done is there, what waited is done, and what ran begins again."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    shutil.copy(release / "jobs.sqlite", folder)
+    with closing(sqlite3.connect(folder / "jobs.sqlite")) as table:
+        jobs = dict(table.execute("SELECT kind, id FROM jobs"))
+    with serving(folder) as served:
+        edit = served.submit("edit", key="mine-1", seeds=[1, 2], edits=SMILE)
+        assert (edit.id, edit.state) == (jobs["edit"], "done")
+        assert [image["status"] for image in edit.result["record"]["images"]] == ["reached"] * 2
+        assert served.works.job(jobs["mapper"]).problem.kind == "refused"
+        running = served.works.job(jobs["optimise"])
+        served.until(running, "progress")
+        served.call(served.works.cancel(running.id))
+        assert served.ended(served.works.job(jobs["texts"])).state == "done"

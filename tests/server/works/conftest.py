@@ -83,10 +83,15 @@ class Served:
 
 @contextmanager
 def serving(
-    folder: Path, keep: float = 3600.0, drain: float = 0.0, **limits: Any
+    folder: Path,
+    keep: float = 3600.0,
+    drain: float = 0.0,
+    mappers: Path | None = None,
+    **limits: Any,
 ) -> Iterator[Served]:
     """Works of `avatars` in a folder, with its worker loaded, closed at the end."""
-    settings = Settings("avatars", folder, threads=1, keep=keep, limits=Limits(**limits))
+    given = {"mappers": mappers, "threads": 1, "keep": keep, "limits": Limits(**limits)}
+    settings = Settings("avatars", folder, **given)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
 from styleatlas.engine.editor import load
+from styleatlas.engine.fallbacks.mapper import read_mapper
 from styleatlas.engine.models.latents import read_latents
+from styleatlas.engine.models.sampling import w_from_seeds
 from styleatlas.engine.pictures.recipe import read_recipe
 from styleatlas.server.works.foreman import Works
 from styleatlas.server.works.nouns import Settings
@@ -24,6 +28,7 @@ from styleatlas.store.errors import (
     WorkerError,
 )
 
+from ...archive_files import ARCHIVE
 from ...near import assert_pixels_near
 from .conftest import ENDLESS, SMILE, Served, body, serving
 
@@ -188,6 +193,24 @@ def test_what_cannot_be_done_is_told_without_a_place(served, kind, given, told):
     assert (job.state, job.problem.kind, job.result) == ("failed", "refused", None)
     assert told in job.problem.detail and "\n" not in job.problem.detail
     assert str(served.folder) not in job.problem.detail and "/" not in job.problem.detail
+
+
+@torch.inference_mode()
+def test_mapper_is_applied_as_its_command_does(tmp_path, editor):
+    mappers = tmp_path / "mappers"
+    mappers.mkdir()
+    shutil.copy(ARCHIVE / "0.1.0/mapper.safetensors", mappers / "wink.safetensors")
+    with serving(tmp_path / "folder", mappers=mappers) as served:
+        job = served.done("mapper", mapper="wink", seeds=[3], strength=2.0)
+        (picture,) = job.result["pictures"]
+        with Image.open(served.file(picture["name"])) as found:
+            shown = found.convert("RGB")
+    generator = editor.generator
+    w = w_from_seeds(generator, [3], 0.7)
+    mapper = read_mapper(mappers / "wink.safetensors", generator)
+    wanted = generator.render(mapper.edited(generator, generator.styles(w), w, strength=2.0))
+    assert_pixels_near(shown, pixels(wanted[0]))
+    assert job.result["record"]["mapper"]["target"] == "a winking face"
 
 
 def test_key_makes_one_job(served):
