@@ -5,8 +5,9 @@
 
 `make` draws a video, and beside it the corners of the true crop in each frame (`VIDEO.npz`):
 `avatars`, a drawing that turns into another and back before stripes that wander; `faces`, a
-generated face that turns to a side and blinks twice, held by an unsteady hand, of which the picture
-is mirrored beyond its edges; `astronaut`, scikit-image's, past which the camera goes, and nearer.
+generated face that turns to a side and narrows its eyes twice, held by an unsteady hand, of which
+the picture is mirrored beyond its edges; `astronaut`, scikit-image's, past which the camera goes,
+and nearer.
 
 `edit` edits it by `edit_video` with and without the smoothing of the crop, of latents and of the
 strength, and tells of each (less is steadier):
@@ -59,7 +60,7 @@ Frames = list[NDArray[np.uint8]]
 FPS, SEED = 12, 7
 BOX = (80, 60, 256)
 TURN, BLINK = "a face -> a face turned to the left", "a face -> a face with closed eyes"
-BLINKS, BLINK_SECONDS, SHUT = (0.25, 0.75), 0.06, 3.0
+BLINKS, BLINK_SECONDS = (0.5, 1.4), 0.09
 ALL = Smoothing()
 VARIANTS = {
     "as it is": ALL,
@@ -144,7 +145,7 @@ def of_face(editor: Editor, seed: int, count: int) -> tuple[Frames, list[NDArray
     for i, now in enumerate(seconds):
         turned = np.sin(np.pi * now / seconds[-1]) * 0.8
         shut = sum(np.exp(-0.5 * ((now - at) / BLINK_SECONDS) ** 2) for at in BLINKS)
-        picture = drawing(editor, subject.styles[0] + turned * turn + SHUT * min(1.0, shut) * blink)
+        picture = drawing(editor, subject.styles[0] + turned * turn + min(1.0, shut) * blink)
         pixels = np.asarray(picture)
         padded = np.pad(pixels, ((256, 256), (256, 256), (0, 0)), mode="symmetric")
         side = pixels.shape[0]

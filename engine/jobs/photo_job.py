@@ -51,15 +51,8 @@ class PhotoJob:
 
     @property
     def is_video(self) -> bool:
-        """Whether a video is to be edited.
-
-        Raises:
-            OptionError: several, or one among photos.
-        """
-        videos = [path for path in self.photos if is_video(path)]
-        if videos and len(self.photos) > 1:
-            raise OptionError(f"{videos[0]}: is a video, which is edited alone; name it alone")
-        return bool(videos)
+        """Whether a video is to be edited; among photos it is none that can be read."""
+        return len(self.photos) == 1 and is_video(self.photos[0])
 
     def weights(self, count: int) -> tuple[float, ...]:
         """Of so many crops of a photo."""

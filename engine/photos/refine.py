@@ -340,10 +340,12 @@ class Refinement(Resumable):
     def _fresh(self, frames: int, start: Tensor | None) -> State:
         n, rows, width = self._w.shape
         shape = {"w": (1, width), "w+": (rows, width), "s": (self._before.shape[1],)}[self._space]
-        step = torch.zeros(n, *shape) if start is None else start.detach().cpu().float()
+        none = torch.zeros(n, *shape)
+        step = none if start is None else start.detach().cpu().float()
         counts = ("steps", "best", "stalled", "halvings", "stopped", "whole")
         return {
-            **{name: step.clone() for name in ("step", "best_step", "exp_avg", "exp_avg_sq")},
+            **{name: step.clone() for name in ("step", "best_step")},
+            **{name: none.clone() for name in ("exp_avg", "exp_avg_sq")},
             **{name: torch.zeros(n, dtype=torch.int64) for name in counts},
             **{name: torch.full((n,), math.inf) for name in ("distance", "first_distance", "mark")},
             "stride": torch.ones(n, dtype=torch.int64),

@@ -190,7 +190,7 @@ def test_a_faces_frames_without_it_stay_as_they_are_and_are_told(run, drawn, tmp
         (("--face", "1:2"), "face: one is followed through"),
         (("--space", "s"), "space s: frames of a video are followed in w or w+"),
         (("--styles", "o.npz"), "--styles: are not kept of a video"),
-        (("--photo", "me.png"), "is a video, which is edited alone"),
+        (("--photo", "me.png"), "me.mp4: is a film, which is not read"),
     ],
     ids=str,
 )

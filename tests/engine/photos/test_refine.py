@@ -226,3 +226,25 @@ def test_numbers_that_are_none_end_a_row_and_not_the_others(generator, spread) -
     begun = generator.styles(start(generator))
     torch.testing.assert_close(found.styles[1], begun[1])
     assert (found.distance[[0, 2]] < found.first_distance[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_start_beside_w_is_gone_on_from_with_all_steps(generator, spread, space) -> None:
+    first = refinement(generator, spread, space, 60)
+    found = first.run()
+    step = first.state["best_step"]
+    again = refinement(generator, spread, space, 30, start=step, rate=refine.RATE / 3)
+    further = again.run()
+    torch.testing.assert_close(further.first_distance, found.distance)
+    assert (further.steps == 30).all()
+    assert (further.distance < 0.9 * found.distance).all()
+    moved = refinement(generator, spread, space, 0, start=step).run()
+    torch.testing.assert_close(moved.styles, found.styles)
+
+
+def test_the_pull_is_towards_w_and_not_towards_the_start(generator, spread, monkeypatch) -> None:
+    monkeypatch.setattr(refine, "PULL", dict.fromkeys(SPACES, 1e4))
+    far = torch.ones_like(refinement(generator, spread).state["step"])
+    held = refinement(generator, spread, steps=3, start=far)
+    held.run()
+    assert (held.state["step"].abs() < far).all()
