@@ -6,10 +6,16 @@ torch.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .store.version import __version__ as __version__
+
+# StyleAtlas tells nobody what is done with it, and neither do the libraries that it uses. What the
+# user says of them holds.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 if TYPE_CHECKING:
     from .engine.editor import Editor, load

@@ -11,7 +11,7 @@ from .commands.base import Program
 from .store.registry import EMBEDDED, FACES
 
 COMMANDS = {
-    "cache": ("cache", "See and forget what is remembered of photos."),
+    "cache": ("cache", "See and forget what is remembered between runs."),
     "convert": (
         "files",
         "Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.",
@@ -42,6 +42,7 @@ COMMANDS = {
         "Draw an atlas: what a generator shows, and what its channels do, as CLIP sees it.",
     ),
     "prompts": ("prompts", "Care for an atlas's prompt bank."),
+    "push": ("push", "Publish an atlas on the Hub of Hugging Face, with a card that tells of it."),
     "query": ("query", "Ask an atlas questions."),
     "report": ("show", "Write an atlas as one HTML page that opens anywhere and loads nothing."),
     "serve": ("serve", "Edit over HTTP: a page, an API, live sessions."),
@@ -71,7 +72,8 @@ class LazyGroup(Program):
 
     Precompute once per generator, then edit by any prompt. GENERATOR, CLIP and ATLAS are a path, or
     a name: `{EMBEDDED.name}` for the models and the atlas that ship with StyleAtlas, and for a
-    generator also `{FACES.name}`, of photographic faces, once `styleatlas models` has fetched it.
+    generator also `{FACES.name}`, of photographic faces, once `styleatlas models` has fetched it;
+    or a file on the Hub of Hugging Face, hf://OWNER/REPO/FILE, with @REVISION behind it or not.
     """,
 )
 @click.version_option(__version__, prog_name="styleatlas")

@@ -9,7 +9,7 @@ import click
 from ..store.errors import AtlasCorruptError, AtlasFormatError, CheckpointError
 from ..store.output import ATLAS, CONVERTED
 from ..store.records import Record
-from ..store.registry import find_bundle, told_with
+from ..store.registry import file_of, find_bundle, part_of, told_with
 from .base import IMAGES, MODELS, PROMPTS, Command
 from .inputs import AnyFile, AtlasFile, Checkpoint, InputFile, OutputFile, Phrases
 from .options import (
@@ -38,7 +38,8 @@ def info(file: str, as_json: bool) -> None:
     """What a file is, and what it holds.
 
     An atlas, a generator's checkpoint, a CLIP, a mapper, a picture that edit made, or an .npz of
-    styles or latents. A checkpoint is read, but no network is built and nothing in it is run.
+    styles or latents, here or on the Hub. A checkpoint is read, but no network is built and nothing
+    in it is run.
     """
     from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
@@ -46,8 +47,8 @@ def info(file: str, as_json: bool) -> None:
     bundle = find_bundle(file)
     if bundle is not None and bundle.atlas is None:
         record = _other_record(bundle.part("generator"))
-    elif bundle is None and (Path(file).is_dir() or is_other_file(file)):
-        record = _other_record(Path(file))
+    elif bundle is None and ((path := file_of(file)).is_dir() or is_other_file(path)):
+        record = _other_record(path)
     else:
         record = atlas_record(open_atlas(file))
     answer(record, record_text(record), as_json)
@@ -106,8 +107,7 @@ def convert(checkpoint: str, output: Path) -> None:
     from ..engine.checkpoints.native import write_generator
     from ..engine.checkpoints.read import read_checkpoint
 
-    bundle = find_bundle(checkpoint)
-    path = Path(checkpoint) if bundle is None else bundle.part("generator")
+    path = part_of(checkpoint, "generator")
     read = read_checkpoint(path)
     for text in read.notes:
         note(f"note: {path}: {text}")

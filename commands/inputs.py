@@ -6,18 +6,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from ..store.errors import CheckpointError, InputError, OutputError, PromptError, StyleAtlasError
+from ..store.hub_names import is_hub
 from ..store.library import locate_mapper
 from ..store.output import LONGEST_NAME, PICTURE_OR_FILM, Naming
 from ..store.paths import require_checkpoint, require_clip, require_file
-from ..store.registry import FETCHED, find_bundle, names_with
+from ..store.registry import FETCHED, Part, file_of, find_bundle, names_with, part_of
 from ..store.weights import fetched_file
 from .sink import note
+
+if TYPE_CHECKING:
+    from .progress import ProgressLater
 
 
 class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
@@ -46,34 +50,54 @@ class Given(click.ParamType):  # type: ignore[type-arg] # generic only in newer 
         return [CompletionItem(incomplete, type="file"), *known]
 
 
+def _part(value: str, which: Part) -> str | Path:
+    """Where what a text names lies; fetched from the Hub in sight of the user, so that what follows
+    finds it."""
+    if find_bundle(value) is None:
+        return _file(value)
+    return part_of(value, which)
+
+
+def _file(value: str) -> str | Path:
+    if not is_hub(value):
+        return value  # as it was given, for messages
+    with _fetching() as later:
+        return file_of(value, later)
+
+
+def _fetching() -> ProgressLater:
+    from .progress import ProgressLater
+
+    return ProgressLater("fetch")
+
+
 class _Path(Given):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         return Path(super().convert(value, param, ctx))
 
 
 class Checkpoint(Given):
-    """A generator: a file, or a registered name."""
+    """A generator: a file, a registered name, or one on the Hub."""
 
     names = names_with("generator")
 
     def require(self, value: str) -> None:
-        if (bundle := find_bundle(value)) is None:
-            require_checkpoint(value)
-        else:
-            bundle.part("generator")
+        require_checkpoint(_part(value, "generator"))
 
 
 class Clip(Given):
-    """A CLIP: a file, a folder, a registered name, or one of open_clip's."""
+    """A CLIP: a file, a folder, a registered name, one on the Hub, or one of open_clip's."""
 
     names = names_with("clip")
 
     def require(self, value: str) -> None:
-        require_clip(value)
+        with _fetching() as later:
+            require_clip(value, later)
 
 
 class Recogniser(Clip):
-    """What tells who an image shows: `off`, `clip`, `dlib`, a registered name, or a file."""
+    """What tells who an image shows: `off`, `clip`, `dlib`, a registered name, or a file, here or
+    on the Hub."""
 
     names = ("off", "clip", "dlib", *names_with("identity"))
 
@@ -81,7 +105,7 @@ class Recogniser(Clip):
         if value == "dlib":
             fetched_file(*FETCHED[value])
         elif value not in self.names and find_bundle(value) is None:
-            require_checkpoint(value)
+            require_checkpoint(_file(value))
 
 
 class Lpips(Clip):
@@ -97,34 +121,32 @@ class Lpips(Clip):
 
 
 class AtlasFile(Given):
-    """An atlas: a file, or a registered name."""
+    """An atlas: a file, a registered name, or one on the Hub."""
 
     names = names_with("atlas")
 
     def require(self, value: str) -> None:
-        if (bundle := find_bundle(value)) is None:
-            from ..store.hdf5 import require_atlas_file
+        from ..store.hdf5 import require_atlas_file
 
-            require_atlas_file(value)
-        else:
-            bundle.part("atlas")
+        require_atlas_file(_part(value, "atlas"))
 
 
 class AnyFile(Given):
-    """A file of any kind that StyleAtlas knows, or a registered name."""
+    """A file of any kind that StyleAtlas knows, here or on the Hub, or a registered name."""
 
     names = names_with("generator")
 
     def require(self, value: str) -> None:
         if find_bundle(value) is None:
-            require_checkpoint(value)
+            require_checkpoint(_file(value))
 
 
 class MapperFile(Given):
-    """A mapper: a file, or a name in the library."""
+    """A mapper: a file, here or on the Hub, or a name in the library."""
 
     def require(self, value: str) -> None:
-        locate_mapper(value)
+        with _fetching() as later:
+            locate_mapper(value, later)
 
 
 class InputFile(_Path):

@@ -9,7 +9,7 @@ import click
 
 from ..store.errors import InputError, OptionError
 from ..store.output import MAPPER, PICTURE
-from ..store.registry import find_bundle, told_with
+from ..store.registry import is_name, told_with
 from .base import HOW, IMAGES, MODELS, Group
 from .inputs import (
     Checkpoint,
@@ -284,7 +284,7 @@ def _trained_with(generator: ModelIdentity | None) -> str:
     """The name of a mapper's generator, where that is enough to load it."""
     if generator is None:
         raise OptionError("generator: the mapper does not tell its own; name it by --generator")
-    if find_bundle(generator.name) is None:
+    if not is_name(generator.name):
         raise OptionError(
             f'generator: the mapper was trained with "{generator.name}"; name its file by '
             "--generator"

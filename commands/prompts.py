@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..store.errors import OutputError
+from ..store.hub_names import is_hub
 from ..store.output import ATLAS
 from ..store.registry import BUNDLES, names_with
 from .base import Group
@@ -112,11 +113,13 @@ def _target(atlas: str, output: Path | None) -> Path:
     """Where the atlas goes, which can be written.
 
     Raises:
-        OutputError: it cannot, or it is a registered one.
+        OutputError: it cannot, or it is a registered one, or one on the Hub.
     """
     from ..store.atlas import atlas_path
     from ..store.output import require_writable
 
+    if output is None and is_hub(atlas):
+        raise OutputError(f"{atlas}: lies on the Hub and stays as it is; add -o OUT.h5")
     target = Path(atlas_path(atlas)) if output is None else output
     if target.resolve() in {BUNDLES[name].part("atlas").resolve() for name in names_with("atlas")}:
         raise OutputError(f"{target}: ships with StyleAtlas and stays as it is; add -o OUT.h5")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from ..store.output import PICTURE, REPORT
 from ..store.progress import Progress
-from ..store.registry import bundle_of, find_bundle, names_with, told_with
+from ..store.registry import file_of, find_bundle, is_name, names_with, told_with
 from .base import Command
 from .inputs import AtlasFile, Checkpoint, Given, OutputFile, read_pair
 from .options import (
@@ -60,12 +59,13 @@ _OF_CHANNELS = ("top", "neutral", "target", "clip", "generator", "tuned", "steps
 
 
 def _is_generator(source: str) -> bool:
-    """Whether this may name a generator: a registered name, or a path of anything but an atlas."""
+    """Whether this may name a generator: a registered name, or a file that is no atlas."""
     if find_bundle(source) is not None:
         return True
     from ..store.file import is_other_file
 
-    return is_other_file(source) or not os.path.isfile(source)
+    path = file_of(source)
+    return is_other_file(path) or not path.is_file()
 
 
 class _Source(Given):
@@ -236,7 +236,7 @@ def report(
     texts = TextEmbedder(opened, encoder_loader(opened, clip, device))
     pairs = [PromptPair(n, t, texts.direction(n, t)) for n, t in both]
     figures = []
-    if generator or bundle_of(opened.fingerprint.generator):
+    if generator or is_name(opened.fingerprint.generator.name):
         from ..engine.pages.channel_sheet import report_figures
 
         figures = report_figures(open_generator(opened, generator, device, tuned), opened, label)

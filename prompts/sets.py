@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 from ..store.bank import normalise_prompt, one_line
-from ..store.errors import PromptError
+from ..store.errors import FetchError, PromptError
+from ..store.hub import fetched
+from ..store.hub_names import is_hub, read_name
 from ..store.registry import find_bundle
 from ..store.schema import MAX_TEXT_BYTES
 
@@ -84,12 +86,22 @@ def prompt_set(domain: str, clip: str = "") -> PromptSet:
     bundle = find_bundle(domain)
     if bundle is not None and bundle.vocabulary is not None:
         return PromptSet(_phrases(bundle.vocabulary.read_text("utf-8")), bundle.templates)
-    own, sentences = (Path(clip, name) for name in (VOCABULARY, TEMPLATES))
-    if clip and own.is_file():
-        templates = read_templates(str(sentences)) if sentences.is_file() else ("{}",)
+    own, sentences = (_beside(clip, name) for name in (VOCABULARY, TEMPLATES))
+    if own is not None:
+        templates = ("{}",) if sentences is None else read_templates(str(sentences))
         return PromptSet((), templates).with_phrases(read_phrases(str(own)))
     general = files(__package__).joinpath("vocabularies/general.txt")
     return PromptSet(_phrases(general.read_text("utf-8")), GENERAL_TEMPLATES)
+
+
+def _beside(clip: str, name: str) -> Path | None:
+    """A file in the folder of a CLIP, or beside it on the Hub; None where there is none."""
+    if is_hub(clip):
+        with suppress(FetchError):
+            return fetched(read_name(clip).beside(name)).path
+        return None
+    path = Path(clip, name)
+    return path if clip and path.is_file() else None
 
 
 def read_templates(source: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from . import queries
 from .atlas_data import AtlasData
 from .errors import OptionError, require_path, wrong_type
 from .records import Record
-from .registry import find_bundle
+from .registry import is_name, part_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,12 +22,13 @@ class Atlas(AtlasData):
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> Atlas:
-        """Read an atlas by its path or a registered name, all checksums proven; the file is closed
-        again.
+        """Read an atlas by its path, a registered name or one on the Hub, all checksums proven; the
+        file is closed again.
 
         Raises:
             AtlasFormatError, AtlasCorruptError: the file is missing or not sound.
             OptionError: what goes by this name has no atlas.
+            FetchError, OutputError: see `fetched`.
         """
         require_path("atlas", source)
         from .file import read_atlas  # h5py is not needed to build an atlas
@@ -121,10 +122,11 @@ class Atlas(AtlasData):
 
 
 def atlas_path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Where the atlas of a registered name lies; anything else is a path already.
+    """Where the atlas of a registered name, or of one on the Hub, lies; anything else is a path
+    already.
 
     Raises:
-        OptionError: what goes by this name has no atlas.
+        OptionError: what goes by this name has no atlas, or it is no name.
+        FetchError, OutputError: see `fetched`.
     """
-    bundle = find_bundle(source)
-    return source if bundle is None else bundle.part("atlas")
+    return part_of(source, "atlas") if is_name(source) else source

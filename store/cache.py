@@ -28,7 +28,7 @@ MOST_BYTES = 2**28
 CACHE_VARIABLE = "STYLEATLAS_CACHE"
 """The variable of the environment that names another folder for what is remembered."""
 _FORMAT = "2"
-_INVERSION = ".inversion"
+_INVERSION, _EMBEDDING = ".inversion", ".f4"
 _LARGEST = 2**24  # bytes of one
 _DIGEST = 32  # bytes of SHA-256
 
@@ -92,7 +92,7 @@ class TextCache:
 
     def _path(self, text: str) -> Path:
         name = hashlib.sha256(normalise_prompt(text).encode()).hexdigest()
-        return self._folder / f"{name}.f4"
+        return self._folder / f"{name}{_EMBEDDING}"
 
 
 class InversionCache:
@@ -134,14 +134,7 @@ class InversionCache:
 
     def listed(self) -> list[Remembered]:
         """What is remembered, the newest first."""
-        found = []
-        with suppress(OSError):
-            for path in self.folder.glob(f"*{_INVERSION}"):
-                with suppress(OSError):
-                    about = path.stat()
-                    when = datetime.fromtimestamp(about.st_mtime, timezone.utc)
-                    found.append(Remembered(path.stem, about.st_size, when))
-        return sorted(found, key=lambda one: one.when, reverse=True)
+        return _remembered(self.folder, f"*{_INVERSION}")
 
     def clear(self) -> int:
         """Forget all; how many there were.
@@ -149,17 +142,7 @@ class InversionCache:
         Raises:
             OutputError: one cannot be removed.
         """
-        count = 0
-        for one in self.listed():
-            path = self._path(one.key)
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"{path}: cannot be removed ({error.strerror or error}); check permissions"
-                ) from error
-            count += 1
-        return count
+        return _forget([self._path(one.key) for one in self.listed()])
 
     def _give_up_oldest(self) -> None:
         held = 0
@@ -189,3 +172,45 @@ def clear_inversions() -> int:
         OutputError: one cannot be removed.
     """
     return InversionCache().clear()
+
+
+def texts_folder() -> Path:
+    """Where the embeddings of texts in the user's cache lie, in a folder for each CLIP."""
+    return cache_folder() / "texts"
+
+
+def texts() -> list[Remembered]:
+    """The embeddings of texts in the user's cache, the newest first."""
+    return _remembered(texts_folder(), f"*/*{_EMBEDDING}")
+
+
+def clear_texts() -> int:
+    """Forget the embeddings of texts in the user's cache; how many there were.
+
+    Raises:
+        OutputError: one cannot be removed.
+    """
+    folder = texts_folder()
+    return _forget(list(folder.glob(f"*/*{_EMBEDDING}")))
+
+
+def _remembered(folder: Path, pattern: str) -> list[Remembered]:
+    found = []
+    with suppress(OSError):
+        for path in folder.glob(pattern):
+            with suppress(OSError):
+                about = path.stat()
+                when = datetime.fromtimestamp(about.st_mtime, timezone.utc)
+                found.append(Remembered(path.stem, about.st_size, when))
+    return sorted(found, key=lambda one: one.when, reverse=True)
+
+
+def _forget(paths: Sequence[Path]) -> int:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be removed ({error.strerror or error}); check permissions"
+            ) from error
+    return len(paths)

@@ -14,6 +14,7 @@ A message is one line that names the thing, the place and the mend.
     ├── InputError              latents, a recipe or a photo that cannot be read
     ├── OptionError             a value out of its range
     ├── FetchError              weights of others that could not be fetched
+    │   └── NotOnHub            the Hub has no such file or revision
     ├── OutputError             a result that cannot be written
     ├── ResumeError             a work folder that this run cannot take up
     ├── WorkerError             a process of a run that was lost
@@ -80,6 +81,10 @@ class OptionError(StyleAtlasError):
 
 class FetchError(StyleAtlasError):
     """Published weights that were not got, or are not what was published; nothing is kept."""
+
+
+class NotOnHub(FetchError):  # noqa: N818 # as it is said
+    """The Hub answers, and has no such file or revision."""
 
 
 class OutputError(StyleAtlasError):

@@ -8,6 +8,9 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from .errors import CheckpointError
+from .hub_names import is_hub
+from .progress import Report
+from .registry import file_of
 
 OWN_SUFFIX = ".safetensors"
 MAPPER_SUFFIXES = (OWN_SUFFIX, ".pt", ".pth")
@@ -23,12 +26,19 @@ def library_folder() -> Path:
     return Path(named) if named else Path(user_data_path("styleatlas"), "mappers")
 
 
-def locate_mapper(source: str | os.PathLike[str]) -> Path:
-    """A mapper's file by its path, or by its name in the library, with or without .safetensors.
+def locate_mapper(source: str | os.PathLike[str], report: Report | None = None) -> Path:
+    """A mapper's file by its path, by its name on the Hub, or by that in the library, with or
+    without .safetensors.
+
+    Args:
+        report: hears of a download.
 
     Raises:
         CheckpointError: there is none.
+        OptionError, FetchError, OutputError: see `fetched`.
     """
+    if is_hub(source):
+        return file_of(source, report)
     path = Path(source)
     candidates = [path]
     if path.name == os.fspath(source):

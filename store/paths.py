@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from .errors import CheckpointError, StyleAtlasError
-from .registry import find_bundle, told_with
+from .hub_names import is_hub, read_name
+from .progress import Report
+from .registry import file_of, find_bundle, told_with
 
-HUB = "hf-hub:"
-"""How a CLIP's name begins that is a repository of Hugging Face."""
 SYNTHESIS_GRAPH = "SynthesisNetwork.xml"
 """What tells the folder of a MobileStyleGAN as OpenVINO's graphs."""
 PIPELINE = "model_index.json"
@@ -62,17 +62,26 @@ def _folder_mend(folder: str | os.PathLike[str]) -> str:
     return f"name the file in it{such}"
 
 
-def require_clip(source: str) -> None:
+def require_clip(source: str, report: Report | None = None) -> None:
     """Raise CheckpointError if this is the path of a CLIP that is not there, OptionError if it is
-    the name of a bundle that has none. Names of open_clip's are left to it."""
+    the name of a bundle that has none. Names of open_clip's are left to it, and whole repositories
+    on the Hub to who reads them; a file there is fetched.
+
+    Args:
+        report: hears of a download.
+    """
     if (bundle := find_bundle(source)) is not None:
         bundle.part("clip")
         return
-    if os.path.exists(source) or source.startswith(HUB):
+    if is_hub(source):
+        if read_name(source).file:
+            file_of(source, report)
+        return
+    if os.path.exists(source):
         return
     _, equals, file = source.partition("=")
     if equals:
-        require_file(file, CheckpointError)
+        require_file(file_of(file, report), CheckpointError)
     elif os.path.isabs(source) or source.startswith(".") or source.endswith(CLIP_SUFFIXES):
         raise CheckpointError(
             f"{source}: no such file or folder; check the path, or name {told_with('clip')} or one "

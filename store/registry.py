@@ -1,4 +1,5 @@
-"""What a name that is no path stands for: a bundle of models with the atlas drawn of them.
+"""What a name that is no path stands for: a bundle of models with the atlas drawn of them, or a
+file on the Hub of Hugging Face.
 
 This is the one place that knows such a name; everything else asks it.
 """
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from .errors import OptionError
+from .hub import fetched
+from .hub_names import is_hub
+from .progress import Report
 from .weights import fetched_file
 
 _ZOO = Path(__file__).parents[1] / "zoo"
@@ -147,6 +151,41 @@ def told_with(part: Part | Extra) -> str:
 def find_bundle(source: str | os.PathLike[str]) -> Bundle | None:
     """The bundle of this name; None for anything else. A name wins over a file called the same."""
     return BUNDLES.get(os.fspath(source))
+
+
+def is_name(source: str | os.PathLike[str]) -> bool:
+    """Whether this stands for something else than a path: a bundle, or what lies on the Hub."""
+    return find_bundle(source) is not None or is_hub(source)
+
+
+def file_of(source: str | os.PathLike[str], report: Report | None = None) -> Path:
+    """A file by its path, or by its name on the Hub, which is fetched now if it was not.
+
+    Args:
+        report: hears of a download; see `fetched`.
+
+    Raises:
+        OptionError, FetchError, OutputError: see `fetched`.
+    """
+    return fetched(os.fspath(source), report).path if is_hub(source) else Path(source)
+
+
+def part_of(source: str | os.PathLike[str], which: Part, report: Report | None = None) -> Path:
+    """The same; or where that part of a bundle lies, by its name.
+
+    Raises:
+        OptionError, CheckpointError: see `Bundle.part`.
+    """
+    bundle = find_bundle(source)
+    return file_of(source, report) if bundle is None else bundle.part(which)
+
+
+def known_as(source: str | os.PathLike[str]) -> str:
+    """What a model is called in what is made with it: by a bundle's name; by one on the Hub, with
+    the commit that it has today, so that it stays that one; else by its file's, without ending."""
+    if is_hub(source):
+        return str(fetched(os.fspath(source)).name)
+    return os.fspath(source) if find_bundle(source) else Path(source).stem or os.fspath(source)
 
 
 def see_alike(one: str, other: str) -> bool:

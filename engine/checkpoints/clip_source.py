@@ -6,9 +6,11 @@
     MODEL/TAG          published weights, as open_clip lists them; fetched once, then cached
     MODEL=FILE         a file in an architecture of open_clip's; also MODEL/TAG=FILE, for the
                        preprocessing and activation that the tag's weights were trained with
-    hf-hub:ORG/NAME    a repository of Hugging Face in one of these layouts
+    hf://OWNER/REPO    a repository on the Hub in the layout of such a folder; also by open_clip's
+                       hf-hub:OWNER/REPO. Where FILE may stand, a file there: hf://OWNER/REPO/FILE
 
-open_clip supplies its tables and its download; the files are read by this package alone.
+open_clip supplies its tables and its download of MODEL/TAG; the files are read by this package
+alone.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...store.errors import CheckpointError, OptionError
-from ...store.paths import HUB, require_clip
-from ...store.registry import told_with
+from ...store.errors import CheckpointError, FetchError, OptionError
+from ...store.hub import HubFile, fetched
+from ...store.hub_names import HubName, is_hub, read_name
+from ...store.paths import require_clip
+from ...store.registry import file_of, told_with
 from . import clip_transformers as transformers
 from .clip_file import ClipWeights, read_clip_weights
 from .clip_shapes import known_models, openai_config
@@ -70,17 +75,19 @@ def find_clip(source: str, name: str) -> ClipSource:
         CheckpointError: a file is missing, unreadable, cannot be fetched, or does not say what
             its architecture is.
         OptionError: open_clip knows no such model or weights.
+        FetchError, OutputError: see `fetched`.
     """
+    if is_hub(source):
+        named = read_name(source)
+        return _file_on_hub(named) if named.file else _on_hub(named)
     path = Path(source)
     if path.is_dir():
         return _in_folder(path, name)
     if path.is_file():
         return of_weights(read_clip_weights(path), name)
-    if source.startswith(HUB):
-        return _on_hub(source)
     model, equals, file = source.partition("=")
     if equals:
-        return _in_architecture(source, model, Path(file))
+        return _in_architecture(source, model, file_of(file))
     require_clip(source)
     return _published(source)
 
@@ -174,32 +181,46 @@ def untold(weights: ClipWeights) -> str:
     )
 
 
-def _on_hub(source: str) -> ClipSource:
-    from open_clip.pretrained import download_pretrained_from_hf
+def _on_hub(repository: HubName) -> ClipSource:
+    """The CLIP of a repository in open_clip's layout, or that of transformers."""
+    config = _first_there(repository, CONFIG_NAME, transformers.CONFIG_NAME)
+    repository = repository.at(config.name.revision or "")
+    name = str(repository)
+    if config.path.name == transformers.CONFIG_NAME:
+        _first_there(repository, *transformers.WEIGHTS_NAMES)
+        _first_there(repository, *transformers.PREPROCESSOR_NAMES)
+        _first_there(repository, *transformers.VOCABULARY_NAMES)
+        return _by_transformers(config.path.parent, name)
+    weights = _first_there(repository, *WEIGHTS_NAMES)
+    model, preprocess = _read_config(config.path)
+    folder = None
+    with suppress(FetchError):
+        folder = _first_there(repository, VOCABULARY_NAME).path.parent
+    return ClipSource(name, name, read_clip_weights(weights.path), model, preprocess, folder)
 
-    repository = source.removeprefix(HUB)
-    if repository.count("/") != 1:
-        raise OptionError(f"CLIP {source!r}: is no repository; write {HUB}ORG/NAME")
-    mend = "check the name, and connect to the network once"
 
-    def fetch(name: str, *others: str) -> Path:
-        """The first of these files that is there."""
-        try:
-            return _fetch(source, mend, lambda: download_pretrained_from_hf(repository, name))
-        except CheckpointError:
-            if others:
-                return fetch(*others)
-            raise
+def _file_on_hub(file: HubName) -> ClipSource:
+    """The CLIP of one file, with what lies beside it there where the file alone does not tell what
+    it is."""
+    found = fetched(file)
+    weights = read_clip_weights(found.path)
+    if weights.traits.quick_gelu is None:
+        beside: list[tuple[str, ...]] = [(CONFIG_NAME,), (VOCABULARY_NAME,)]
+        if weights.transformers:
+            kinds = (transformers.PREPROCESSOR_NAMES, transformers.VOCABULARY_NAMES)
+            beside = [(transformers.CONFIG_NAME,), *kinds]
+        for names in beside:
+            with suppress(FetchError):  # what is missing is said by who needs it
+                _first_there(found.name, *names)
+    return of_weights(weights, str(found.name))
 
-    config = fetch(CONFIG_NAME, transformers.CONFIG_NAME)
-    if config.name == transformers.CONFIG_NAME:
-        fetch(*transformers.WEIGHTS_NAMES)
-        fetch(*transformers.PREPROCESSOR_NAMES)
-        fetch(*transformers.VOCABULARY_NAMES)
-        return _by_transformers(config.parent, source)
-    weights = _fetch(source, mend, lambda: download_pretrained_from_hf(repository))
-    model, preprocess = _read_config(config)
-    return ClipSource(source, source, read_clip_weights(weights), model, preprocess)
+
+def _first_there(place: HubName, *names: str) -> HubFile:
+    """The first of these files that lies on the Hub beside another, or in a repository."""
+    for name in names[:-1]:
+        with suppress(FetchError):
+            return fetched(place.beside(name))
+    return fetched(place.beside(names[-1]))
 
 
 def _in_architecture(source: str, named: str, path: Path) -> ClipSource:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity
-from ...store.registry import FETCHED, Bundle, bundle_of, find_bundle
+from ...store.registry import FETCHED, Bundle, bundle_of, file_of, find_bundle, known_as
 from ...store.weights import fetched_file
 from ..checkpoints.identity_file import (
     FaceNetwork,
@@ -115,6 +114,7 @@ def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> I
     Raises:
         CheckpointError: the file cannot be read as a face recogniser, or dlib's was not fetched.
         OptionError: the bundle has no such network.
+        FetchError, OutputError: see `fetched`.
     """
     if source == OFF:
         return None
@@ -124,9 +124,8 @@ def load_identity(source: str, encoder: JointEncoder, device: torch.device) -> I
         return load_dlib(device)
     if bundle := find_bundle(source):
         return _of_bundle(bundle, device)
-    path = Path(source)
-    faces, sha256 = read_face_network(path)
-    identity = ModelIdentity(path.stem, sha256, {"width": faces.width})
+    faces, sha256 = read_face_network(file_of(source))
+    identity = ModelIdentity(known_as(source), sha256, {"width": faces.width})
     return NetworkIdentity(faces, identity, partial(crop_faces, side=faces.side), device)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ...store.atlas import Atlas
 from ...store.errors import CheckpointError, FingerprintError, OptionError, require_path
-from ...store.registry import find_bundle, names_with
+from ...store.hub_names import is_hub
+from ...store.registry import find_bundle, known_as, names_with, part_of
 from ..checkpoints.filled import NO_AVERAGE
 from ..checkpoints.read import read_checkpoint
 from .clip import read_encoder
@@ -30,7 +30,8 @@ _TRY = "try cpu, cuda, cuda:1 or mps"
 def load_generator(
     source: str | os.PathLike[str], device: str | None = None, precision: Precision = "float32"
 ) -> Generator:
-    """The generator of a registered bundle by its name, or one from a checkpoint of any dialect.
+    """The generator of a registered bundle by its name, or one from a checkpoint of any dialect, by
+    its path or its name on the Hub.
 
     NVIDIA's pickles of StyleGAN2 and StyleGAN3, legacy TensorFlow pickles, rosinality's files and
     StyleAtlas's own are told apart by content. Nothing in a file is run. In `bfloat16` and
@@ -40,11 +41,10 @@ def load_generator(
         CheckpointError: the file cannot be read as a generator, or it makes no pictures: they have
             another number of channels than grey, RGB and RGBA; or it was not fetched yet.
         OptionError: the device does not exist here, or an unknown precision.
+        FetchError, OutputError: see `fetched`.
     """
     require_path("generator", source)
-    bundle = find_bundle(source)
-    path = Path(source) if bundle is None else bundle.part("generator")
-    name = _stem(path) if bundle is None else bundle.name
+    path, name = part_of(source, "generator"), known_as(source)
     chosen = pick_device(device)
     checkpoint = read_checkpoint(path)
     channels = checkpoint.config.image_channels
@@ -63,20 +63,22 @@ def load_encoder(
 
     A file is OpenAI's archive or state dict, a whole module, or one beside the
     `open_clip_config.json` or transformers' `config.json` of its folder; a name is `MODEL/TAG`,
-    `MODEL=FILE` or `hf-hub:ORG/NAME`. Nothing in a file is run. In `bfloat16` and `float16` the
-    towers run under autocast; what that costs in
-    accuracy stands with `OpenClipEncoder`.
+    `MODEL=FILE` or one on the Hub, of a file or a whole repository. Nothing in a file is run. In
+    `bfloat16` and `float16` the towers run under autocast; what that costs in accuracy stands with
+    `OpenClipEncoder`.
 
     Raises:
         CheckpointError: no such file, or it does not hold a CLIP that can be built.
         OptionError: the device does not exist here; open_clip knows no such model or weights; an
             unknown precision; a package is missing that this CLIP needs.
+        FetchError, OutputError: see `fetched`.
     """
     require_path("clip", source)
     bundle = find_bundle(source)
     # Not by way of a path: a name may hold slashes, which a path on Windows would turn around.
     found = os.fspath(source if bundle is None else bundle.part("clip"))
-    name = _stem(Path(source)) if bundle is None else bundle.name
+    # What a CLIP on the Hub is called is known with its commit, once it is found.
+    name = found if is_hub(source) else known_as(source)
     return read_encoder(found, name, pick_device(device), precision)
 
 
@@ -104,11 +106,6 @@ def pick_device(device: str | None) -> torch.device:
         reason = f" ({str(error).splitlines()[0]})" if known else ""
         raise OptionError(f"device {device!r}: cannot be used{reason}; {_TRY}") from error
     return chosen
-
-
-def _stem(path: Path) -> str:
-    """What people know a file by."""
-    return path.stem or str(path)
 
 
 def generator_of(
@@ -173,7 +170,7 @@ def clip_of(
 
 
 def _known(part: Literal["generator", "clip"], name: str) -> str:
-    # A file is remembered by its stem; only names of open_clip's hold a slash.
+    # A file is remembered by its stem; only names of open_clip's and on the Hub hold a slash.
     if name not in names_with(part) and "/" not in name:
         what = {"generator": "generator", "clip": "CLIP"}[part]
         raise OptionError(f'{what}: this atlas was drawn with "{name}"; name its file by --{part}')

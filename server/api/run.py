@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from ...store.atlas import Atlas
-from ...store.registry import find_bundle
+from ...store.registry import is_name
 from ..works.foreman import Works
 from ..works.heap import give_memory_back
 from ..works.nouns import Settings
@@ -108,7 +108,7 @@ def shown_names(settings: Settings) -> dict[str, str]:
     business."""
     given = {"atlas": settings.atlas, "generator": settings.generator, "clip": settings.clip}
     return {
-        key: name if find_bundle(name) else Path(name).name
+        key: name if is_name(name) else Path(name).name
         for key, name in given.items()
         if name is not None
     }

@@ -29,7 +29,7 @@ from ...engine.models.threads import use_threads
 from ...store.errors import DeviceMemoryError, StyleAtlasError, WorkerError
 from ...store.library import library_folder
 from ...store.progress import Progress
-from ...store.registry import find_bundle
+from ...store.registry import is_name
 from .heap import give_memory_back
 from .live import Session, of_moving
 from .nouns import Problem
@@ -251,7 +251,7 @@ class Worker:
 
 def _placed(source: str | None) -> str | None:
     """A file by its whole path, as a worker stands now here, now there; a name as it is."""
-    if source is None or find_bundle(source) is not None:
+    if source is None or is_name(source):
         return source
     return os.path.abspath(source)
 

@@ -35,6 +35,7 @@ COMMANDS = [
     "models remove",
     "prompts add",
     "prompts renew",
+    "push",
     "serve",
     "sheet",
     "report",

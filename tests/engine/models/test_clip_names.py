@@ -22,7 +22,7 @@ from styleatlas.engine.checkpoints.clip_source import ClipSource, find_clip
 from styleatlas.engine.models.clip import count_tokens
 from styleatlas.engine.models.clip_network import read_preprocessing, read_sizes
 from styleatlas.engine.models.preprocess import preprocess
-from styleatlas.store.errors import CheckpointError, OptionError, PromptError
+from styleatlas.store.errors import CheckpointError, FetchError, OptionError, PromptError
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
 TEXT = {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
@@ -55,7 +55,7 @@ def test_repository_on_the_hub_comes_from_the_cache(hub):
     write_config(folder, TINY, SQUASHED)
     torch.save(random_clip(TINY).state_dict(), folder / "open_clip_pytorch_model.bin")
     encoder = load_encoder("hf-hub:someone/tiny-clip", "cpu")
-    assert encoder.identity.name == "hf-hub:someone/tiny-clip"
+    assert encoder.identity.name == f"hf://someone/tiny-clip@{'0' * 40}"
     sizes = {"width": 12, "image_size": 16, "context_length": 20}
     assert encoder.identity.sizes == sizes | encoder.identity.configuration
     assert encoder.preprocessing.mean == (0.5, 0.4, 0.3)
@@ -88,8 +88,8 @@ def refused(source: str, error: type[Exception], message: str) -> None:
 
 
 def test_repository_that_is_not_in_the_cache_says_to_connect(hub):
-    message = "could not be fetched .*; check the name, and connect to the network once"
-    refused("hf-hub:someone/else", CheckpointError, message)
+    message = "is not in the cache, and HF_HUB_OFFLINE keeps off the network; fetch it once without"
+    refused("hf://someone/else", FetchError, message)
 
 
 def test_weights_that_are_not_in_the_cache_say_to_connect_or_name_a_file(hub):
@@ -103,7 +103,7 @@ def test_weights_that_are_not_in_the_cache_say_to_connect_or_name_a_file(hub):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("hf-hub:clip", "is no repository; write hf-hub:ORG/NAME"),
+        ("hf-hub:clip", "is no name on the Hub, .*; write hf://OWNER/REPO/FILE"),
         (
             "ViT-B-32",
             r"names an architecture without weights; name ViT-B-32/openai, ViT-B-32/laion400m_e31, "

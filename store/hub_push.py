@@ -1,0 +1,82 @@
+"""Files sent to a repository on the Hub, all in one commit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import OutputError
+from .hub import LIBRARY
+from .hub_names import HubName
+from .hub_refusals import LOG_IN, quiet, reason, refusal
+
+CARD = "README.md"
+_MOST_CARD = 2**20
+
+
+def require_login(name: HubName) -> None:
+    """Raise OutputError unless the user has a token, which whoever writes to the Hub needs."""
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise OutputError(f"{name}: who writes to the Hub has to be known to it; {LOG_IN}")
+
+
+def card_there(name: HubName) -> str | None:
+    """The card that the repository has; None where there is none, or no repository.
+
+    Raises:
+        OutputError: that cannot be told.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        with quiet():
+            path = Path(hf_hub_download(name.repository, CARD, revision=name.revision, **LIBRARY))
+        return path.read_bytes()[:_MOST_CARD].decode("utf-8", "replace")
+    except errors.GatedRepoError as error:
+        raise _failed(name, error) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        return None
+    except errors.LocalEntryNotFoundError as error:
+        raise _failed(name, error) from error
+    except errors.EntryNotFoundError:
+        return None
+    except Exception as error:  # whatever a network or a proxy can raise
+        raise _failed(name, error) from error
+
+
+def push(name: HubName, files: Mapping[str, bytes | Path], message: str, private: bool) -> HubName:
+    """Send files, by their paths in the repository, which is made if there is none; the name with
+    the commit that they are in. Either all of them are there afterwards or none is new.
+
+    Args:
+        private: whether a repository that is made is.
+
+    Raises:
+        OutputError: they cannot be sent.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(**LIBRARY)
+    additions = [
+        CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
+        for path, content in files.items()
+    ]
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            api.create_repo(name.repository, private=private or None, exist_ok=True)
+            done = api.create_commit(
+                name.repository, additions, commit_message=message, revision=name.revision
+            )
+    except Exception as error:  # whatever a network or a proxy can raise
+        raise _failed(name, error) from error
+    return name.at(str(done.oid))
+
+
+def _failed(name: HubName, error: Exception) -> OutputError:
+    if isinstance(error, ValueError):  # of the card, or of an answer that is none
+        return OutputError(f"{name}: the Hub does not take it ({reason(error)}); nothing was sent")
+    return OutputError(str(refusal(name, error, "sent")))
