@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check check-long coverage clean
+.PHONY: demo test check check-long coverage release release-files clean
 
 demo: $(VENV)/.installed
 	$(BIN)/styleatlas demo --out demo
@@ -18,6 +18,13 @@ check: $(VENV)/.installed-dev
 
 check-long: $(VENV)/.installed-test
 	scripts/check-long
+
+# All of a release but its upload; and the files alone, of a tree as it is.
+release: $(VENV)/.installed-dev
+	scripts/release
+
+release-files: $(VENV)/.installed-dev
+	scripts/release files
 
 # What the tests run of the package, with the lines that they never reach.
 coverage: $(VENV)/.installed-dev

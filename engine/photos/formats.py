@@ -80,7 +80,7 @@ def _heic(path: str) -> Callable[[BinaryIO, str], Opened]:
     except ImportError as error:
         raise InputError(
             f"{path}: is HEIC, which the package pillow-heif reads; "
-            "`pip install 'styleatlas[heic]'`, or save it as JPEG"
+            "`pip install 'styleatlas[photos]'`, or save it as JPEG"
         ) from error
     opened: Callable[[BinaryIO, str], Opened] = HeifImageFile
     return opened

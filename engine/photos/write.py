@@ -187,6 +187,6 @@ def _heif(path: object) -> Any:
     except ImportError as error:
         raise OutputError(
             f"{path}: HEIC is written by the package pillow-heif; `pip install "
-            "'styleatlas[heic]'`, or name a .jpg or .png"
+            "'styleatlas[photos]'`, or name a .jpg or .png"
         ) from error
     return pillow_heif
