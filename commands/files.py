@@ -37,9 +37,9 @@ from .sources import load_named_generator, open_atlas
 def info(file: str, as_json: bool) -> None:
     """What a file is, and what it holds.
 
-    An atlas, a generator's checkpoint, a CLIP, a mapper, a picture that edit made, or an .npz of
-    styles or latents, here or on the Hub. A checkpoint is read, but no network is built and nothing
-    in it is run.
+    An atlas, a generator's checkpoint, one tuned to photos, a CLIP, a mapper, a picture that edit
+    made, or an .npz of styles or latents, here or on the Hub. A checkpoint is read, but no network
+    is built and nothing in it is run.
     """
     from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
@@ -64,10 +64,12 @@ def _other_record(path: Path) -> Record:
         from ..engine.models.latents import latents_record
 
         return latents_record(path)
-    from ..engine.checkpoints.describe import checkpoint_record
+    from ..engine.checkpoints.describe import checkpoint_record, tuned_record
     from ..engine.checkpoints.read import read_checkpoint
     from ..engine.fallbacks.mapper import mapper_record, summarise_mapper
 
+    if tuned := tuned_record(path):
+        return tuned
     try:
         return checkpoint_record(path, read_checkpoint(path))
     except CheckpointError:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..store.errors import InputError
-from ..store.output import FILM, PICTURE, STYLES
+from ..store.output import FILM, PICTURE, STYLES, TUNED
 from .base import IMAGES, RESULTS
 from .inputs import AtlasFile, InputPlace, OutputFile
 from .options import (
@@ -36,14 +36,21 @@ from .sink import answer, noted_once
 from .sources import encoder_loader, open_atlas, open_generator
 
 
+def _usage(ctx: click.Context) -> None:
+    if ctx.params["tune"] is not None and ctx.params["space"] == "s":
+        raise click.UsageError("--tune is by latents of w or w+; leave out --space s")
+
+
 @click.command(
     cls=PhotoCommand,
+    usage=_usage,
     epilog="""
     styleatlas invert avatars me.png friends -o people.npz --sheet people.png
     styleatlas invert faces.h5 --clip ViT-B-32.pt party.jpg --face all -o party.npz
     styleatlas invert avatars me.png --align box 20,30,400 --steps 0 -o me.npz
     styleatlas invert avatars me.png -o me.npz --film way.gif
     styleatlas invert avatars me.png you.png -o two.npz --film between.mp4
+    styleatlas invert avatars me.png -o me.npz --tune me.safetensors
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -77,6 +84,14 @@ from .sources import encoder_loader, open_atlas, open_generator
     help="Also show the way of one photo's refinement, beside the crop, or of several from one to "
     "the next: .gif, .webp or .mp4.",
 )
+@option(
+    "--tune",
+    type=OutputFile(TUNED),
+    metavar="FILE",
+    group=RESULTS,
+    help="Also tune the generator to the photos, so that it draws them, and keep it here, a "
+    ".safetensors for `edit --generator`.",
+)
 @json_option
 @generator_option()
 @tuned_option
@@ -90,6 +105,7 @@ def invert(
     output: Path,
     sheet: Path | None,
     film: Path | None,
+    tune: Path | None,
     as_json: bool,
     generator: str | None,
     tuned: bool,
@@ -104,11 +120,16 @@ def invert(
     holds the latents with the names of their photos, where each crop lies in its photo, and how
     near it came; `edit --latent` edits them. `edit --photo` does both at once, and puts the edit
     back into the photo. How near is near enough, look at --sheet for: docs/photos.md.
+
+    --tune goes further: the generator's own weights are tuned until it draws the photos by these
+    latents. Its file is a small difference; `edit ATLAS --generator FILE --photo PHOTO` edits with
+    it, by the same atlas.
     """
     from ..engine.editor import Editor
     from ..engine.fallbacks.ways import Fallbacks
     from ..engine.jobs.invert import invert_photos
-    from ..engine.jobs.photo_words import crop_line
+    from ..engine.jobs.photo_words import crop_line, tuned_line
+    from ..engine.jobs.tune import PhotoTuning
 
     job = Photos(photos, faces=of_photos.pop("face"), sheet=sheet, **of_photos).inversion(label)
     opened = open_atlas(atlas)
@@ -116,10 +137,13 @@ def invert(
     later, tell = ProgressLater("invert"), noted_once()
     fallbacks = Fallbacks(announce=tell, report=later)
     editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
+    tuning = None if tune is None else PhotoTuning(editor, tune)
     with later:
-        record = invert_photos(editor, job, output, sheet, film, tell, later)
+        record = invert_photos(editor, job, output, sheet, film, tuning, tell, later)
     count = len(record["photos"])
     lines = [f"{output}: {count} latent{'s' * (count > 1)}", *map(crop_line, record["photos"])]
+    if tuning is not None:
+        lines.append(tuned_line(record["tuned"]))
     answer({"output": str(output), **record}, "\n".join(lines), as_json)
     if failed := record["failed"]:
         told = f"{len(failed)} of {len(job.photos)} photos could not be inverted, and are left out"

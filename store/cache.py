@@ -1,5 +1,5 @@
 """What is remembered between runs, in the user's cache folder unless another one is named:
-embeddings of texts, inversions."""
+embeddings of texts, inversions, and where generators lie that others were tuned from."""
 
 from __future__ import annotations
 
@@ -214,3 +214,29 @@ def _forget(paths: Sequence[Path]) -> int:
                 f"{path}: cannot be removed ({error.strerror or error}); check permissions"
             ) from error
     return len(paths)
+
+
+def remember_place(sha256: str, path: Path) -> None:
+    """Keep where the file or folder of a generator of these weights lies, if the folder allows it:
+    what is tuned from it holds only the difference."""
+    kept = _place(sha256)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as file:
+            file.write(os.fsencode(path.absolute()))
+    except (OSError, OutputError):
+        return
+
+
+def remembered_place(sha256: str) -> Path | None:
+    """Where a generator of these weights lay when something was tuned from it; None where nobody
+    remembers, or it is there no longer."""
+    try:
+        found = Path(os.fsdecode(_place(sha256).read_bytes()))
+        return found if found.exists() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _place(sha256: str) -> Path:
+    return cache_folder() / "generators" / sha256

@@ -6,9 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ...store.errors import CheckpointError
 from ..networks.mobile_stylegan import MobileStyleGANConfig
 from ..networks.stylegan2 import StyleGAN2Config
 from .checkpoint import Dialect, GeneratorCheckpoint
+from .read import read_checkpoint
+from .tuned_file import read_tuning
 
 # The state that training does not learn, by the last part of its name.
 BUFFERS = {
@@ -103,3 +106,21 @@ def checkpoint_record(path: Path, checkpoint: GeneratorCheckpoint) -> dict[str, 
         "licence": LICENCES[checkpoint.dialect],
         "notes": list(checkpoint.notes),
     }
+
+
+def tuned_record(path: Path) -> dict[str, Any]:
+    """The same of a tuned generator's file, with what it was tuned from and to, how that went, and
+    which photos; where its parent is not to be found, that alone. Empty of any other file.
+
+    Raises:
+        CheckpointError: such a file that is not sound.
+    """
+    tuning = None if path.is_dir() else read_tuning(path)
+    if tuning is None:
+        return {}
+    own = {"kind": "tuned generator", "path": str(path), "sha256": tuning.sha256, **tuning.record()}
+    try:
+        whole = read_checkpoint(path)
+    except CheckpointError as error:
+        return {**own, "notes": [f"cannot be used here: {error}"]}
+    return {**checkpoint_record(path, whole), **own}

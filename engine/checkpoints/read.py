@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from .nvidia import PERSISTENT, read_nvidia
 from .openvino import is_openvino, read_openvino
 from .states import AVERAGED, LATEST, NOT_AVERAGED, find_state, read_generator_state
 from .tensorflow import find_network, read_tensorflow
+from .tuned_file import METADATA_KEY as TUNED_KEY
+from .tuned_file import read_tuned
 
 HEAD = 512  # bytes; a tar archive says what it is at 257
 TORCH_MAGIC = MAGIC.to_bytes(10, "little")
@@ -32,11 +34,27 @@ def read_checkpoint(path: Path) -> GeneratorCheckpoint:
         CheckpointError: there is no such file, it holds no generator, or one that our networks
             cannot compute; the message says what was found.
     """
+    return _read(path, _read_whole)
+
+
+def _read_whole(path: Path) -> GeneratorCheckpoint:
+    """Of a file that is no difference from another's: no chain of them leads anywhere."""
+
+    def refuse(parent: Path) -> GeneratorCheckpoint:
+        raise CheckpointError(
+            f"{path}: is itself tuned from another, and nothing is tuned from such; get the "
+            "generator that both were tuned from"
+        )
+
+    return _read(path, refuse)
+
+
+def _read(path: Path, read_parent: Callable[[Path], GeneratorCheckpoint]) -> GeneratorCheckpoint:
     head = _head(path)
     if is_openvino(path):
         return read_openvino(path)
     if is_safetensors(path):
-        return _from_safetensors(path)
+        return _from_safetensors(path, read_parent)
     if head.startswith(b"PK\x03\x04") or TORCH_MAGIC in head[:32]:
         return _from_content(path, read_torch(path, GENERATOR_GLOBALS))
     if head.startswith(b"\x80"):
@@ -59,8 +77,12 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _from_safetensors(path: Path) -> GeneratorCheckpoint:
+def _from_safetensors(
+    path: Path, read_parent: Callable[[Path], GeneratorCheckpoint]
+) -> GeneratorCheckpoint:
     metadata, tensors = read_safetensors(path)
+    if TUNED_KEY in metadata:
+        return read_tuned(path, metadata, tensors, read_parent)
     if METADATA_KEY not in metadata and find_state(tensors):
         return _from_content(path, tensors)
     return read_native(path)

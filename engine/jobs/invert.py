@@ -26,6 +26,7 @@ from ..pictures.films import require_film, tiled, tour, write_film, write_loop
 from ..pictures.sheet import cell_size, save_png, scaled_down, sheet
 from .photo_job import PhotoJob
 from .photos import PhotoWork
+from .tune import PhotoTuning
 
 FRAMES, FPS = 40, 20.0
 """Of a film of the way, there, or from one photo to the next, and a second."""
@@ -37,6 +38,7 @@ def invert_photos(
     output: Path,
     shown: Path | None = None,
     film: Path | None = None,
+    tuning: PhotoTuning | None = None,
     tell: Callable[[str], None] = lambda line: None,
     report: Report = lambda progress: None,
 ) -> Record:
@@ -49,9 +51,11 @@ def invert_photos(
         shown: a PNG of crops beside how the generator draws them.
         film: of one photo's way from where a refinement begins to where it ends, and back; of
             several, from one's inversion to the next and back to the first.
+        tuning: tunes the generator to the crops, too.
 
     Returns:
-        The `photos` crop by crop, see `crop_record`, and which photos `failed`.
+        The `photos` crop by crop, see `crop_record`, and which photos `failed`; and of a tuning how
+        that went, `tuned`.
 
     Raises:
         InputError: none of the photos could be inverted.
@@ -74,7 +78,7 @@ def invert_photos(
     names: list[str] = []
     rows: list[Record] = []
     failed: list[Record] = []
-    cells: list[tuple[Pixels, Tensor]] = []
+    cells: list[tuple[Any, ...]] = []  # pixels of the crop, then renders
     stops: list[Tensor] = []
     for done, path in enumerate(job.photos):
         try:
@@ -89,6 +93,8 @@ def invert_photos(
             continue
         drawn = editor.subject(images.styles).images
         work.judge_inversions(found, drawn, told)
+        if tuning is not None:
+            tuning.add(found)
         for name, value in _arrays(found).items():
             parts.setdefault(name, []).append(value)
         names += images.names
@@ -101,17 +107,22 @@ def invert_photos(
             cells += [
                 (cut.pixels, image.cpu()) for cut, image in zip(found.cuts, drawn, strict=True)
             ]
-        record = {"photos": done + 1, "of": len(job.photos)}
-        report(Progress(done + 1, len(job.photos), part="photos", label="invert", record=record))
+        far = {"photos": done + 1, "of": len(job.photos)}
+        report(Progress(done + 1, len(job.photos), part="photos", label="invert", record=far))
     if not rows:
         raise InputError(f"photos: none of the {len(failed)} could be inverted; see above")
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     _write(output, arrays, names, editor.generator)
+    record: Record = {"photos": rows, "failed": failed}
+    if tuning is not None:
+        record["tuned"] = tuning.run(tell, report)
     if shown is not None:
+        if tuning is not None:
+            cells = [(*cell, x.cpu()) for cell, x in zip(cells, tuning.images(), strict=True)]
         _show(shown, cells, names, size)
     if film is not None and several:
         _write_between(film, torch.cat(stops), editor.generator)
-    return {"photos": rows, "failed": failed}
+    return record
 
 
 def _arrays(found: Inverted) -> dict[str, NDArray[Any]]:
@@ -171,8 +182,9 @@ def _seen(crop: Pixels) -> Tensor:
 
 def _show(path: Path, cells: Sequence[Any], names: Sequence[str], size: tuple[int, int]) -> None:
     """Crops and renders beside each other, a row each."""
-    side, scale = cell_size(size, len(cells), 2)
+    columns = ("photo", "inversion", "tuned")[: len(cells[0])]
+    side, scale = cell_size(size, len(cells), len(columns))
     rows = []
-    for pixels, image in cells:
-        rows.append([scaled_down(one[None], side)[0] for one in (_seen(pixels), image)])
-    save_png(sheet(rows, names, ("photo", "inversion"), scale), path)
+    for pixels, *images in cells:
+        rows.append([scaled_down(one[None], side)[0] for one in (_seen(pixels), *images)])
+    save_png(sheet(rows, names, columns, scale), path)

@@ -108,6 +108,19 @@ def video_line(told: Record) -> str:
     return f"{told['file']}: {'; '.join(parts)}; its first crop:"
 
 
+def tuned_line(record: Record) -> str:
+    """How a tuning came out, see `PhotoTuning.run`, and how its file is used."""
+    size = record["bytes"] / 2**20
+    kept = (record["directions_at_photos"], record["directions_elsewhere"])
+    return (
+        f"{record['path']}: a tuned generator, {size:.1f} MiB; {record['measure']} "
+        f"{record['before']:.3f} to {record['distance']:.3f} after "
+        f"{counted(record['steps'], 'step')}; its styles moved by {record['moved_sigma']:.2g} "
+        f"sigma, directions do the same to the photos by a cosine of {kept[0]:.2f}, to other "
+        f"images of {kept[1]:.2f}; edit with --generator {record['path']}"
+    )
+
+
 def crop_line(row: Record) -> str:
     """How a crop came out."""
     parts = [f"{row['pixels']:.0f} pixels wide"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from ...store.errors import OptionError
 from ...store.fingerprint import ModelIdentity, weights_sha256
 from ...store.layout import Layer, StyleLayout
 from ..checkpoints.checkpoint import GeneratorCheckpoint, GeneratorConfig
+from ..checkpoints.tuned_file import TunedCheckpoint
+from ..checkpoints.tuning import Tuning
 from ..networks.mobile_stylegan import MobileStyleGAN, MobileStyleGANConfig
 from ..networks.prefix import Prefix, prefix, resume
 from ..networks.style import NoiseMode
@@ -28,6 +31,8 @@ class StyleGANGenerator:
     """`Generator` over a network of any family; the layout is derived from the network.
 
     `average` (w_dim,) is what truncation pulls towards, if not the average w of the network.
+    `source` is the file that it was read from, None where that has a registered name; `tuning`
+    what it was tuned from and to, where its file says so.
     """
 
     def __init__(
@@ -40,6 +45,8 @@ class StyleGANGenerator:
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.identity, self.precision, self.notes = identity, precision, notes
+        self.source: Path | None = None
+        self.tuning: Tuning | None = None
         self.average: Tensor = network.mapping.w_avg if average is None else average
         network.synthesis.reduced_dtype = reduced_dtype(precision)
         self.device = network.mapping.w_avg.device
@@ -65,7 +72,9 @@ class StyleGANGenerator:
         network.load_state_dict(checkpoint.tensors)
         network = network.to(device).requires_grad_(False)
         network.synthesis.freeze()
-        return cls(network, checkpoint.identity(name), precision, checkpoint.notes)
+        made = cls(network, checkpoint.identity(name), precision, checkpoint.notes)
+        made.tuning = checkpoint.tuning if isinstance(checkpoint, TunedCheckpoint) else None
+        return made
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -109,7 +118,9 @@ class StyleGANGenerator:
         weights = {**self.network.state_dict(), AVERAGE: average}
         sha256 = weights_sha256((name, weight.cpu().numpy()) for name, weight in weights.items())
         identity = replace(self.identity, sha256=sha256)
-        return StyleGANGenerator(self.network, identity, self.precision, self.notes, average)
+        made = StyleGANGenerator(self.network, identity, self.precision, self.notes, average)
+        made.source, made.tuning = self.source, self.tuning
+        return made
 
     def styles(self, w: Tensor) -> Tensor:
         """w (n, num_ws, w_dim) -> (n, C); see `Generator.styles`."""

@@ -53,7 +53,9 @@ def load_generator(
             f"{path}: makes images of {channels} channels, of which there are no pictures; "
             "generators are taken that make grey (1), RGB (3) or RGBA (4)"
         )
-    return StyleGANGenerator.of(checkpoint, name, chosen, precision)
+    made = StyleGANGenerator.of(checkpoint, name, chosen, precision)
+    made.source = path if bundle is None else None
+    return made
 
 
 def load_encoder(

@@ -1,4 +1,5 @@
-"""Generators tuned from another, as to a photo, and how far their style space moved."""
+"""Generators tuned from another, as to a photo, how far their style space moved, and what became of
+directions in it."""
 
 from __future__ import annotations
 
@@ -8,17 +9,21 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...store.atlas import Atlas
 from ...store.errors import FingerprintError
 from ...store.fingerprint import ModelIdentity, todays_settings
 from ...store.records import Record
-from .protocols import Generator
-from .sampling import styles_from_seeds, w_shape
+from .protocols import Generator, JointEncoder
+from .sampling import styles_from_seeds, w_from_seeds, w_shape
 
 FAR = 0.5
 """Standard deviations from which on a style space is said to have moved far."""
+AXES, STEP = 8, 2.0
+"""Directions that are compared: along so many axes of w, by so many standard deviations."""
 _SAMPLES = 1_000
 _AT_ONCE = 64
 _ROUNDING = 1e-5  # of float32, over sums of hundreds
@@ -97,6 +102,47 @@ def moved(atlas: Atlas, generator: Generator) -> Moved:
     )
     squares = np.square(here - there).mean(0)
     return Moved(_root(squares, there.mean(0), there.std(0)), "samples")
+
+
+@torch.inference_mode()
+def directions_kept(
+    parent: Generator, tuned: Generator, encoder: JointEncoder, axes: Tensor, w: Tensor
+) -> float:
+    """Whether steps do to images of a tuned generator what they do to its parent's: the mean, over
+    images and axes, of the cosine of the two movements of CLIP's embedding, 1 where nothing
+    changed.
+
+    Args:
+        axes: steps of w, (k, w_dim), as `main_axes` gives them.
+        w: of the images, (n, num_ws, w_dim).
+    """
+    cosines = []
+    for one in w.to(parent.device).float():
+        moves = []
+        places = torch.cat([one[None], one + axes.to(one)[:, None]])  # (1 + k, num_ws, w_dim)
+        for generator in (parent, tuned):
+            seen = torch.cat(
+                [
+                    encoder.images(generator.render(generator.styles(part))).float()
+                    for part in places.split(1)
+                ]
+            )
+            moves.append(seen[1:] - seen[:1])
+        cosines.append(F.cosine_similarity(moves[0], moves[1]))
+    return float(torch.cat(cosines).mean())
+
+
+def main_axes(atlas: Atlas, generator: Generator) -> Tensor:
+    """Steps of w, (AXES, w_dim), of `STEP` standard deviations along what a generator's own images
+    differ by most: the principal axes of the w of the atlas's samples, or of as many seeds."""
+    if atlas.samples is None:
+        w = w_from_seeds(generator, range(_SAMPLES), 1.0)[:, 0].cpu()
+    else:
+        w = torch.from_numpy(atlas.samples.w.astype(np.float32))
+    values, vectors = torch.linalg.eigh(torch.cov(w.double().t()).reshape(w.shape[1], -1))
+    steps = STEP * values.clamp(min=0).sqrt()[:, None] * vectors.t()  # ascending
+    axes: Tensor = steps[-AXES:].flip(0).float()
+    return axes
 
 
 def varying(mean: NDArray[np.floating[Any]], std: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from ...store.errors import CheckpointError, OptionError
 from ...store.progress import Progress, Report
 from ..models.draft import Draft
 from ..models.features import FACES, UNITS, Features, load_features
+from ..models.generator import StyleGANGenerator
 from ..models.memory import Batches
 from ..models.perceptual import Perceptual, load_perceptual
 from ..models.preprocess import from_bytes
@@ -152,8 +153,7 @@ class Inverter:
     def new(self, crops: Sequence[Pixels], settings: InvertSettings) -> int:
         """How many of the crops are not remembered."""
         self._require(crops, settings)
-        keys = (self._remembered.key(crop, settings) for crop in crops)
-        return sum(self._remembered.find(key) is None for key in keys)
+        return sum(self._known(crop, settings) is None for crop in crops)
 
     def estimate(self, count: int, settings: InvertSettings) -> float:
         """Seconds that so many crops take, at most, but for what is remembered: by the time of a
@@ -196,7 +196,7 @@ class Inverter:
         """
         self._require(crops, settings)
         keys = [self._remembered.key(crop, settings) for crop in crops]
-        found = [None if frames else self._remembered.find(key) for key in keys]
+        found = [None if frames else self._known(crop, settings) for crop in crops]
         left = [i for i, one in enumerate(found) if one is None]
         path = torch.zeros(len(crops), 0, self._generator.layout.size)
         if left:
@@ -237,6 +237,27 @@ class Inverter:
             rate=FOLLOWING_RATE,
         )
         return refinement.run(), refinement.state["best_step"]
+
+    def _known(self, crop: Pixels, settings: InvertSettings) -> Arrays | None:
+        """What is remembered of a crop; of one that the generator was tuned to, its pivot, unless
+        the settings ask for something else."""
+        tuning = self._generator.tuning if isinstance(self._generator, StyleGANGenerator) else None
+        pivot = None if tuning is None else tuning.pivot_of(crop)
+        usual = settings.start == "look-up" and not settings.steps
+        if pivot is None or not usual or settings.label not in (None, pivot.label):
+            return self._remembered.find(self._remembered.key(crop, settings))
+        images = self._images([crop])
+        w = torch.from_numpy(pivot.w)[None].to(self._generator.device)
+        styles = self._generator.styles(w)
+        cosine, distance = self._seen(styles, images)
+        begun = self._beginnings.find(images, replace(settings, label=None))
+        return {
+            "styles": styles[0].cpu().numpy(),
+            "w": pivot.w,
+            "label": np.array([pivot.label], np.int32),
+            **{"farther": begun.farther, "cosine": cosine, "distance": distance},
+            **{"first_distance": distance, "steps": np.zeros(1, np.int32)},
+        }
 
     def _made(self, work: _Work, report: Report, state: Path | None) -> tuple[list[Arrays], Tensor]:
         """The arrays of an inversion (`Remembered`) of each crop, and the way to them."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...store.atlas import Atlas
 from ...store.cache import InversionCache
+from ..checkpoints.tuning import crop_sha256
 from ..models.protocols import Generator
 from ..models.sampling import w_shape
 from .photo import Pixels
@@ -55,8 +56,7 @@ class Remembered:
 
     def key(self, crop: Pixels, settings: InvertSettings) -> str:
         """What the inversion of a crop is remembered by: all that decides it."""
-        pixels = hashlib.sha256(np.ascontiguousarray(crop).data).hexdigest()
-        parts = {**self._about, "crop": pixels, "settings": asdict(settings)}
+        parts = {**self._about, "crop": crop_sha256(crop), "settings": asdict(settings)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def find(self, key: str) -> Arrays | None:

@@ -44,6 +44,7 @@ from .size_attacks import SIZES
 from .table_attacks import TABLES
 from .tfjs_attacks import TFJS
 from .torch_attacks import STREAMS, ZIPS
+from .tuned_attacks import TUNED
 from .video_attacks import VIDEOS
 
 SECONDS = 10.0  # at work, waiting not counted, for the worst of them; most take milliseconds
@@ -53,7 +54,7 @@ with torch.device("meta"):  # how a network is built without memory for its weig
     torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
 ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN | GRAPHS
-ATTACKS |= PHOTOS | VIDEOS
+ATTACKS |= PHOTOS | VIDEOS | TUNED
 
 
 def refused(read, path: Path, message: str) -> None:

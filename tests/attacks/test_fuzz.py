@@ -53,6 +53,7 @@ from styleatlas.store.errors import CheckpointError, InputError
 
 from .. import checkpoint_files as files
 from .. import transformers_clip as transformers_files
+from .. import tuned_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from ..mobile_files import lightning_state, synthesis_graph
@@ -378,6 +379,7 @@ TARGETS = {
     "rosinality, not square": Target(lambda: rosinality(HIGH), ".pt", read_generator),
     "MobileStyleGAN's student": Target(student, ".ckpt", read_generator),
     "OpenVINO's graph": Target(lambda: graph()[0], ".xml", read_graph_beside_weights),
+    "tuned generator": Target(tuned_files.content, ".safetensors", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
     "whole CLIP": Target(whole_clip, ".pt", read_clip),
     "Long-CLIP": Target(long_clip, ".ckpt", read_clip),

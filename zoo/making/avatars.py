@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib.resources import files
@@ -142,10 +143,13 @@ def _options(values: dict[str, str]) -> dict[str, Any]:
     return options
 
 
-def render_whole(labels: np.ndarray, supersample: int = 4) -> np.ndarray:
-    """One avatar drawn in a single pass, the slow way: float32 (3, 64, 64) in [0, 1]."""
+def render_whole(
+    labels: np.ndarray, supersample: int = 4, others: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """One avatar drawn in a single pass, the slow way: float32 (3, 64, 64) in [0, 1]. `others` are
+    options of dicebear's in place of those that the labels mean, for what no avatar has."""
     values = {name: ATTRIBUTES[name][int(v)] for name, v in zip(NAMES, labels, strict=True)}
-    rgba = _rasterise(_style(None), supersample, _options(values))
+    rgba = _rasterise(_style(None), supersample, {**_options(values), **(others or {})})
     background = _colour(BACKGROUND[values["background"]])[:, None, None]
     return rgba[:3] + (1 - rgba[3:]) * background
 
