@@ -59,6 +59,10 @@ from edits import EDITS, NEUTRAL
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
 SIDE = 512  # of the pictures of a sheet of faces
+FIGURES = (
+    *("LPIPS", "L1", "hit", "leak", "edit LPIPS", "edit L1", "s", "tuning steps"),
+    *("at photo", "elsewhere"),
+)
 FACE_EDITS = ("serious", "old", "man", "blond", "black-hair", "glasses")
 
 
@@ -70,13 +74,13 @@ def part(name: str, variant: str, colour: str = "") -> dict[str, Any]:
 # What is drawn in place of which attributes, none of it in any avatar.
 OTHERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "winter hat": (part("top", "winterHat02", "#3b6fb6"), ("hair", "hair colour")),
+    "scarf": ({}, ("clothes",)),
     "headscarf": (part("top", "hijab", "#8a3fc0"), ("hair", "hair colour")),
     "dreadlocks": (part("top", "dreads01"), ("hair",)),
     "eyepatch": (part("accessories", "eyepatch"), ("glasses", "eyes")),
     "long beard": (part("facialHair", "beardMajestic"), ("facial hair",)),
     "heart eyes": (part("eyes", "hearts"), ("eyes",)),
     "blazer": (part("clothes", "blazerAndShirt"), ("clothes",)),
-    "scarf": ({}, ("clothes",)),
 }
 
 
@@ -246,23 +250,24 @@ def avatars(spaces: tuple[Any, ...], steps: int, count: int, page: Path | None) 
                     if target in ("a smiling face", "a face with dark skin"):
                         shown.append(image[0])
             lines.append(shown)
+            for way in (space, f"{space}, tuned"):
+                of = [r for r in rows if r.get("drawing") == other.name and r["way"] == way]
+                click.echo(f"{other.name}, {way}: {mean(of, FIGURES)}", err=True)
             click.echo(
                 f"{other.name}, {space}: {record['before']} to {record['distance']} by "
                 f"{record['measure']}, {record['steps']} steps, {record['bytes']:,} bytes",
                 err=True,
             )
-    figures = ("LPIPS", "L1", "hit", "leak", "edit LPIPS", "edit L1", "s", "tuning steps",
-               "at photo", "elsewhere")  # fmt: skip
     summary = []
     for way in dict.fromkeys(row["way"] for row in rows):
         of = [row for row in rows if row["way"] == way]
-        summary.append({"way": way, "edits": len(of), **mean(of, figures)})
+        summary.append({"way": way, "edits": len(of), **mean(of, FIGURES)})
     click.echo(text_table(summary))
     per = []
     for name in OTHERS:
         for way in dict.fromkeys(row["way"] for row in rows if row.get("drawing") == name):
             of = [row for row in rows if row.get("drawing") == name and row["way"] == way]
-            per.append({"drawing": name, "way": way, **mean(of, figures[:7])})
+            per.append({"drawing": name, "way": way, **mean(of, FIGURES[:7])})
     click.echo(text_table(per))
     if page is not None:
         width = max(map(len, lines))

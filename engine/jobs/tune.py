@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from ..photos.photo import Pixels
 from ..photos.photographs import Inverted
 from ..photos.refine_state import RefinementFile
 
-OTHERS, MOST_LOOKED_AT = range(8_000_001, 8_000_004), 3
+OTHERS, MOST_LOOKED_AT = range(8_000_001, 8_000_005), 4
 """Seeds of other images than the photos, and photos, that directions are compared at."""
 
 
@@ -123,36 +123,19 @@ class PhotoTuning:
         editor, crops = self._editor, self._crops
         encoder = editor.texts.encoder
         measure = Inverter.of(self._parent, editor.atlas, encoder, cache=False).measure
-        w = torch.stack([crop.w for crop in crops])
         tuner = tune.Tuner(
             self._parent,
             measure,
             [crop.pixels for crop in crops],
-            w,
+            torch.stack([crop.w for crop in crops]),
             [crop.label for crop in crops],
             self._steps,
         )
-        difference = Difference.of(self._moved(tuner, measure, tell, report))
-        whole, average = self._whole(difference)
-        sha256 = whole.sha256()
-        parent = self._identity()
-        origin = self._parent.identity.tuned_from or self._parent.identity.sha256
-        known = Tuning(parent, self._file, origin, sha256, self._pivots(), {})
-        found = TunedCheckpoint(
-            whole.config, whole.tensors, whole.dialect, whole.notes, tuning=known
-        )
-        name, device = self._output.stem, self._parent.device
-        tuned = StyleGANGenerator.of(found, name, device, self._parent.precision)
-        told = self._told(tuner, tuned, measure, w)
-        write_tuned(
-            self._output,
-            Tuning(parent, self._file, origin, sha256, self._pivots(), told),
-            difference,
-            average,
-        )
-        if self._parent.source is not None:
-            remember_place(parent.sha256, self._parent.source)
-        self._tuned = tuned
+        with RefinementFile(self._output, "tuning") as file:
+            file.take_up(tuner, self._plan(measure))
+            difference = Difference.of(self._moved(tuner, file, tell, report))
+            told = self._written(tuner, measure, difference)
+            file.remove()
         return {"path": str(self._output), "bytes": self._output.stat().st_size, **told}
 
     @torch.inference_mode()
@@ -163,43 +146,62 @@ class PhotoTuning:
             w = crop.w[None].to(self._parent.device)
             yield self._tuned.render(self._tuned.styles(w))[0]
 
-    def _moved(
-        self, tuner: tune.Tuner, measure: Measure, tell: Callable[[str], None], report: Report
-    ) -> dict[str, Tensor]:
-        """By how much each weight moves."""
-        plan = {
+    def _plan(self, measure: Measure) -> Record:
+        """All that decides the result."""
+        latents = torch.stack([crop.w for crop in self._crops]).numpy().tobytes()
+        return {
             "generator": self._parent.identity.key,
             "crops": [crop_sha256(crop.pixels) for crop in self._crops],
-            "latents": hashlib.sha256(
-                torch.stack([crop.w for crop in self._crops]).numpy().tobytes()
-            ).hexdigest(),
+            "latents": hashlib.sha256(latents).hexdigest(),
             "measure": [measure.name, *(x.key for x in measure.identities)],
             "steps": self._steps,
         }
 
+    def _moved(
+        self,
+        tuner: tune.Tuner,
+        file: RefinementFile,
+        tell: Callable[[str], None],
+        report: Report,
+    ) -> dict[str, Tensor]:
+        """By how much each weight moves."""
+
         def show(done: int) -> None:
             seen = tuner.distance[torch.isfinite(tuner.distance)]
             figures = (f"distance {float(seen.mean()):.3f}",)
+            record = {"steps": done, "of": tuner.total}
             report(
-                Progress(
-                    done, tuner.total, tuner.made, "tune", "tune", figures,
-                    {"steps": done, "of": tuner.total}, spare=True,
-                )
-            )  # fmt: skip
+                Progress(done, tuner.total, tuner.made, "tune", "tune", figures, record, spare=True)
+            )
 
-        with RefinementFile(self._output, "tuning") as file:
-            file.take_up(tuner, plan)
-            seconds = tuner.estimate()
-            if seconds > LONG:
-                tell(f"tuning to {counted(len(self._crops), 'crop')}: at most {duration(seconds)}")
-            try:
-                found = tuner.run(show, file.offer)
-            except KeyboardInterrupt:
-                if file.there:
-                    tell(f"interrupted: {file.path} keeps the state: the same command resumes")
-                raise
-            file.remove()
-        return found
+        seconds = 0.0 if tuner.has_ended else tuner.estimate()
+        if seconds > LONG:
+            tell(f"tuning to {counted(len(self._crops), 'crop')}: at most {duration(seconds)}")
+        try:
+            return tuner.run(show, file.offer)
+        except KeyboardInterrupt:
+            if file.there:
+                tell(f"interrupted: {file.path} keeps the state: the same command resumes")
+            raise
+
+    def _written(self, tuner: tune.Tuner, measure: Measure, difference: Difference) -> Record:
+        """Writes the file, and returns what it tells of how it went."""
+        whole, average = self._whole(difference)
+        parent, own = self._identity(), self._parent.identity
+        tuning = Tuning(
+            parent, self._file, own.tuned_from or own.sha256, whole.sha256(), self._pivots(), {}
+        )
+        found = TunedCheckpoint(
+            whole.config, whole.tensors, whole.dialect, whole.notes, tuning=tuning
+        )
+        self._tuned = StyleGANGenerator.of(
+            found, self._output.stem, self._parent.device, self._parent.precision
+        )
+        told = self._told(tuner, self._tuned, measure)
+        write_tuned(self._output, replace(tuning, told=told), difference, average)
+        if self._parent.source is not None:
+            remember_place(parent.sha256, self._parent.source)
+        return told
 
     def _whole(self, difference: Difference) -> tuple[GeneratorCheckpoint, Tensor | None]:
         """The tuned weights, as the file will give them, and the average w where the parent's file
@@ -253,7 +255,7 @@ class PhotoTuning:
         encoder, axes = editor.texts.encoder, main_axes(editor.atlas, parent)
         label = self._crops[0].label
         others = w_from_seeds(parent, OTHERS, 0.7, None if label < 0 else label)
-        looked_at = w[:MOST_LOOKED_AT]
+        looked_at = torch.stack([crop.w for crop in self._crops[:MOST_LOOKED_AT]])
         drawn = tune.drawing(parent), tune.drawing(tuned)
         return {
             "steps": tuner.steps,

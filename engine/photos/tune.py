@@ -44,7 +44,7 @@ RATE = 3e-4
 """Adam's learning rate, in root mean squares of a weight."""
 PIXELS = 1.0
 """Of the mean square difference of pixels in [-1, 1], beside the measure's distance."""
-LOCALITY, EVERY = 0.1, 4
+LOCALITY, EVERY = 0.1, 2
 """Of what is to stay beside what is to change, and after how many steps it is looked at, then so
 many times as strongly."""
 ENOUGH = {"LPIPS": 0.06, "pixels": 0.012}

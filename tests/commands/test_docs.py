@@ -73,6 +73,7 @@ RUNNABLE = [document for document in DOCUMENTS if blocks(document)]
 def folder(tmp_path, monkeypatch, drawings) -> Path:
     """A folder of the files that documents speak of, as small as they can be."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("styleatlas.engine.photos.tune.STEPS", 2)
     config = small_stylegan2()
     tensors = random_tensors(config)
     for name in tensors:  # stored as training stores them, for a learning rate of 0.01
