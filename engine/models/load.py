@@ -54,7 +54,7 @@ def load_generator(
             "generators are taken that make grey (1), RGB (3) or RGBA (4)"
         )
     made = StyleGANGenerator.of(checkpoint, name, chosen, precision)
-    made.source = path if bundle is None else None
+    made.source = path if find_bundle(source) is None else None
     return made
 
 
