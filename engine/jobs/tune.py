@@ -237,9 +237,7 @@ class PhotoTuning:
         )
 
     @torch.inference_mode()
-    def _told(
-        self, tuner: tune.Tuner, tuned: StyleGANGenerator, measure: Measure, w: Tensor
-    ) -> Record:
+    def _told(self, tuner: tune.Tuner, tuned: StyleGANGenerator, measure: Measure) -> Record:
         """How it went: `steps` that were taken; mean `distance` of crops after it, and `before`, by
         `measure`; how far styles moved, `moved_sigma` (see `moved`); and whether directions do
         what they did, at photos and at other images (see `directions_kept`)."""
