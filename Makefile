@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check check-long coverage release release-files clean
+.PHONY: demo test check check-long coverage docs release release-files clean
 
 demo: $(VENV)/.installed
 	$(BIN)/styleatlas demo --out demo
@@ -25,6 +25,10 @@ release: $(VENV)/.installed-dev
 
 release-files: $(VENV)/.installed-dev
 	scripts/release files
+
+# The site of docs/, in build/site.
+docs: $(VENV)/.installed-test
+	scripts/docs
 
 # What the tests run of the package, with the lines that they never reach.
 coverage: $(VENV)/.installed-dev

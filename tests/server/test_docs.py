@@ -1,4 +1,4 @@
-"""What docs/server.md tells people to type works, against a running service."""
+"""What documents tell people to type to a running service works, docs/server.md above all."""
 
 from __future__ import annotations
 
@@ -12,35 +12,22 @@ from pathlib import Path
 import pytest
 
 from .. import service as services
+from ..documents import DOCUMENTS, RUN_BY_A_SERVICE, Block, blocks
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "server.md"
-MARK = "<!-- run against a service -->\n\n"
 EDIT = {
     "seeds": [1],
     "edits": [{"neutral": "a face", "target": "a face with glasses"}],
     "alpha": 1.0,
     "method": "direction",
 }
-
-
-def blocks() -> list[str]:
-    """The blocks behind marks: those that are indented, and the Python."""
-    found = []
-    for part in DOCUMENT.read_text("utf-8").split(MARK)[1:]:
-        if fenced := re.match(r"```python\n(.*?)```", part, re.DOTALL):
-            found.append(fenced[1])
-        else:
-            found.append(re.match(r"(?:    .*\n)+", part)[0])
-    return found
+MARKED = [block for name in DOCUMENTS for block in blocks(name) if block.mark == RUN_BY_A_SERVICE]
+PROGRAMS = [block for block in MARKED if block.kind == "python"]
 
 
 def calls() -> list[str]:
     """Every call of curl, with its further lines."""
-    lines = "".join(block for block in blocks() if "curl" in block)
-    return [
-        re.sub(r"(?m)^    ", "", call)
-        for call in re.findall(r"    curl(?:.|\n(?!    curl))*", lines)
-    ]
+    lines = "\n".join(block.text for block in MARKED if block not in PROGRAMS)
+    return re.findall(r"(?m)^curl(?:.|\n(?!curl))*", lines)
 
 
 @pytest.fixture
@@ -75,10 +62,10 @@ def test_every_route_has_a_call(http):
             assert re.search(re.sub(r"{\w+}", r"[^/\\s\"]+", known), text), path
 
 
-def test_python_of_the_document_works(told):
-    (program,) = [block for block in blocks() if "import Client" in block]
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_python_of_a_document_works(program: Block, told):
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program.text],
         env=os.environ | told,
         capture_output=True,
         text=True,
