@@ -21,8 +21,10 @@ from ..store.records import printable
 GROUPED_FROM = 15
 """So many options are shown in groups; fewer are found faster in one list."""
 PROMPTS, IMAGES, HOW, RESULTS = "Prompts", "Images", "How", "Results"
+DOOR, KEEPING, LIMITS = "The door", "Keeping", "Limits"
 MODELS, OTHER = "Models and computing", "Other options"
-GROUPS = (PROMPTS, IMAGES, HOW, RESULTS, MODELS, OTHER)
+GROUPS = (PROMPTS, IMAGES, HOW, RESULTS, DOOR, KEEPING, LIMITS, MODELS, OTHER)
+"""In the order of the help."""
 
 _QUIET = "styleatlas.quiet"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -38,6 +40,8 @@ class Option(click.Option):
 
     def __init__(self, *arguments: Any, group: str = OTHER, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
+        if group not in GROUPS:
+            raise ValueError(f"{arguments}: group {group!r} would not be shown")
         self.group = group
 
 

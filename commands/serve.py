@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..store.errors import OptionError, OutputError
-from .base import MODELS, Command
+from .base import DOOR, KEEPING, LIMITS, MODELS, Command
 from .inputs import AtlasFile, Folder, InputFile, OutputFolder
 from .options import OF_ATLAS, clip_option, generator_option, option, tuned_option
 from .sink import say
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..server.api.access import Access
     from ..server.works.nouns import Settings
 
-DOOR, KEEPING, LIMITS = "The door", "Keeping", "Limits"
 _NEEDED = (
     "fastapi",
     "prometheus_client",

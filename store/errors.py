@@ -1,6 +1,6 @@
 """Every error StyleAtlas raises on purpose.
 
-A message is one line that names the thing, the place and the mend.
+A message is one line that names the thing, the place and the mend. All of them::
 
     StyleAtlasError
     ├── AtlasError

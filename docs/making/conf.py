@@ -32,6 +32,7 @@ myst_heading_anchors = 4
 myst_enable_extensions: list[str] = []
 nb_execution_mode = "off"  # the tests run the notebook (tests/docs/test_tour.py)
 highlight_language = "text"
+smartquotes = False  # options are written --so
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

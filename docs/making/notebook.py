@@ -38,9 +38,11 @@ def run(made: NotebookNode, folder: Path, seconds: int = 600) -> None:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(made, timeout=seconds, resources=resources).execute()
+    NotebookClient(made, timeout=seconds, startup_timeout=seconds, resources=resources).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)  # when it was run, which is no part of it
+        if "outputs" in cell:  # without what libraries say of the terminal
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
 
 
 def main() -> None:

@@ -37,6 +37,20 @@ def change(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = with_files(source[0])
 
 
+def literal(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """What a docstring shows indented, behind a colon and an empty line, is code."""
+    for at in range(len(lines) - 2):
+        if (
+            re.search(r"[^:]:$", lines[at])
+            and not lines[at + 1]
+            and lines[at + 2].startswith("    ")
+        ):
+            lines[at] += ":"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", change)
+    app.connect("autodoc-process-docstring", literal, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -175,8 +175,8 @@ def options(command: click.Command) -> set[str]:
 
 
 def of_other_programs() -> set[str]:
-    """Options that documents name of benchmarks, tests and other programs."""
-    known = set(OPTION.findall("--data-binary --editable --pip --host --upgrade"))
+    """Options that documents name of curl, pip and npm, of benchmarks and of tests."""
+    known = {"--data-binary", "--ignore-scripts", "--index", "--no-deps", "--only-binary"}
     for path in (ROOT / "benchmarks").rglob("*.py"):
         known |= set(OPTION.findall(path.read_text("utf-8")))
     return known | set(OPTION.findall((ROOT / "tests" / "conftest.py").read_text("utf-8")))

@@ -122,6 +122,18 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_option(run, command):
+    context, found = click.Context(main), main
+    for name in command.split():
+        found = found.get_command(context, name)
+        context = click.Context(found, info_name=name, parent=context)
+    text = run(*command.split(), "--help").stdout
+    options = [p for p in found.get_params(context) if isinstance(p, click.Option)]
+    shown = [option.opts[-1] for option in options if not option.hidden]
+    assert shown and not [name for name in shown if f" {name}" not in text]
+
+
 def test_help_of_edit_states_the_defaults_that_hold(run):
     from styleatlas.engine.steering.alpha import DEFAULT_PROBABILITY
 
