@@ -84,7 +84,9 @@ def folder(tmp_path, monkeypatch, drawings) -> Path:
     (tmp_path / "pirates.txt").write_text("a pirate hat\n")
     for name in ("friends", "downloads"):
         (tmp_path / name).mkdir()
-    for seed, name in ((3, "drawing.png"), (4, "friends/ann.png"), (8, "friends/bob.jpg")):
+    pictures = {3: "drawing.png", 4: "friends/ann.png", 8: "friends/bob.jpg"}
+    pictures |= {5: "me.png", 6: "you.png", 7: "them.png"}
+    for seed, name in pictures.items():
         drawings(seed).save(tmp_path / name)
     return tmp_path
 
