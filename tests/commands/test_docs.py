@@ -96,7 +96,12 @@ def call(run, words: list[str]) -> None:
     seeded = "--latent" in words or ("--from-picture" in words and "--seed" not in words)
     cheap = () if seeded else CHEAP.get(name, ())
     cheap = CHEAP["invert"] if "--photo" in words else cheap
-    result = run(*words, *cheap)
+    options = dict(zip(cheap[::2], cheap[1::2], strict=True))
+    if "none" in words:  # no table, and no images for it
+        options.pop("--images", None)
+    if "--samples" in words:  # those that a document names count
+        options.pop("--samples", None)
+    result = run(*words, *(word for pair in options.items() for word in pair))
     assert result.exit_code == 0, f"{words}: {result.stderr}"
 
 
