@@ -14,7 +14,7 @@ import torch
 from ..engine.models.draft import Draft
 from ..engine.models.features import Features
 from ..engine.models.protocols import Generator, JointEncoder
-from ..engine.models.sampling import batch_size, w_shape
+from ..engine.models.sampling import w_shape
 from ..engine.steering.texts import encode_with
 from ..prompts.embed import embed_prompts
 from ..prompts.sets import PromptSet
@@ -28,6 +28,7 @@ from .plan import Plan
 from .probes import Probes
 from .samples import RenderedBlock
 from .settings import PrecomputeSettings, settled
+from .slopes import products_at_once
 from .statistics import image_styles
 from .sweep import SweepBlock
 
@@ -63,13 +64,14 @@ def estimate(
     plan = plan or settings.plan(generator, encoder.width, widths_of(features))
     phrases = len(prompts.phrases)
     shapes = plan.shapes(phrases, encoder.width)
-    trial = _trial(Models(generator, encoder, features), plan, settings)
+    models = Models(generator, encoder, features)
+    trial = _trial(models, plan, settings)
     seconds = {
         "prompts": _prompt_seconds(encoder, prompts),
         "agreement": _agreement_seconds(plan, trial) / workers,
-        "samples": _sample_seconds(plan, trial, generator) / workers,
-        "features": _render_seconds(plan.features, trial, generator) / workers,
-        "slopes": _slope_seconds(plan, trial) / workers,
+        "samples": _sample_seconds(plan, trial, models) / workers,
+        "features": _render_seconds(plan.features, trial, models) / workers,
+        "slopes": _slope_seconds(plan, trial, _products(plan, models)) / workers,
         "sweep": _sweep_seconds(plan, trial) / workers,
         "composites": _composite_seconds(plan, trial) / workers,
     }
@@ -117,27 +119,35 @@ def _agreement_seconds(plan: Plan, trial: Trial) -> float:
     return trial(one) / one.renders * _renders(plan.agreement)
 
 
-def _sample_seconds(plan: Plan, trial: Trial, generator: Generator) -> float:
+def _sample_seconds(plan: Plan, trial: Trial, models: Models) -> float:
     if plan.samples and plan.samples[0].features:  # which those at a smaller psi have not
         parts = (plan.samples, plan.pulled)
-        return sum(_render_seconds(blocks, trial, generator) for blocks in parts)
-    return _render_seconds([*plan.samples, *plan.pulled], trial, generator)
+        return sum(_render_seconds(blocks, trial, models) for blocks in parts)
+    return _render_seconds([*plan.samples, *plan.pulled], trial, models)
 
 
-def _render_seconds(blocks: Sequence[RenderedBlock], trial: Trial, generator: Generator) -> float:
+def _render_seconds(blocks: Sequence[RenderedBlock], trial: Trial, models: Models) -> float:
     if not blocks:
         return 0.0
-    whole = blocks[0]
-    tried = min(batch_size(generator), whole.count)
-    w = np.repeat(average_w(generator)[None], tried, 0)  # which takes as long as any others
-    block = replace(whole, last=whole.first + tried, w=w)
-    return trial(block) / block.renders * _renders(blocks)
+    whole, tried, seconds = blocks[0], 0, 0.0
+    while tried < (fitting := min(models.renders.size, whole.count)):  # a GPU tells after the first
+        tried = fitting
+        w = np.repeat(average_w(models.generator)[None], tried, 0)  # which takes as long as others
+        block = replace(whole, last=whole.first + tried, w=w)
+        seconds = trial(block) / block.renders
+    return seconds * _renders(blocks)
 
 
-def _slope_seconds(plan: Plan, trial: Trial) -> float:
+def _products(plan: Plan, models: Models) -> int:
+    """How many of a block of slopes are tried: as many as go in one backward pass."""
+    most = plan.slopes[0].products if plan.slopes else 0
+    return min(most, max(_PRODUCTS, products_at_once(models.generator.device)))
+
+
+def _slope_seconds(plan: Plan, trial: Trial, products: int) -> float:
     if not plan.slopes:
         return 0.0
-    block = replace(plan.slopes[0], products=_PRODUCTS)
+    block = replace(plan.slopes[0], products=products)
     return trial(block) / block.renders * _renders(plan.slopes)
 
 
@@ -190,7 +200,8 @@ def _trial(models: Models, plan: Plan, settings: PrecomputeSettings) -> Trial:
     drawn = (settings.truncation, settings.seed, settings.label)
     styles = image_styles(models.generator, images, *drawn).cpu().numpy()
     eye = np.eye(models.encoder.width, dtype=np.float32)
-    probes = Probes(eye[:_PRODUCTS], eye[_PRODUCTS:], 0, settings.seed)
+    products = _products(plan, models)
+    probes = Probes(eye[:products], eye[products:], 0, settings.seed)
     setup = Setup(styles, styles.mean(0), styles.std(0), probes, pool=styles)
     device = models.generator.device
     return lambda block: _seconds(lambda: block.run(models, setup), device)

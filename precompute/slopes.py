@@ -8,12 +8,14 @@ chooses in their stead, not two renders a channel. A slope says what a small ste
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..engine.models.protocols import Generator, JointEncoder
 from ..store.layout import StyleLayout
@@ -24,6 +26,11 @@ from .blocks import STILL, Arrays, ChannelsBlock, Models, Setup
 # product of the embedded pair).
 _AT_ONCE = {"cpu": 1}
 _ELSEWHERE = 16
+
+
+def products_at_once(device: torch.device) -> int:
+    """How many vector-Jacobian products a device takes in one backward pass."""
+    return _AT_ONCE.get(device.type, _ELSEWHERE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +106,12 @@ def _products(
 ) -> Tensor:
     """Derivatives along cotangents (p, n, D) of the embeddings of styles (n, C) with respect to
     some channels (k,): (p, n, k)."""
-    with torch.inference_mode(False), torch.enable_grad():
+    at_once = products_at_once(styles.device)
+    # The gradients of fused attention know no batches: they would come one after the other.
+    attention = sdpa_kernel(SDPBackend.MATH) if at_once > 1 else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), attention:
         leaf = styles.clone().requires_grad_()
         embeddings = encoder.images(generator.render(leaf))
-        at_once = _AT_ONCE.get(leaf.device.type, _ELSEWHERE)
         parts = []
         for some in cotangents.to(embeddings).split(at_once):
             batched = at_once > 1

@@ -47,11 +47,11 @@ class OpenClipEncoder:
 
     def images(self, images: Tensor) -> Tensor:
         """Images (n, 1, 3 or 4, H, W) in [-1, 1] -> unit (n, width); see `JointEncoder.images`."""
-        whole = padded(as_rgb(images), self.preprocessing)
+        whole = padded(as_rgb(images.to(self.device)), self.preprocessing)
         x = preprocess(whole, self.preprocessing).float()
         with self._autocast():
             features = self.model.encode_image(x)
-        return F.normalize(features.float(), dim=1)
+        return F.normalize(features.float(), dim=1).to(images.device)
 
     @torch.no_grad()
     def texts(self, texts: list[str]) -> Tensor:

@@ -13,9 +13,11 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """PyTorch's CPU allocator, and some of its libraries, raise no class of their own."""
+    """PyTorch's CPU allocator, and some of its libraries, raise no class of their own; cuBLAS and
+    cuDNN have a status for it (CUBLAS_STATUS_ALLOC_FAILED)."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        text in str(error) for text in ("can't allocate memory", "out of memory")
+        text in str(error)
+        for text in ("can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
     )
 
 

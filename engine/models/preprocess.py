@@ -4,6 +4,7 @@ and what stands before it for pictures that are not square, grey or have a trans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -62,7 +63,7 @@ def preprocess(images: Tensor, settings: Preprocessing) -> Tensor:
         x = _resize(x, size * height // short, size * width // short, settings.interpolation)
     top, left = (round((side - size) / 2) for side in x.shape[2:])
     x = x[:, :, top : top + size, left : left + size]
-    mean, std = (x.new_tensor(values)[:, None, None] for values in (settings.mean, settings.std))
+    mean, std = (_colours(values, x.dtype, x.device) for values in (settings.mean, settings.std))
     return (x - mean) / std
 
 
@@ -97,10 +98,19 @@ def padded(images: Tensor, settings: Preprocessing) -> Tensor:
         return images
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
-    mean = 2 * images.new_tensor(settings.mean)[:, None, None] - 1
+    mean = 2 * _colours(settings.mean, images.dtype, images.device) - 1
     square: Tensor = mean.expand(len(images), 3, side, side).clone()
     square[:, :, top : top + height, left : left + width] = images
     return square
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # so that gradients can be taken through what is kept
+def _colours(
+    values: tuple[float, float, float], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Values of red, green and blue, (3, 1, 1). Kept: to bring them to a GPU is to wait for it."""
+    return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
 
 
 def _resize(x: Tensor, height: int, width: int, interpolation: Interpolation) -> Tensor:

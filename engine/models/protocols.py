@@ -103,8 +103,9 @@ class JointEncoder(Protocol):
     logit_scale: float
 
     def images(self, images: Tensor) -> Tensor:
-        """Images (n, 1, 3 or 4, H, W) in [-1, 1], any size -> (n, width); differentiable. Grey is
-        repeated, RGBA laid over white, and what is not square is seen whole, on a square."""
+        """Images (n, 1, 3 or 4, H, W) in [-1, 1], any size -> (n, width), on the device where the
+        images are; differentiable. Grey is repeated, RGBA laid over white, and what is not square
+        is seen whole, on a square."""
         ...
 
     def texts(self, texts: list[str]) -> Tensor:

@@ -302,6 +302,8 @@ class SynthesisLayer(nn.Module):
             self._filtered(y, first, min(rows, config.out_size - first))
             for first in range(0, config.out_size, rows)
         ]
+        if len(bands) == 1:
+            return bands[0].contiguous(memory_format=torch.channels_last)
         # Channels last, as the bands are in memory: another way takes many times as long.
         return torch.cat([band.permute(0, 2, 3, 1) for band in bands], 1).permute(0, 3, 1, 2)
 

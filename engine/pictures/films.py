@@ -69,7 +69,7 @@ def tiled(images: Tensor) -> Image.Image:
     that are left over are white, and so is what lies below RGBA."""
     columns = _columns(len(images))
     left_over = -len(images) % columns
-    images = as_rgb(images).cpu()
+    images = as_rgb(images)  # on their device, which makes bytes of them
     blank = images.new_ones(left_over, *images.shape[1:])
     cells = [*images, *blank]
     return sheet([cells[i : i + columns] for i in range(0, len(cells), columns)])

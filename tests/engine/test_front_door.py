@@ -40,6 +40,27 @@ def edited(editor):
     return editor.edit(seeds=[1, 2], **FIXED)
 
 
+@pytest.mark.gpu
+def test_editor_on_a_gpu_takes_what_lies_on_the_cpu_and_edits_as_there(editor, styles, edited):
+    on_gpu = styleatlas.load("avatars", device="cuda")
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for result in (on_gpu.edit(styles=styles, **FIXED), on_gpu.edit(seeds=[1, 2], **FIXED)):
+            assert result.status == edited.status
+            assert_near(result.images.cpu(), edited.images, 1e-3)
+        again = on_gpu.edit(styles=styles.cuda(), **FIXED)
+    assert_near(again.images.cpu(), edited.images, 1e-3)
+
+
+@pytest.mark.gpu
+def test_generator_and_clip_may_lie_on_two_devices(styles, edited):
+    generator = styleatlas.load_generator("avatars", "cuda")
+    clip = styleatlas.load_encoder("avatars", "cpu")
+    apart = styleatlas.load(atlas="avatars", generator=generator, clip=clip)
+    result = apart.edit(styles=styles, **PAIR)
+    together = styleatlas.load("avatars", device="cpu").edit(styles=styles, **PAIR)
+    assert result.status == together.status
+
+
 def test_exports_are_these():
     assert set(styleatlas.__all__) == {
         *("Atlas", "Choice", "EditResult", "Editor", "StyleAtlasError"),

@@ -6,8 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from styleatlas import load_encoder, load_generator
 from styleatlas.engine.models.memory import Batches
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.precompute.batches import MeasuredBatches, fitting
 from styleatlas.store.errors import DeviceMemoryError
+
+from ..near import assert_near
 
 CPU_ALLOCATOR = (
     "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: "
@@ -17,7 +22,10 @@ OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     MemoryError(),
     RuntimeError(CPU_ALLOCATOR),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 ]
+KINDS = ["CUDA", "Python", "CPU allocator", "cuBLAS", "cuDNN"]
 PHRASES = tuple(f"word{i}" for i in range(9))
 
 
@@ -33,7 +41,7 @@ def test_ranges_make_up_the_whole_in_order(make_generator, count, size):
     assert len(ranges) == -(-count // size)
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["CUDA", "Python", "CPU allocator"])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=KINDS)
 def test_range_that_does_not_fit_is_done_again_in_halves_and_so_is_all_that_follows(
     generator, error
 ):
@@ -83,7 +91,7 @@ def test_other_errors_pass_through_at_once(generator, error):
     assert tried == [(0, 8)]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["CUDA", "Python", "CPU allocator"])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=KINDS)
 def test_image_that_does_not_fit_alone_is_an_error_with_a_mend(generator, error):
     def work(first: int, last: int) -> None:
         raise error
@@ -123,3 +131,61 @@ def test_generator_without_memory_for_one_image_is_an_error(generator, encoder, 
     generator.render = Cramped(generator, 0)
     with pytest.raises(DeviceMemoryError, match="a single image"):
         draw(generator, encoder, PHRASES, table=method)
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("side", "taken", "free", "wanted"),
+    [
+        (1024, GIB, 10 * GIB, 7),  # seven tenths of what is free
+        (1024, GIB, 300 * GIB, 16),  # more would pass 2^31 numbers in a layer
+        (512, GIB // 4, 300 * GIB, 64),
+        (64, 2**20, 300 * GIB, 256),
+        (8192, GIB, 300 * GIB, 1),
+        (256, 10 * GIB, GIB, 1),
+    ],
+)
+def test_gpu_takes_what_fits_and_no_more_than_keeps_it_busy(side, taken, free, wanted):
+    assert fitting(side * side, taken, free) == wanted
+
+
+@pytest.mark.gpu
+def test_gpu_measures_how_many_images_fit():
+    generator = load_generator("avatars", "cuda")
+    batches = MeasuredBatches(generator)
+    assert batches.size == 1
+    styles = styles_from_seeds(generator, 40, 0.7)
+    with torch.inference_mode():
+        parts = batches.over(40, lambda first, last: generator.render(styles[first:last]))
+        sizes = [len(part) for part in parts]
+    assert sizes == [1, 39] and batches.size == 256
+
+
+@pytest.mark.gpu
+def test_what_a_gpu_has_no_memory_for_is_done_in_halves():
+    device = torch.device("cuda")
+    quarter = torch.cuda.mem_get_info()[0] // 4
+
+    def work(first: int, last: int) -> int:
+        return torch.empty((last - first) * quarter, dtype=torch.uint8, device=device).numel()
+
+    batches = Batches(8, device)
+    assert sum(batches.over(8, work)) == 8 * quarter
+    assert batches.size == 2
+    with pytest.raises(DeviceMemoryError, match=r"^cuda: a single image .*another --device$"):
+        list(batches.over(1, lambda first, last: work(0, 8)))
+
+
+@pytest.mark.gpu
+def test_table_of_a_gpu_is_that_of_a_cpu(draw):
+    tables = []
+    for device in ("cpu", "cuda"):
+        models = load_generator("avatars", device), load_encoder("avatars", device)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            tables.append(draw(*models, PHRASES, table="sweep", images=2))
+    assert_near(tables[1].strength, tables[0].strength, 5e-3)
+    live = tables[0].strength > np.percentile(tables[0].strength, 50)
+    cosines = (tables[0].rows[live] * tables[1].rows[live]).sum(1)
+    assert cosines.min() > 0.99

@@ -17,14 +17,24 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
+from styleatlas import load_encoder, load_generator
 from styleatlas.precompute import executors
+from styleatlas.precompute.build import precompute
 from styleatlas.precompute.executors import open_executor, result, worker_device
+from styleatlas.precompute.settings import PrecomputeSettings
+from styleatlas.precompute.worker import Sources
+from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.errors import OptionError, WorkerError
+from styleatlas.store.sample_set import SampleSet
+
+from ..near import assert_near
 
 SECONDS = 300  # after which a test that hangs gives up
 MEET = f"""
@@ -118,6 +128,23 @@ def test_workers_take_the_cuda_devices_in_turn(tmp_path):
     with open_executor(2, None, None) as executor:
         devices = {result(future) for future in [executor.submit(eval, *task) for _ in range(4)]}
     assert devices == {f"cuda:{n % torch.cuda.device_count()}" for n in range(2)}
+
+
+@pytest.mark.gpu
+def test_two_workers_on_one_card_draw_the_samples_of_one_process():
+    models = [load("avatars", "cuda:0") for load in (load_generator, load_encoder)]
+    settings = PrecomputeSettings(table="none", samples=40, statistics=20)
+
+    def drawn(**how: Any) -> SampleSet:
+        prompts = PromptSet(("word", "other"), ("{}",))
+        atlas = precompute(*models, prompts, settings, lambda progress: None, **how)
+        assert atlas.samples is not None
+        return atlas.samples
+
+    alone = drawn()
+    with open_executor(2, None, "cuda:0") as executor:
+        found = drawn(executor=executor, sources=Sources("avatars", "avatars"))
+    assert_near(found.embedding.astype(np.float32), alone.embedding.astype(np.float32), 2e-3)
 
 
 def test_named_device_is_claimed_and_a_dead_worker_is_an_error_with_a_mend():

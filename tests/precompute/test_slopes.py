@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,21 @@ def test_products_many_at_once_are_those_of_one_at_a_time(
     assert one.rows.any()
     for name in ("rows", "consistency", "strength"):
         assert np.abs(getattr(one, name) - getattr(many, name)).max() < 1e-5, name
+
+
+def test_attention_takes_many_products_as_one_batch(stylegan2, clip_folder, monkeypatch):
+    """Its fused form has no gradients of batches: PyTorch would take them one after the other."""
+    monkeypatch.setattr("styleatlas.precompute.slopes._AT_ONCE", {"cpu": 4})
+    encoder = load_encoder(clip_folder, "cpu")
+    styles, step = image_styles(stylegan2, 2, 0.7, 0), torch.ones(stylegan2.layout.size)
+    torch._C._debug_only_display_vmap_fallback_warnings(True)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            table_of(stylegan2, encoder, styles, step, full_basis(encoder.width))
+    finally:
+        torch._C._debug_only_display_vmap_fallback_warnings(False)
+    assert not [str(one.message) for one in told if "attention" in str(one.message)]
 
 
 # Sums of blocks

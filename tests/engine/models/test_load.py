@@ -52,6 +52,21 @@ def test_device_that_cannot_be_is_refused_in_one_line_with_the_reason():
     assert "\n" not in message
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1"])
+def test_models_live_on_the_device_that_is_named(device, checkpoint):
+    if (torch.device(device).index or 0) >= torch.cuda.device_count():
+        pytest.skip("needs a second GPU")
+    generator, encoder = load_generator(checkpoint, device), load_encoder("avatars", device)
+    with torch.inference_mode():
+        images = generator.render(generator.styles(generator.map(torch.ones(2, 6, device=device))))
+        seen, read = encoder.images(images), encoder.texts(["a face"])
+    assert {x.device for x in (images, seen, read)} == {torch.empty(0, device=device).device}
+    here = load_generator(checkpoint, "cpu")
+    wanted = here.render(here.styles(here.map(torch.ones(2, 6))))
+    assert torch.allclose(images.cpu(), wanted, atol=1e-2)
+
+
 def test_device_that_is_not_there_is_refused_in_one_short_line(checkpoint):
     with pytest.raises(OptionError) as caught:
         load_generator(checkpoint, "cuda:99")

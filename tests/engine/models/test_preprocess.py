@@ -164,6 +164,19 @@ def test_result_has_the_precision_of_the_images_but_at_least_float32():
     assert torch.equal(half, preprocess(images.bfloat16().float(), WHITENED))
 
 
+def test_gradients_go_through_what_inference_kept():
+    settings = replace(WHITENED, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    images = torch.zeros(1, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        preprocess(images, settings)
+        padded(torch.zeros(1, 3, 8, 4), settings)
+    leaf = images.clone().requires_grad_()
+    preprocess(leaf, settings).sum().backward()
+    assert leaf.grad is not None
+    wanted = 1 / (2 * torch.tensor(settings.std))[:, None, None].expand(3, SIZE, SIZE)
+    torch.testing.assert_close(leaf.grad[0], wanted)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("shape", [(64, 48), (40, 200), (200, 40), (9, 20)])
 def test_preprocessing_on_a_gpu_stays_there_and_equals_the_cpus(shape):

@@ -5,6 +5,7 @@ Each golden is written as the file its authors' program would write and read bac
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 
@@ -118,6 +119,28 @@ def test_image_is_that_of_the_golden(known, prefix, noise, image, batch):
     parts = known.styles(prefix).split(batch)
     images = torch.cat([known.generator.render(styles, noise) for styles in parts])
     assert_same_image(images, known.arrays[image])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("precision", "tf32", "bound"),
+    [
+        ("float32", False, 1e-4),
+        ("float32", True, 0.01),
+        ("bfloat16", False, 0.05),
+        ("float16", False, 0.01),
+    ],
+    ids=["float32", "TF32", "bfloat16", "float16"],
+)
+def test_image_on_a_gpu_is_that_of_the_golden(known, precision, tf32, bound):
+    network = copy.deepcopy(known.generator.network).cuda()
+    generator = StyleGANGenerator(network, known.generator.identity, precision)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32), torch.inference_mode():
+        found = generator.render(known.styles("styles/").cuda()).cpu()
+    wanted = torch.tensor(known.arrays["img"])
+    assert float((found - wanted).square().mean().sqrt() / wanted.std()) <= bound
+    if bound == 1e-4:
+        assert_same_image(found, known.arrays["img"])
 
 
 def test_changed_channels_change_the_image_as_in_the_golden(known):

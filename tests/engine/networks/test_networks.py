@@ -110,6 +110,51 @@ def test_gradient_is_that_of_the_plain_formula(network):
         assert torch.allclose(gradient, same, rtol=1e-5, atol=1e-7 * float(same.abs().max() + 1))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch", [1, 3])
+def test_image_and_gradient_on_a_gpu_are_those_of_the_cpu(network, batch):
+    network.requires_grad_(False)
+    styles = random_styles(network, batch)
+    weights = torch.randn(network.synthesis(styles).shape)
+    found = []
+    for device in ("cpu", "cuda"):
+        network.to(device).synthesis.freeze()
+        leaves = [style.to(device, copy=True).requires_grad_() for style in styles]
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            image = network.synthesis(leaves)
+            gradients = torch.autograd.grad((image * weights.to(device)).sum(), leaves)
+            with torch.inference_mode():
+                again = network.synthesis([style.to(device) for style in styles])
+        found.append([x.detach().cpu() for x in (image, again, *gradients)])
+    for here, there in zip(*found, strict=True):
+        assert_near(there, here, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["skip", "StyleGAN3-T", "MobileStyleGAN"])
+def test_render_that_is_traced_and_compiled_is_the_render(name, make_network):
+    """As far as a CPU can tell: traced as `torch.compile` does, and run by PyTorch's operators."""
+    network = make_network(config=CONFIGS[name]).requires_grad_(False)
+    network.synthesis.freeze()
+    generator = generator_of(network)
+    styles = torch.cat(random_styles(network, 2), 1)
+    torch._dynamo.reset()
+    assert_near(
+        torch.compile(generator.render, backend="aot_eager")(styles), generator.render(styles)
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["skip", "StyleGAN3-T", "MobileStyleGAN"])
+def test_render_that_is_compiled_for_a_gpu_is_the_render(name, make_network):
+    network = make_network(config=CONFIGS[name]).requires_grad_(False).cuda()
+    network.synthesis.freeze()
+    generator = generator_of(network)
+    styles = torch.cat(random_styles(network, 2), 1).cuda()
+    torch._dynamo.reset()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), torch.inference_mode():
+        assert_near(torch.compile(generator.render)(styles), generator.render(styles), 1e-3)
+
+
 @pytest.mark.parametrize(
     "name", ["skip", "resnet with a binding clamp", "StyleGAN3-R", "MobileStyleGAN"]
 )

@@ -147,6 +147,13 @@ def test_images_are_tiled_row_by_row_and_left_over_places_are_white():
     assert tiled(images[:1]).size == (4, 4)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_frame_of_images_on_a_gpu_is_that_of_the_same_on_the_cpu(channels):
+    images = 2 * torch.rand(3, channels, 8, 8) - 1
+    assert np.array_equal(np.asarray(tiled(images.cuda())), np.asarray(tiled(images)))
+
+
 @pytest.mark.parametrize(
     ("name", "images", "side", "count", "fps", "error", "message"),
     [
