@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...engine.editor import Editor
 from ...engine.jobs.images import Images
+from ...engine.models.captured import PLAYED_BACK, CapturedRender
 from ...engine.models.draft import Draft, draft_sides
 from ...engine.models.protocols import Generator
 from ...engine.models.subject import Batch, Subject
@@ -207,6 +208,8 @@ class Rendering:
     def __init__(self, generator: Generator, styles: Tensor) -> None:
         self._generator = generator
         self._base = Batch(generator, styles)
+        played_back = PLAYED_BACK and generator.device.type == "cuda"
+        self._played = CapturedRender(generator) if played_back else None
         self._shown, self._images = styles, self._base.images
         self.count = len(styles)
         self._layer: Layer | None = None
@@ -218,8 +221,11 @@ class Rendering:
         if not len(changed):
             return self._images, None
         layer, _ = self._generator.layout.locate(int(changed[0]))
-        if layer != self._layer:
-            self._base, self._layer = Batch(self._generator, self._shown), layer
-        self._images = self._base.render(styles, layer)
+        if self._played is not None:
+            self._images = self._played(styles)
+        else:
+            if layer != self._layer:
+                self._base, self._layer = Batch(self._generator, self._shown), layer
+            self._images = self._base.render(styles, layer)
         self._shown = styles
         return self._images, layer

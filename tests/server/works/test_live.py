@@ -173,6 +173,20 @@ def test_rendering_that_resumes_is_the_whole_one(editor):
     assert rendering.of(now)[1] is None, "nothing changed"
 
 
+@pytest.mark.gpu
+@torch.inference_mode()
+def test_rendering_that_a_gpu_plays_back_is_the_whole_one(monkeypatch):
+    monkeypatch.setattr("styleatlas.server.works.live.PLAYED_BACK", True)
+    generator = load("avatars", device="cuda").generator
+    now = styles_from_seeds(generator, [1, 2], 0.7, None)
+    rendering = Rendering(generator, now)
+    for start in (40, 200, 40):
+        now = now.clone()
+        now[:, start:] += 0.3
+        images, _ = rendering.of(now)
+        assert_near(images.cpu(), generator.render(now).cpu(), 1e-4)
+
+
 @pytest.fixture
 def session(editor) -> Session:
     return Session(editor, editor.generator, {"seeds": [1, 2], "format": "jpeg"}, None)
