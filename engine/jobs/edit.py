@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from ...store.records import Record
 from ..editor import Editor
 from ..models.sampling import batch_size, render_batches
 from ..models.subject import Batch, Subject
+from ..pictures.beside import Beside
 from ..pictures.films import MAX_FPS, require_film, tiled, tour, trip, write_film, write_loop
 from ..pictures.recipe import Recipe
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
@@ -194,11 +196,12 @@ def _write_each(
     make_folder(folder)
     rows, labels = _sheet_rows(editor, columns, request)
     betas = [f"beta {beta:g}" for beta in request.betas or ()]
-    for i, name in enumerate(images.names):
-        cells = [row[i] for row in rows]
-        picture = sheet(cells, betas if len(cells) > 1 else (), labels if len(labels) > 1 else ())
-        own = replace(recipe, inputs=images.at([i]).inputs)
-        save_png(picture, folder / f"{name}.png", own)
+    with Beside() as beside:
+        for i, name in enumerate(images.names):
+            cells = [row[i] for row in rows]
+            heads = betas if len(cells) > 1 else (), labels if len(labels) > 1 else ()
+            own = replace(recipe, inputs=images.at([i]).inputs)
+            beside.do(partial(save_png, sheet(cells, *heads), folder / f"{name}.png", own))
 
 
 def _write_trip(output: Output, editor: Editor, results: Sequence[EditResult]) -> None:
