@@ -11,9 +11,10 @@ from ..store.shards import WorkFolder
 from .blocks import Arrays, Block, WorkBlock
 from .executors import InThisProcess, result
 
-# Blocks given out before the first of them is handed on: what is finished waits in memory if there
-# is no work folder.
-_AHEAD = 64
+# Blocks given out before the first of them is handed on. With as few as there are GPUs, all wait
+# for the slowest (docs/scale.md). Without a work folder what is finished waits in memory, and one
+# block of slopes may be 40 MB.
+_AHEAD, _HELD = 512, 64
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,13 @@ class Scheduler:
         self._report, self._renders, self._costs = report, renders, costs
         self._began = time.monotonic()
         self._done, self._resumed = {0, *resumed}, resumed  # block 0, the bank, came before
-        self._ahead = 1 if isinstance(executor, InThisProcess) else _AHEAD
+        # Counted as they come: with tens of thousands of blocks a sum for each would take long.
+        self._of_renders, self._of_cost = sum(renders), sum(costs)
+        self._renders_done = sum(renders[number] for number in self._done)
+        self._cost_done = sum(costs[number] for number in self._done)
+        self._resumed_renders = sum(renders[number] for number in resumed)
+        self._window = _HELD if work is None else _AHEAD
+        self._at_once = 1 if isinstance(executor, InThisProcess) else self._window
         self._tell(None)
 
     def run(self, blocks: Sequence[Block], first: int, /) -> Iterator[tuple[Block, Arrays]]:
@@ -91,7 +98,8 @@ class Scheduler:
                     continue
                 if number < given and number not in at_work.values():  # it was kept, and is lost
                     at_work[self._executor.submit(self._worker, blocks[number - first])] = number
-                while given < last and len(at_work) < self._ahead and given < number + _AHEAD:
+                most = min(last, number + self._window)
+                while given < most and len(at_work) < self._at_once:
                     if given not in self._done:
                         block = blocks[given - first]
                         at_work[self._executor.submit(self._worker, block)] = given
@@ -114,25 +122,25 @@ class Scheduler:
                 self._work.save(number, arrays)
             else:
                 held[number] = arrays
-            self._done.add(number)
+            if number not in self._done:
+                self._done.add(number)
+                self._renders_done += self._renders[number]
+                self._cost_done += self._costs[number]
             self._tell(blocks[number - first])
         return held
 
     def _tell(self, last: WorkBlock | None) -> None:
-        def of(numbers: Set[int]) -> int:
-            return sum(self._renders[number] for number in numbers)
-
         self._report(
             RunProgress(
                 blocks=len(self._done),
                 of_blocks=len(self._renders),
                 resumed=len(self._resumed),
-                renders=of(self._done),
-                of_renders=sum(self._renders),
-                resumed_renders=of(self._resumed),
+                renders=self._renders_done,
+                of_renders=self._of_renders,
+                resumed_renders=self._resumed_renders,
                 last=last,
-                cost=sum(self._costs[number] for number in self._done),
-                of_cost=sum(self._costs),
+                cost=self._cost_done,
+                of_cost=self._of_cost,
                 seconds=time.monotonic() - self._began,
             )
         )

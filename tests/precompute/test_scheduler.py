@@ -25,6 +25,13 @@ WIDTH, CHANNELS = 3, np.array([2, 5])
 AHEAD = 64
 
 
+@pytest.fixture(autouse=True)
+def _some_ahead(monkeypatch) -> None:
+    """Fewer than there are, so that they can be filled."""
+    for name in ("_AHEAD", "_HELD"):
+        monkeypatch.setattr(f"styleatlas.precompute.scheduler.{name}", AHEAD)
+
+
 def blocks_of(count: int) -> list[SlopesBlock]:
     """Block n costs 10 + n renders."""
     return [SlopesBlock(CHANNELS, n, n + 1, products=10 + n) for n in range(count)]
