@@ -9,6 +9,10 @@ deviations fall with the root of the dimension's number. Their queries are diffe
 with noise of .7 of their length, as text directions are. With --phrases the rows are composed
 phrases, embedded by the embedded CLIP, and the queries rows of channels of the embedded atlas.
 
+With --disk the bank is larger than memory may be: composed phrases, their rows and an inverted file
+of them in a folder, whose lists are found by a graph (HNSW); see `bank_disk.py`. What was made of
+them before the run was interrupted is taken. A run of ten million takes some 5 GB there.
+
 With --crossover it asks banks of many sizes what a channel means, one question alone: by the exact
 search, by FAISS's flat search, and by a prepared index, and after how many questions having built
 it has paid. Each time is the least of many, taken in turns, for other work disturbs only upwards.
@@ -29,6 +33,8 @@ from typing import Any
 import click
 import faiss
 import numpy as np
+import torch
+from bank_disk import Composed, DiskBank, searched
 from generators import machine, memory_of
 from numpy.typing import NDArray
 
@@ -47,6 +53,7 @@ Search = Callable[[Floats, int], NDArray[np.int64]]
 Record = dict[str, Any]
 
 CLUSTER, NOISE = 250, 0.7
+IN_MEMORY = 10**6  # rows
 SUBJECTS = (
     *("a face", "a person", "a man", "a woman", "a character", "an avatar", "a portrait"),
     *("a head", "a cartoon face", "a photo of a face", "a drawing of a person", "a smiling face"),
@@ -93,10 +100,14 @@ def text_like(rows: int, width: int) -> Floats:
     return result
 
 
+def things() -> list[str]:
+    """The avatars' vocabulary without its subjects."""
+    return [p for p in prompt_set(EMBEDDED.name).phrases if not p.startswith(SUBJECTS[:9])]
+
+
 def phrases(count: int) -> list[str]:
     """A subject with two things of the avatars' vocabulary, in all orders, up to `count`."""
-    bare = [p for p in prompt_set(EMBEDDED.name).phrases if not p.startswith(SUBJECTS[:9])]
-    pairs = list(permutations(bare, 2))
+    pairs = list(permutations(things(), 2))
     return list(islice((f"{s} with {a} and {b}" for s in SUBJECTS for a, b in pairs), count))
 
 
@@ -278,8 +289,16 @@ def file_costs(bank: PromptBank) -> Record:
     return record | {"centre s": round(time.perf_counter() - start, 1), "GiB": round(peak, 2)}
 
 
+def on_disk(folder: Path, rows: int) -> tuple[Record, list[Record]]:
+    """What it took to make, and how it answers rows of channels."""
+    torch.set_num_threads(1)
+    bank = DiskBank(folder, rows, Composed(SUBJECTS, things()), load_encoder(EMBEDDED.name, "cpu"))
+    bank.make(lambda told: click.echo(told, err=True))
+    return bank.told(), searched(bank, channels())
+
+
 @click.command()
-@click.option("--rows", type=click.IntRange(1000, 10**6), default=10**6, show_default=True)
+@click.option("--rows", type=click.IntRange(1000, 10**7), default=10**6, show_default=True)
 @click.option("--width", default=512, show_default=True, help="Of synthetic rows.")
 @click.option(
     "--phrases",
@@ -288,10 +307,28 @@ def file_costs(bank: PromptBank) -> Record:
     metavar="FILE.npy",
     help="Composed phrases instead; their embeddings are kept in this file.",
 )
+@click.option(
+    "--disk",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Composed phrases, and an index of them on disk; ten million at most.",
+)
 @click.option("--crossover", "single", is_flag=True, help="Single questions to banks of all sizes.")
 @click.option("--json", "as_json", is_flag=True)
-def main(rows: int, width: int, kept: Path | None, single: bool, as_json: bool) -> None:
+def main(
+    rows: int, width: int, kept: Path | None, disk: Path | None, single: bool, as_json: bool
+) -> None:
     faiss.omp_set_num_threads(1)
+    if disk is not None:
+        made, records = on_disk(disk, rows)
+        if as_json:
+            answer = {"machine": machine("cpu"), "made": made, "searches": records}
+            click.echo(json.dumps(answer, indent=2))
+            return
+        click.echo(text_table([made]) + "\n\n" + text_table(records))
+        return
+    if rows > IN_MEMORY:
+        raise click.UsageError(f"--rows: more than {IN_MEMORY:,} are for --disk")
     if single:
         records = crossover(rows, width)
         click.echo(json.dumps(records, indent=2) if as_json else text_table(records))
