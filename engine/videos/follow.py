@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..photos.inversion import Inversion, Inverter, InvertSettings
 from ..photos.photo import Pixels
+from ..photos.refine import MOST
 from .ledger import Ledger, packed, unpacked
 from .smooth import weights_at
 from .track import Track
@@ -40,8 +41,14 @@ class Follower:
 
     def estimate(self, frames: int, stretches: int) -> float:
         """Seconds, at most."""
-        first = self._inverter.estimate(1, self._settings)
-        return stretches * first + (frames - stretches) * self._inverter.estimate(1, self.following)
+        start = self._inverter.estimate(1, replace(self._settings, steps=0))
+        if not self.following.steps:
+            return frames * start
+        step = max(0.0, self._inverter.estimate(1, self.following) - start) / self.following.steps
+        most = MOST if self._settings.steps is None else self._settings.steps
+        return (
+            stretches * (start + most * step) + (frames - stretches) * self.following.steps * step
+        )
 
     def begin(self, crop: Pixels) -> tuple[Inversion, bytes]:
         """The first crop of a stretch: what it came to, and its record."""
