@@ -15,8 +15,8 @@ strength, and tells of each (less is steadier):
 - outside: mean absolute difference of frames in a row outside of the crop, in the source's own;
 - LPIPS inside (by AlexNet at 256 pixels, where its weights are there): of frames in a row, in the
   crop, in the source's own;
-- edit: mean absolute change from frame to frame of what the edit adds, in the crop and its own
-  places, in % of what it adds.
+- edit: mean absolute change from frame to frame of what the edit adds, in the crop and where it
+  adds more than 12 levels on average, in % of what it adds there.
 
 Strips of frames in a row, source above edited, lie in the folder.
 """
@@ -69,7 +69,7 @@ VARIANTS = {
     "strength not": ALL._replace(strength=0.0),
     "nothing": Smoothing(0.0, 0.0, 0.0),
 }
-SIDE, SHOWN = 256, 8
+SIDE, SHOWN, CHANGED = 256, 8, 12
 
 
 @click.group()
@@ -89,6 +89,7 @@ def models(atlas: str | None, clip: str | None) -> Editor:
 @click.option("--photo", type=Path, help="The astronaut's picture.")
 @click.option("--count", default=24, show_default=True, help="Frames.")
 @click.option("--seed", default=SEED, show_default=True)
+@click.option("--grain", default=0.0, help="Noise in each frame, levels of 255.")
 def make(
     what: str,
     video: Path,
@@ -97,6 +98,7 @@ def make(
     photo: Path | None,
     count: int,
     seed: int,
+    grain: float,
 ) -> None:
     """Draw a video."""
     if what == "avatars":
@@ -106,11 +108,14 @@ def make(
     else:
         with Image.open(photo or "astronaut.png") as picture:
             frames, quads = of_photo(np.asarray(picture.convert("RGB")), count)
+    noise = np.random.default_rng(1)
     with av.open(str(video), "w") as film:
         stream = film.add_stream("libx264", FPS, options={"crf": "10"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, FPS)
-        for pixels in frames:
+        for drawn in frames:
+            grained = drawn + grain * noise.standard_normal(drawn.shape)
+            pixels = grained.round().clip(0, 255).astype(np.uint8)
             film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         film.mux(stream.encode(None))
     np.savez(video.with_suffix(".npz"), quads=np.stack(quads))
@@ -222,7 +227,7 @@ def edit(
     request = EditRequest((Edit.parse(text),))
     quads = np.load(video.with_suffix(".npz"))["quads"]
     source = read(video)
-    own = flicker(source, source, quads)
+    own = flicker(source, source, quads)[:2]
     rows: list[Record] = []
     inverted: dict[float, Path] = {}
     for name in variants or VARIANTS:
@@ -317,9 +322,12 @@ def flicker(
             outside[top:bottom, left:right] = False
             step = np.abs(edited[i].astype(int) - edited[i - 1]).mean(2)
             apart.append(step[outside].mean())
-    changes = [np.abs(b - a).mean() for a, b in pairwise(added)]
-    size = np.mean([np.abs(one).mean() for one in added])
-    return float(np.mean(apart)), lpips(shown), float(np.mean(changes) / max(size, 1e-9))
+    there = np.abs(np.stack(added)).max(3).mean(0) > CHANGED  # (SIDE, SIDE)
+    if not there.any():
+        return float(np.mean(apart)), lpips(shown), 0.0
+    changes = [np.abs(b - a)[there].mean() for a, b in pairwise(added)]
+    size = np.mean([np.abs(one)[there].mean() for one in added])
+    return float(np.mean(apart)), lpips(shown), float(np.mean(changes) / size)
 
 
 def lpips(crops: list[NDArray[np.float32]]) -> float:
