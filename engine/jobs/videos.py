@@ -31,7 +31,7 @@ from ..photos.photo import Photo, Pixels
 from ..pictures.sheet import require_png, require_sheet_size, save_png, sheet
 from ..steering.edits import as_meant
 from ..steering.request import EditRequest
-from ..videos.encode import GROUP, Shown, encoded_group, write_video
+from ..videos.encode import GROUP, Group, Shown, write_video
 from ..videos.follow import KIND, STEPS, Follower, Latents
 from ..videos.ledger import Ledger, packed, unpacked
 from ..videos.read import Frame, Video, frames_of, open_video
@@ -337,7 +337,7 @@ class _VideoWork:
         done = ledger.count(_FILM) * GROUP
         there = (int(i) for i in np.flatnonzero(track.found) if i >= done)
         drawn = self._drawn(there)
-        group: list[Shown] = []
+        group = Group(self._video)
         told: list[tuple[float, float]] = []
         for frame in frames_of(self._video):
             if frame.number < done or frame.number >= len(track):
@@ -349,11 +349,11 @@ class _VideoWork:
                 pasted = paste(frame.pixels, track.quads[number], before, after)
                 pixels = pasted.photo
                 told.append((pasted.kept, pasted.cut))
-            group.append(Shown(frame.time, frame.duration, pixels))
+            group.add(Shown(frame.time, frame.duration, pixels))
             if len(group) == GROUP or frame.number == len(track) - 1:
-                film = np.frombuffer(encoded_group(self._video, group), np.uint8)
+                film = np.frombuffer(group.finished(), np.uint8)
                 ledger.add(_FILM, packed(told=np.array(told).reshape(-1, 2), film=film))
-                group, told = [], []
+                group, told = Group(self._video), []
             self._progress("lay back", frame.number + 1, len(track))
 
     @torch.inference_mode()

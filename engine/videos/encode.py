@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GROUP = 48
 """Frames that are encoded together, from a whole picture on: what is done again after a kill."""
 _QUALITY = 17  # x264's constant rate factor: no difference can be seen
+_AHEAD = "12"  # frames that x264 holds; 40, as usual, are a gigabyte of large ones
 _MARK = (
     "Edited with StyleAtlas; digital source type: "
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -38,35 +39,47 @@ class Shown(NamedTuple):
     pixels: Pixels
 
 
-def encoded_group(video: Video, frames: Sequence[Shown]) -> bytes:
-    """Frames in a row as packets: those of a group of their own, which needs no other to be read.
-    The same frames are the same bytes, whatever was encoded before."""
-    import av
+class Group:
+    """Frames in a row as packets that need no others to be read: the same frames are the same
+    bytes, whatever was encoded before. Frames are taken one at a time, and not kept."""
 
-    context = av.CodecContext.create("libx264", "w")
-    _describe(context, video)
-    packets: list[bytes] = []
+    def __init__(self, video: Video) -> None:
+        import av
 
-    def keep(made: Iterable[Packet[Any]]) -> None:
-        for packet in made:
-            frame = frames[len(packets)]  # without B-frames they come as they go
-            head = _PACKET.pack(
-                frame.time, frame.time, frame.duration, packet.is_keyframe, packet.size
-            )
-            packets.append(head + bytes(packet))
+        self._video = video
+        self._context = av.CodecContext.create("libx264", "w")
+        _describe(self._context, video)
+        self._shown: list[tuple[int, int]] = []
+        self._packets: list[bytes] = []
 
-    for shown in frames:
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def add(self, shown: Shown) -> None:
+        """The next frame."""
+        import av
+
         frame = av.VideoFrame.from_ndarray(_even(shown.pixels), format="rgb24").reformat(
             format="yuv420p",
             src_color_range=2,
-            dst_colorspace=sws(video.colours.matrix),
-            dst_color_range=video.colours.range,
+            dst_colorspace=sws(self._video.colours.matrix),
+            dst_color_range=self._video.colours.range,
             interpolation=EXACT,
         )
-        frame.pts, frame.time_base = shown.time, video.time_base
-        keep(context.encode(frame))
-    keep(context.encode(None))
-    return b"".join(packets)
+        frame.pts, frame.time_base = shown.time, self._video.time_base
+        self._shown.append((shown.time, shown.duration))
+        self._keep(self._context.encode(frame))
+
+    def finished(self) -> bytes:
+        """All packets, each behind its times and its size."""
+        self._keep(self._context.encode(None))
+        return b"".join(self._packets)
+
+    def _keep(self, made: Iterable[Packet[Any]]) -> None:
+        for packet in made:
+            time, duration = self._shown[len(self._packets)]  # without B-frames: in their order
+            head = _PACKET.pack(time, time, duration, packet.is_keyframe, packet.size)
+            self._packets.append(head + bytes(packet))
 
 
 def write_video(
@@ -76,8 +89,8 @@ def write_video(
     marked: bool,
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Writes the groups of `encoded_group` as an MP4, with the sound of the video they are of, and
-    nothing else that it holds: no place, no names. Whole or not at all.
+    """Writes what `Group`s made, one after the other, as an MP4, with the sound of the video they
+    are of, and nothing else that it holds: no place, no names. Whole or not at all.
 
     Args:
         marked: whether it says that it was edited, and by what.
@@ -122,7 +135,7 @@ def _describe(context: VideoCodecContext, video: Video) -> None:
     context.colorspace, context.color_range = colours.matrix, colours.range
     context.color_primaries, context.color_trc = colours.primaries, colours.transfer
     # One thread: with several the bytes would depend on their number.
-    context.options = {"crf": str(_QUALITY), "threads": "1", "bf": "0"}
+    context.options = {"crf": str(_QUALITY), "threads": "1", "bf": "0", "rc-lookahead": _AHEAD}
 
 
 def _rate(video: Video) -> Fraction:

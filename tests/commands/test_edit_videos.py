@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from styleatlas import load_generator, styles_from_seeds
+from styleatlas.engine.jobs import videos
 from styleatlas.engine.models.preprocess import to_bytes
-from styleatlas.engine.videos import encode, follow
+from styleatlas.engine.videos import follow
 from styleatlas.engine.videos.ledger import Ledger
 from styleatlas.engine.videos.read import frames_of, open_video
 
@@ -44,7 +45,7 @@ def video(drawn, tmp_path):
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     monkeypatch.setattr(follow, "STEPS", 3)
-    monkeypatch.setattr(encode, "GROUP", 4)
+    monkeypatch.setattr(videos, "GROUP", 4)
 
 
 def pixels(path) -> np.ndarray:
@@ -148,7 +149,6 @@ def test_a_sheet_shows_frames(answer, video, tmp_path):
 
 def test_a_faces_frames_without_it_stay_as_they_are_and_are_told(run, drawn, tmp_path, monkeypatch):
     """By a finder that sees the drawing in all frames but some."""
-    from styleatlas.engine.jobs import videos
     from styleatlas.engine.models.landmarks import Face
 
     left, top, side = files.BOX

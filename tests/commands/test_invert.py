@@ -141,9 +141,9 @@ def test_film_of_several_photos_goes_from_one_inversion_to_the_next(answer, peop
     film, sheet = tmp_path / "between.mp4", tmp_path / "sheet.png"
     answer(*INVERT, *people, "-o", tmp_path / "p.npz", "--film", film, "--sheet", sheet)
     with av.open(str(film)) as shown:
-        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in shown.decode(video=0)]
-    assert len(frames) == 120 and frames[0].shape == (64, 64, 3)
-    frames = np.stack(frames)
+        decoded = [frame.to_ndarray(format="rgb24").astype(int) for frame in shown.decode(video=0)]
+    frames = np.stack(decoded)
+    assert frames.shape == (120, 64, 64, 3)
     steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
     apart = [np.abs(frames[i] - frames[j]).mean() for i, j in ((0, 40), (40, 80), (80, 0))]
     assert min(apart) > 8, "three people"

@@ -6,16 +6,24 @@ import av
 import numpy as np
 import pytest
 
-from styleatlas.engine.videos.encode import Shown, encoded_group, write_video
+from styleatlas.engine.videos.encode import Group, Shown, write_video
 from styleatlas.engine.videos.read import frames_of, open_video
 
 from ... import video_files as files
 
 
+def encoded(video, frames):
+    group = Group(video)
+    for frame in frames:
+        group.add(frame)
+    assert len(group) == len(frames)
+    return group.finished()
+
+
 def copied(video, path, size=4, tell=lambda line: None, marked=True):
     """A video written again as it is, in groups of so many frames."""
     frames = [Shown(frame.time, frame.duration, frame.pixels) for frame in frames_of(video)]
-    groups = [encoded_group(video, frames[i : i + size]) for i in range(0, len(frames), size)]
+    groups = [encoded(video, frames[i : i + size]) for i in range(0, len(frames), size)]
     write_video(path, video, groups, marked, tell)
     return open_video(path)
 
@@ -81,9 +89,9 @@ def test_odd_sides_get_one_row_or_column_more(tmp_path):
 def test_a_group_is_the_same_whatever_was_encoded_before(tmp_path):
     video = open_video(files.write(tmp_path / "a.mp4", files.plain(6)))
     frames = [Shown(frame.time, frame.duration, frame.pixels) for frame in frames_of(video)]
-    last = encoded_group(video, frames[3:])
-    encoded_group(video, frames[:3])
-    assert encoded_group(video, frames[3:]) == last
+    last = encoded(video, frames[3:])
+    encoded(video, frames[:3])
+    assert encoded(video, frames[3:]) == last
 
 
 @pytest.mark.parametrize("marked", [True, False])

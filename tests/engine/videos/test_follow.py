@@ -62,7 +62,7 @@ def test_smoothed_styles_are_those_of_a_stretch_alone(tmp_path):
     track = Track(times, np.zeros((9, 4, 2)), found)
     values = np.array([[1.0 + 2 * i, float(i > 4)] for i in range(9)], np.float32)
     with Ledger(tmp_path / "o.mp4", {}) as ledger:
-        for i in np.flatnonzero(found):
+        for i in np.flatnonzero(found).tolist():
             ledger.add(KIND, packed(styles=values[i], told=np.array([i, 2.0])))
         latents = Latents(track, ledger, 0.1)
         styles = dict(latents.smoothed(iter([0, 3, 5, 8])))
