@@ -348,7 +348,9 @@ def edit(
         recipe.require_tuned(model.identity)
     later, tell = ProgressLater("edit"), noted_once()
     fallbacks = Fallbacks(mappers, announce=tell, report=later)
-    editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
+    loader = encoder_loader(opened, clip, device)
+    photo_encoder = None if photos is None else photos.encoder
+    editor = Editor(opened, model, loader, fallbacks=fallbacks, photo_encoder=photo_encoder)
     place = Output(output, seconds, fps)
     known, counts = None, ""
     if photos is not None and job is not None:

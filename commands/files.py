@@ -37,9 +37,9 @@ from .sources import load_named_generator, open_atlas
 def info(file: str, as_json: bool) -> None:
     """What a file is, and what it holds.
 
-    An atlas, a generator's checkpoint, one tuned to photos, a CLIP, a mapper, a picture that edit
-    made, or an .npz of styles or latents, here or on the Hub. A checkpoint is read, but no network
-    is built and nothing in it is run.
+    An atlas, a generator's checkpoint, one tuned to photos, an encoder of photos, a CLIP, a mapper,
+    a picture that edit made, or an .npz of styles or latents, here or on the Hub. A checkpoint is
+    read, but no network is built and nothing in it is run.
     """
     from ..store.describe import atlas_record, record_text
     from ..store.file import is_other_file
@@ -64,12 +64,19 @@ def _other_record(path: Path) -> Record:
         from ..engine.models.latents import latents_record
 
         return latents_record(path)
-    from ..engine.checkpoints.describe import checkpoint_record, tuned_record
+    from ..engine.checkpoints.describe import (
+        checkpoint_record,
+        photo_encoder_record,
+        tuned_record,
+    )
+    from ..engine.checkpoints.photo_encoder_file import holds_photo_encoder, read_photo_encoder
     from ..engine.checkpoints.read import read_checkpoint
     from ..engine.fallbacks.mapper import mapper_record, summarise_mapper
 
     if tuned := tuned_record(path):
         return tuned
+    if holds_photo_encoder(path):
+        return photo_encoder_record(path, read_photo_encoder(path))
     try:
         return checkpoint_record(path, read_checkpoint(path))
     except CheckpointError:
@@ -103,8 +110,9 @@ def convert(checkpoint: str, output: Path) -> None:
     """Write the generator of any CHECKPOINT as safetensors, with the numbers that rebuild it.
 
     Reads NVIDIA's pickles, modules and state dicts of StyleGAN2 and StyleGAN3, legacy TensorFlow
-    pickles, rosinality's files and MobileStyleGANs, and runs nothing in them. The weights, and so
-    the atlases drawn with them, stay the same.
+    pickles, rosinality's files and MobileStyleGANs, and the generator in the file of an encoder of
+    photos, and runs nothing in them. The weights, and so the atlases drawn with them, stay the
+    same.
     """
     from ..engine.checkpoints.native import write_generator
     from ..engine.checkpoints.read import read_checkpoint

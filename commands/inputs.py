@@ -120,6 +120,13 @@ class Lpips(Clip):
             require_file(value, CheckpointError, "check the path, or name alex or vgg")
 
 
+class EncoderFile(Given):
+    """An encoder of photos: a file."""
+
+    def require(self, value: str) -> None:
+        require_file(value, CheckpointError)
+
+
 class AtlasFile(Given):
     """An atlas: a file, a registered name, or one on the Hub."""
 

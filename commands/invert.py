@@ -26,6 +26,7 @@ from .photos import (
     PhotoCommand,
     Photos,
     align_option,
+    encoder_option,
     face_option,
     no_cache_option,
     space_option,
@@ -51,6 +52,7 @@ def _usage(ctx: click.Context) -> None:
     styleatlas invert avatars me.png -o me.npz --film way.gif
     styleatlas invert avatars me.png you.png -o two.npz --film between.mp4
     styleatlas invert avatars me.png -o me.npz --tune me.safetensors
+    styleatlas invert ffhq.h5 me.jpg --encoder e4e_ffhq_encode.pt --steps 0 -o me.npz
     """,
 )
 @click.argument("atlas", type=AtlasFile())
@@ -65,6 +67,7 @@ def _usage(ctx: click.Context) -> None:
     group=IMAGES,
     help="Class of a conditional generator; told by the samples if not given.",
 )
+@encoder_option
 @space_option
 @steps_option
 @no_cache_option
@@ -116,10 +119,10 @@ def invert(
     """Find the latents by which a generator draws photos.
 
     PHOTO is a picture, or a folder of them. Of each the face, or what --align says, is cut out;
-    the atlas's samples tell where its latent lies, and a refinement brings it nearer. The file
-    holds the latents with the names of their photos, where each crop lies in its photo, and how
-    near it came; `edit --latent` edits them. `edit --photo` does both at once, and puts the edit
-    back into the photo. How near is near enough, look at --sheet for: docs/photos.md.
+    the atlas's samples, or --encoder, tell where its latent lies, and a refinement brings it
+    nearer. The file holds the latents with the names of their photos, where each crop lies in its
+    photo, and how near it came; `edit --latent` edits them. `edit --photo` does both at once, and
+    puts the edit back into the photo. How near is near enough, look at --sheet for: docs/photos.md.
 
     --tune goes further: the generator's own weights are tuned until it draws the photos by these
     latents. Its file is a small difference; `edit ATLAS --generator FILE --photo PHOTO` edits with
@@ -131,12 +134,14 @@ def invert(
     from ..engine.jobs.photo_words import crop_line, tuned_line
     from ..engine.jobs.tune import PhotoTuning
 
-    job = Photos(photos, faces=of_photos.pop("face"), sheet=sheet, **of_photos).inversion(label)
+    given = Photos(photos, faces=of_photos.pop("face"), sheet=sheet, **of_photos)
+    job = given.inversion(label)
     opened = open_atlas(atlas)
     model = open_generator(opened, generator, device, tuned)
     later, tell = ProgressLater("invert"), noted_once()
     fallbacks = Fallbacks(announce=tell, report=later)
-    editor = Editor(opened, model, encoder_loader(opened, clip, device), fallbacks=fallbacks)
+    loader = encoder_loader(opened, clip, device)
+    editor = Editor(opened, model, loader, fallbacks=fallbacks, photo_encoder=given.encoder)
     tuning = None if tune is None else PhotoTuning(editor, tune)
     with later:
         record = invert_photos(editor, job, output, sheet, film, tuning, tell, later)

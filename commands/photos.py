@@ -14,7 +14,7 @@ import click
 from ..store.errors import OptionError
 from ..store.output import PHOTO, PICTURE, Naming
 from .base import HOW, IMAGES, RESULTS, Command
-from .inputs import InputFile, InputPlace, OutputFile, OutputPlace
+from .inputs import EncoderFile, InputFile, InputPlace, OutputFile, OutputPlace
 from .options import Decorator, is_given, option
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _NUMBER = r"[-+]?[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})")
 _FACE = re.compile(rf"([0-9]{{1,4}})(?::({_NUMBER}))?")
-_OPTIONS = ("align", "face", "mask", "space", "steps", "no_cache", "no_mark", "sheet")
+_OPTIONS = (
+    *("align", "face", "mask", "encoder", "space", "steps", "no_cache", "no_mark", "sheet"),
+)
 _OF_PHOTO = Naming(
     (*PHOTO.suffixes, ".gif", ".mp4"),
     f"{PHOTO.wanted}; films of a crop in .gif or .mp4, and videos in .mp4",
@@ -100,6 +102,14 @@ align_option = option(
     help="face: where the generator knows eyes and mouth; none: the whole picture; box X,Y,SIZE: a "
     "part, by its top left corner and its width. Usual for the generator if not given.",
 )
+encoder_option = option(
+    "--encoder",
+    type=EncoderFile(),
+    metavar="F",
+    group=HOW,
+    help="A trained encoder's file, such as e4e's: where the latent of a photo begins, in place of "
+    "the atlas's samples. See docs/encoders.md.",
+)
 space_option = option(
     "--space",
     type=click.Choice(["w", "w+", "s"]),
@@ -147,6 +157,7 @@ class Photos:
     space: Any
     steps: int | None
     no_cache: bool
+    encoder: str | None = None
     mask: Path | None = None
     no_mark: bool = False
     sheet: Path | None = None
@@ -170,7 +181,8 @@ class Photos:
     def _chosen(self, label: int | None) -> dict[str, Any]:
         """The settings of an inversion that are given."""
         named = {"label": label, "space": self.space, "steps": self.steps}
-        return {name: value for name, value in named.items() if value is not None}
+        chosen = {name: value for name, value in named.items() if value is not None}
+        return chosen if self.encoder is None else {**chosen, "start": "encoder"}
 
     def job(
         self, request: EditRequest, output: Path, styles: Path | None, recipe: Recipe | None
@@ -242,6 +254,7 @@ def photo_options(command: Callable[..., None]) -> Callable[..., None]:
         group=IMAGES,
         help="A picture of the photo's size, white where the photo may change.",
     )
+    @encoder_option
     @space_option
     @steps_option
     @no_cache_option

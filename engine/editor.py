@@ -25,7 +25,8 @@ from .models.identity import Identity, load_identity, usual_identity
 from .models.inputs import floats
 from .models.latents import Latents, latents_of, read_latents
 from .models.load import clip_of, generator_as_drawn, generator_of
-from .models.protocols import Generator, JointEncoder
+from .models.photo_encoders import load_photo_encoder
+from .models.protocols import Generator, JointEncoder, PhotoEncoder
 from .models.sampling import render_batches, w_from_seeds
 from .models.spaces import Space
 from .models.subject import Subject
@@ -65,6 +66,8 @@ class Editor(TableEditor):
             and to measure results.
         device: of models that are loaded here; the best there is if not given.
         fallbacks: what there is beside the table, for methods other than `direction`.
+        photo_encoder: where the latents of photos begin, in place of the atlas's samples: one for
+            this generator, or its file, which is loaded for the first photo.
         tuned: whether a generator of other weights is one that was tuned from the atlas's own, as
             to a photo, and is taken for it; `moved` says how far it moved.
 
@@ -82,6 +85,7 @@ class Editor(TableEditor):
         device: str | None = None,
         fallbacks: Fallbacks | None = None,
         tuned: bool = False,
+        photo_encoder: PhotoEncoder | Path | None = None,
     ) -> None:
         if not isinstance(atlas, Atlas):
             if not isinstance(atlas, str | os.PathLike):
@@ -105,8 +109,13 @@ class Editor(TableEditor):
             _ = texts.encoder  # refuses another CLIP now
         else:
             raise wrong_type("encoder", encoder, "a CLIP, its file, or a name")
+        if not (photo_encoder is None or isinstance(photo_encoder, str | os.PathLike)) and (
+            not hasattr(photo_encoder, "encode")
+        ):
+            raise wrong_type("photo_encoder", photo_encoder, "an encoder of photos, or its file")
         super().__init__(atlas, generator, texts)
         self.fallbacks = fallbacks or Fallbacks()
+        self._photo_encoder = photo_encoder
 
     @cached_property
     def moved(self) -> Moved | None:
@@ -242,6 +251,19 @@ class Editor(TableEditor):
         return self._photographs.invert(photo, align, face, settings, cache, state, frames)
 
     @cached_property
+    def photo_encoder(self) -> PhotoEncoder | None:
+        """What photos' latents begin by; None where it is the atlas's samples.
+
+        Raises:
+            CheckpointError: its file cannot be read as an encoder of photos.
+            FingerprintError: it is known to be of another generator.
+        """
+        given = self._photo_encoder
+        if isinstance(given, str | os.PathLike):
+            return load_photo_encoder(given, self.generator)
+        return given
+
+    @cached_property
     def _photographs(self) -> Photographs:
         return Photographs(
             self.generator,
@@ -249,6 +271,7 @@ class Editor(TableEditor):
             lambda: self.texts.encoder,
             self.fallbacks.announce,
             self.fallbacks.report,
+            self.photo_encoder,
         )
 
     def _edited(self, subject: Subject, request: EditRequest) -> EditResult:
@@ -403,19 +426,8 @@ class Editor(TableEditor):
     def _warn(self, directions: Sequence[Direction]) -> None:
         """Says of directions, before any picture is made, what samples cannot vouch for."""
         for direction in directions:
-            evidence = direction.evidence
-            if evidence is not None and evidence.kind == "unknown":
-                self.fallbacks.announce(
-                    f'"{direction.target}": none of the {len(self.atlas.samples or ()):,} samples '
-                    f'stands out from the others by it as against "{direction.neutral}", so this '
-                    "generator may not draw it, or CLIP not see it; edited by guess"
-                )
-            if direction.inseparable:
-                others = " and ".join(f'"{other}"' for other in direction.inseparable)
-                self.fallbacks.announce(
-                    f'"{direction.target}": comes with {others} in the samples so often that they '
-                    "cannot be told apart; the edit may bring these as well"
-                )
+            for line in direction.doubts(len(self.atlas.samples or ())):
+                self.fallbacks.announce(line)
 
     def _identity(self) -> Identity | None:
         """What an optimisation's identity loss sees."""
@@ -433,13 +445,14 @@ def load(
     clip: JointEncoder | Path | None = None,
     device: str | None = None,
     tuned: bool = False,
+    photo_encoder: PhotoEncoder | Path | None = None,
 ) -> Editor:
     """An `Editor` of a registered name, or of an atlas with its models:
 
         styleatlas.load(atlas="ffhq.h5", generator="ffhq.pkl", clip="ViT-B-32.pt", device="cuda")
 
     A generator or CLIP that is not given is the one whose name the atlas knows. `tuned` takes a
-    generator that was tuned from the atlas's own.
+    generator that was tuned from the atlas's own, and `photo_encoder` finds the latents of photos.
 
     Raises:
         OptionError: neither a name nor an atlas, or both.
@@ -448,4 +461,4 @@ def load(
     if (name is None) == (atlas is None):
         raise OptionError(f"load: give a name, such as {told_with('atlas')}, or an atlas")
     source = name if atlas is None else atlas
-    return Editor(source, generator, clip, device, tuned=tuned)  # type: ignore[arg-type]
+    return Editor(source, generator, clip, device, None, tuned, photo_encoder)  # type: ignore[arg-type]

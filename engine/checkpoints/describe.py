@@ -1,4 +1,4 @@
-"""What a generator's checkpoint is, for people and programs that ask."""
+"""What a checkpoint of a generator or an encoder of photos is, for people and programs that ask."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from ...store.errors import CheckpointError
 from ..networks.mobile_stylegan import MobileStyleGANConfig
+from ..networks.photo_encoder import SIDE
 from ..networks.stylegan2 import StyleGAN2Config
 from .checkpoint import Dialect, GeneratorCheckpoint
+from .photo_encoder_file import PhotoEncoderCheckpoint
 from .read import read_checkpoint
 from .tuned_file import read_tuning
 
@@ -35,6 +37,11 @@ DISTILLED_LICENCE = (
     "The weights keep the licence of whoever trained them: that project's code is Apache-2.0, but "
     "its published weights were distilled from NVIDIA's FFHQ generator, which is for "
     "non-commercial use: treat them so. Converting the file does not change that."
+)
+ENCODER_LICENCE = (
+    "The weights keep the licence of whoever published them: the code of pSp, e4e, ReStyle and "
+    "stylegan3-editing is MIT, but they were trained on NVIDIA's generators, most of which are for "
+    "non-commercial use."
 )
 LICENCES: dict[Dialect, str] = {
     "nvidia": NVIDIA_LICENCE,
@@ -124,3 +131,26 @@ def tuned_record(path: Path) -> dict[str, Any]:
     except CheckpointError as error:
         return {**own, "notes": [f"cannot be used here: {error}"]}
     return {**checkpoint_record(path, whole), **own}
+
+
+def photo_encoder_record(path: Path, encoder: PhotoEncoderCheckpoint) -> dict[str, Any]:
+    """An encoder of photos in numbers and texts: its `family`, how many `passes` it makes,
+    `origin`, from where its latents count, and the `generator` it was trained with, None where the
+    file does not hold it."""
+    generator = encoder.generator(path)
+    sees = "the photo" if encoder.passes == 1 else "the photo, and what its last answer looks like"
+    return {
+        "kind": "photo encoder",
+        "path": str(path),
+        "family": encoder.family,
+        "encoder_type": encoder.encoder_type,
+        "sees": f"{sees}, {SIDE} x {len(range(SIDE)[encoder.rows])} px",
+        "passes": encoder.passes,
+        "num_ws": encoder.config.rows,
+        "w_dim": encoder.config.w_dim,
+        "origin": "the average w" if bool(encoder.origin.any()) else "zero",
+        "parameters": sum(tensor.numel() for tensor in encoder.tensors.values()),
+        "sha256": encoder.sha256(),
+        "generator": None if generator is None else generator.identity("its decoder").record(),
+        "licence": ENCODER_LICENCE,
+    }

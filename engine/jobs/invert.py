@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...store.errors import InputError, OptionError
+from ...store.fingerprint import ModelIdentity
 from ...store.output import STYLES, replacing
 from ...store.progress import Progress, Report
 from ...store.records import Record
@@ -45,7 +46,8 @@ def invert_photos(
     """Inverts photos into an .npz: `w_plus` float32 (n, num_ws, w_dim), or `styles` (n, C) of style
     space; `names` of the crops, and of each its `quads` float64 (n, 4, 2), corners in the photo's
     pixels; `farther`, `cosine`, `distance` and `steps`, (n,), see `crop_record`; and `generator`,
-    its identity as JSON. Photos that cannot be read, or show no such face, are told and left out.
+    its identity as JSON, and `photo_encoder`, that of what they begin by, where it is one. Photos
+    that cannot be read, or show no such face, are told and left out.
 
     Args:
         shown: a PNG of crops beside how the generator draws them.
@@ -112,7 +114,7 @@ def invert_photos(
     if not rows:
         raise InputError(f"photos: none of the {len(failed)} could be inverted; see above")
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
-    _write(output, arrays, names, editor.generator)
+    _write(output, arrays, names, editor.generator, work.begun_by)
     record: Record = {"photos": rows, "failed": failed}
     if tuning is not None:
         record["tuned"] = tuning.run(tell, report)
@@ -138,10 +140,16 @@ def _arrays(found: Inverted) -> dict[str, NDArray[Any]]:
 
 
 def _write(
-    path: Path, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], generator: Generator
+    path: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    generator: Generator,
+    begun_by: ModelIdentity | None,
 ) -> None:
     told: dict[str, Any] = {"names": np.array(names), **arrays}
     told["generator"] = np.array(generator.identity.to_json())
+    if begun_by is not None:
+        told["photo_encoder"] = np.array(begun_by.to_json())
     with replacing(path) as file:
         # Without allow_pickle, which NumPy 1.26 takes for one more array.
         np.savez(file, **told)

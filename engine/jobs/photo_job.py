@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ...store.errors import InputError, OptionError
 from ...store.records import Record
+from ..models.protocols import PhotoEncoder
 from ..photos.cuts import Align, Faces, require_align
 from ..photos.inversion import InvertSettings
 from ..steering.request import EditRequest
@@ -43,6 +44,15 @@ class PhotoJob:
     cache: bool = True
     marked: bool = True
 
+    def settled(self, encoder: PhotoEncoder | None) -> PhotoJob:
+        """The same where this photo encoder, or none, is at hand; see `InvertSettings.begun_by`.
+
+        Raises:
+            OptionError: it starts by another one.
+        """
+        known = None if encoder is None else encoder.identity
+        return replace(self, settings=self.settings.begun_by(known))
+
     @property
     def face(self) -> Faces:
         """As `Editor.invert` takes it."""
@@ -62,7 +72,7 @@ class PhotoJob:
         """What a recipe keeps of each crop of a photo of this hash."""
         numbers = [number for number, _ in self.faces] or list(range(1, count + 1))
         how = {"align": list(align) if isinstance(align, tuple) else align}
-        invert = asdict(self.settings)
+        invert = self.settings.record()
         return tuple(
             {"sha256": sha256, **how, "face": number, "weight": weight, "invert": invert}
             for number, weight in zip(numbers, self.weights(count), strict=True)

@@ -18,6 +18,12 @@ FAR = 0.02
 """Of the samples: fewer lie farther than a crop that they hardly tell of."""
 SOFT = 0.5
 """Of the generator's pixels: a crop that has fewer of the photo's is soft."""
+BEGUN = {
+    "look-up": "by look-up",
+    "encoder": "by the photo encoder",
+    "mean": "at the average latent",
+}
+"""By `InvertSettings.start`: how an inversion that was not refined came about."""
 CUT = 0.1
 """Of 255: from where on a change that ends at the crop's edge shows (docs/photos.md)."""
 
@@ -25,9 +31,10 @@ CUT = 0.1
 def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
     """How a crop came out: where it lies (`face`), how many `pixels` of the photo it is wide, the
     share of samples that lie `farther`, None without them, the `cosine` of CLIP's embeddings, the
-    `distance` by what the inversion measures, the `steps` it took; and what is known later, None
-    until then: `kept` and `cut` of `Pasted`, and dlib's distances of the face that the generator
-    draws from the photo's, `identity`, and from that after the edit, `identity_edited`."""
+    `distance` by what the inversion measures, its `start` as `InvertSettings` has it, and the
+    `steps` it took from there; and what is known later, None until then: `kept` and `cut` of
+    `Pasted`, and dlib's distances of the face that the generator draws from the photo's,
+    `identity`, and from that after the edit, `identity_edited`."""
     farther = float(inversion.farther[i])
     return {
         "photo": printable(cut.photo.path, lines=False),
@@ -37,6 +44,7 @@ def crop_record(cut: Cut, inversion: Inversion, i: int) -> Record:
         "cosine": decimal(inversion.cosine[i]),
         "distance": decimal(inversion.distance[i]),
         "measure": inversion.measure,
+        "start": inversion.start,
         "steps": inversion.steps[i],
         **dict.fromkeys(("kept", "cut", "identity", "identity_edited")),
     }
@@ -124,7 +132,7 @@ def tuned_line(record: Record) -> str:
 def crop_line(row: Record) -> str:
     """How a crop came out."""
     parts = [f"{row['pixels']:.0f} pixels wide"]
-    steps = "by look-up" if not row["steps"] else f"after {counted(row['steps'], 'step')}"
+    steps = BEGUN[row["start"]] if not row["steps"] else f"after {counted(row['steps'], 'step')}"
     parts.append(f"{row['measure']} {row['distance']:.3f} {steps}")
     if row["identity"] is not None:
         parts.append(f"dlib's distance {row['identity']:.2f}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...store.errors import InputError, OptionError, OutputError
+from ...store.fingerprint import ModelIdentity
 from ...store.progress import Progress, Report
 from ...store.records import Record, decimal
 from ..editor import Editor
@@ -239,11 +240,19 @@ class PhotoWork:
     """What several photos of a job share."""
 
     def __init__(self, editor: Editor, job: PhotoJob, tell: Tell) -> None:
-        self._editor, self._job, self._tell = editor, job, tell
         _ = editor.texts.encoder  # by which photos are looked up, and edits measured
+        self._editor, self._job, self._tell = editor, job.settled(editor.photo_encoder), tell
         self._align = usual_align(editor.atlas) if job.align is None else job.align
         self._recipes: dict[EditRequest, Recipe] = {}
         self._likeness = Likeness.of(editor.generator) if self._align == "face" else None
+
+    @property
+    def begun_by(self) -> ModelIdentity | None:
+        """The photo encoder that latents begin by, where it is one."""
+        encoder = self._editor.photo_encoder
+        if encoder is None or self._job.settings.start != "encoder":
+            return None
+        return encoder.identity
 
     def done_by(self, path: Path, request: EditRequest) -> str:
         """What tells whether a picture was made of the same photo in the same way: 16 digits."""

@@ -86,6 +86,7 @@ def edit_video(
     asked = [pair for edit in request.edits for pair in as_meant(edit)]
     # What no direction leads to is told before hours of work.
     editor.directions([part for pair in asked for part in editor.parts(pair)], request.choice)
+    job = job.settled(editor.photo_encoder)
     with Ledger(output, _plan(editor, job, request, smoothing)) as ledger:
         work = _VideoWork(editor, job, video, ledger, smoothing, tell, report)
         try:
@@ -171,7 +172,11 @@ class _VideoWork:
         self._align = usual_align(editor.atlas) if job.align is None else job.align
         self._size = editor.generator.image_size
         self._inverter = Inverter.of(
-            editor.generator, editor.atlas, editor.texts.encoder, cache=job.cache
+            editor.generator,
+            editor.atlas,
+            editor.texts.encoder,
+            cache=job.cache,
+            photo_encoder=editor.photo_encoder,
         )
 
     def made(self, request: EditRequest) -> Record:

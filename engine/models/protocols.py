@@ -1,4 +1,4 @@
-"""What the rest of the program asks of a generator and of a CLIP."""
+"""What the rest of the program asks of a generator, of a CLIP and of an encoder of photos."""
 
 from __future__ import annotations
 
@@ -114,4 +114,23 @@ class JointEncoder(Protocol):
         Raises:
             PromptError: a text is longer than the context; the message names the limit.
         """
+        ...
+
+
+class PhotoEncoder(Protocol):
+    """An encoder of photos for one generator: tells of a crop by which latent it is drawn.
+
+    `side` is that of the square in pixels which it sees a crop at, `identity` what caches, recipes
+    and files of latents keep of it, `notes` what there is to say of it, as sentences for people.
+    Whoever makes one refuses a generator that it was not trained for.
+    """
+
+    identity: ModelIdentity
+    side: int
+    notes: tuple[str, ...]
+
+    def encode(self, crops: Tensor) -> Tensor:
+        """Crops (n, 3, H, W) in [-1, 1], RGB, of the generator's size and on its device -> w+
+        (n, num_ws, w_dim). Where it looks at what the generator draws in between, that is done
+        here."""
         ...

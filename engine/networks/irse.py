@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Width and number of the units of each stage; the first unit of a stage halves the side.
-STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
+WIDTHS, UNITS = (64, 128, 256, 512), (3, 4, 14, 3)
+"""Width and number of the units of each stage; the first unit of a stage halves the side."""
 REDUCTION = 16
 
 
@@ -20,17 +20,8 @@ class IRSE50(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        first = STAGES[0][0]
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
-        )
-        units: list[nn.Module] = []
-        inputs = first
-        for outputs, count in STAGES:
-            for i in range(count):
-                units.append(Unit(inputs, outputs, stride=1 if i else 2))
-                inputs = outputs
-        self.body = nn.Sequential(*units)
+        self.input_layer, self.body = trunk(3, WIDTHS)
+        inputs = WIDTHS[-1]
         # Dropout came second while it was trained: it has no state, but counts in the names.
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(inputs),
@@ -43,6 +34,53 @@ class IRSE50(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         x = self.body(self.input_layer(faces))  # (n, 512, 7, 7)
         return F.normalize(self.output_layer(x), dim=1)
+
+
+def trunk(channels: int, widths: tuple[int, ...]) -> tuple[nn.Sequential, nn.Sequential]:
+    """The layer that takes images of so many channels, and the units after it, with a width for
+    each stage."""
+    first = widths[0]
+    input_layer = nn.Sequential(
+        nn.Conv2d(channels, first, 3, padding=1, bias=False),
+        nn.BatchNorm2d(first),
+        nn.PReLU(first),
+    )
+    units: list[nn.Module] = []
+    inputs = first
+    for outputs, count in zip(widths, UNITS, strict=True):
+        for i in range(count):
+            units.append(Unit(inputs, outputs, stride=1 if i else 2))
+            inputs = outputs
+    return input_layer, nn.Sequential(*units)
+
+
+def trunk_shapes(channels: int, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight of the two, below `input_layer` and `body`, by arithmetic."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def normalisation(name: str, width: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{part}"] = (width,)
+
+    before = widths[0]
+    shapes["input_layer.0.weight"] = (before, channels, 3, 3)
+    normalisation("input_layer.1", before)
+    shapes["input_layer.2.weight"] = (before,)
+    every = [width for width, count in zip(widths, UNITS, strict=True) for _ in range(count)]
+    for number, width in enumerate(every):
+        unit, squeezed = f"body.{number}", width // REDUCTION
+        normalisation(f"{unit}.res_layer.0", before)
+        shapes[f"{unit}.res_layer.1.weight"] = (width, before, 3, 3)
+        shapes[f"{unit}.res_layer.2.weight"] = (width,)
+        shapes[f"{unit}.res_layer.3.weight"] = (width, width, 3, 3)
+        normalisation(f"{unit}.res_layer.4", width)
+        shapes[f"{unit}.res_layer.5.fc1.weight"] = (squeezed, width, 1, 1)
+        shapes[f"{unit}.res_layer.5.fc2.weight"] = (width, squeezed, 1, 1)
+        if before != width:
+            shapes[f"{unit}.shortcut_layer.0.weight"] = (width, before, 1, 1)
+            normalisation(f"{unit}.shortcut_layer.1", width)
+        before = width
+    return shapes
 
 
 class Unit(nn.Module):

@@ -1,4 +1,5 @@
-"""From crops to latents: by look-up in an atlas's samples, and by refinement from there."""
+"""From crops to latents: by look-up in an atlas's samples, or by an encoder of photos, and by
+refinement from there."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from ..models.generator import StyleGANGenerator
 from ..models.memory import Batches
 from ..models.perceptual import Perceptual, load_perceptual
 from ..models.preprocess import from_bytes
-from ..models.protocols import Generator, JointEncoder
+from ..models.protocols import Generator, JointEncoder, PhotoEncoder
 from ..models.sampling import batch_size, w_from_seeds
 from .begin import Beginning, Beginnings
 from .measure import measure_of
@@ -33,7 +34,7 @@ from .photo import Pixels
 from .refine import RATE, Refined, Refinement, Spread, draft_of
 from .refine_state import RefinementFile
 from .remembered import FIGURES, Arrays, Remembered
-from .settings import InvertSettings
+from .settings import Begin, InvertSettings
 
 __all__ = ["Inversion", "InvertSettings", "Inverter"]
 
@@ -59,6 +60,7 @@ class Inversion:
         distance, first_distance: of the render and of that of the start from the crop, by
             `measure`, float32 (n,).
         measure: what that is, as people are told it.
+        start: where they began, as `InvertSettings` has it.
         steps: of the refinement, that were made for each.
         path: styles on the way, float32 (n, k, C) on the CPU, the start first; k is 0 where they
             were not asked for.
@@ -72,6 +74,7 @@ class Inversion:
     distance: NDArray[np.float32]
     first_distance: NDArray[np.float32]
     measure: str
+    start: Begin
     steps: tuple[int, ...]
     path: Tensor
 
@@ -91,6 +94,8 @@ class Inverter:
         perceptual: LPIPS, which refinements make small; pixels and CLIP where there is none, or
             images are too small for it.
         cache: where inversions are remembered.
+        photo_encoder: of the generator, where there is one: what it says is where crops begin,
+            unless settings say otherwise.
 
     Attributes:
         measure: what refinements make small.
@@ -106,12 +111,13 @@ class Inverter:
         perceptual: Perceptual | None = None,
         cache: InversionCache | None = None,
         notes: Sequence[str] = (),
+        photo_encoder: PhotoEncoder | None = None,
     ) -> None:
         self._generator, self._atlas, self._encoder = generator, atlas, encoder
         self.features = features
         readers = () if features is None else features.readers
         self.measure = measure_of(generator.image_size, encoder, perceptual, readers)
-        self._beginnings = Beginnings(generator, atlas.samples, encoder, features)
+        self._beginnings = Beginnings(generator, atlas.samples, encoder, features, photo_encoder)
         read = {} if features is None else features.sources
         about = {
             "clip": encoder.identity.key,
@@ -120,7 +126,7 @@ class Inverter:
         }
         self._remembered = Remembered(generator, atlas, about, cache)
         self._batches = Batches(batch_size(generator), generator.device)
-        told = list(notes)
+        told = [*notes, *(photo_encoder.notes if photo_encoder is not None else ())]
         if others := self._beginnings.others:
             told.append(
                 f"{' and '.join(others)}: were read of the samples by other weights, so crops are "
@@ -130,7 +136,13 @@ class Inverter:
 
     @classmethod
     def of(
-        cls, generator: Generator, atlas: Atlas, encoder: JointEncoder, *, cache: bool = True
+        cls,
+        generator: Generator,
+        atlas: Atlas,
+        encoder: JointEncoder,
+        *,
+        cache: bool = True,
+        photo_encoder: PhotoEncoder | None = None,
     ) -> Inverter:
         """With all that this machine has: the readers of faces where the samples were read by them,
         LPIPS, and the user's cache if that is wanted; `notes` say what is lacking."""
@@ -148,17 +160,19 @@ class Inverter:
         except CheckpointError as error:
             notes.append(f"refined by pixels and CLIP: {error}")
         remembered = InversionCache() if cache else None
-        return cls(generator, atlas, encoder, features, perceptual, remembered, notes)
+        return cls(
+            generator, atlas, encoder, features, perceptual, remembered, notes, photo_encoder
+        )
 
     def new(self, crops: Sequence[Pixels], settings: InvertSettings) -> int:
         """How many of the crops are not remembered."""
-        self._require(crops, settings)
+        settings = self._settled(crops, settings)
         return sum(self._known(crop, settings) is None for crop in crops)
 
     def estimate(self, count: int, settings: InvertSettings) -> float:
         """Seconds that so many crops take, at most, but for what is remembered: by the time of a
         start, and of a step of the refinement."""
-        tried = min(count, _TRIED)
+        settings, tried = self._beginnings.settled(settings), min(count, _TRIED)
         grey = np.full((*self._generator.image_size, 3), 128, np.uint8)
         images = self._images([grey] * tried)
         begun = time.perf_counter()
@@ -188,13 +202,13 @@ class Inverter:
                 remembered is taken.
 
         Raises:
-            OptionError: crops of another size, no samples to look up in, or a class that none of
-                them is of.
+            OptionError: crops of another size, no samples to look up in, no such photo encoder, or
+                a class that none of them is of.
             DeviceMemoryError: a single image does not fit.
             ResumeError: the state is of other work, damaged, or in use.
             OutputError: it cannot be written.
         """
-        self._require(crops, settings)
+        settings = self._settled(crops, settings)
         keys = [self._remembered.key(crop, settings) for crop in crops]
         found = [None if frames else self._known(crop, settings) for crop in crops]
         left = [i for i, one in enumerate(found) if one is None]
@@ -223,7 +237,7 @@ class Inverter:
         Returns:
             What it came to, and the step to it from the anchor.
         """
-        self._require([crop], settings)
+        settings = self._settled([crop], settings)
         refinement = Refinement(
             self._generator,
             self.measure,
@@ -364,7 +378,8 @@ class Inverter:
         """Crops as networks see them, (n, 3, H, W) in [-1, 1]."""
         return from_bytes(torch.from_numpy(np.stack(crops)).to(self._generator.device))
 
-    def _require(self, crops: Sequence[Pixels], settings: InvertSettings) -> None:
+    def _settled(self, crops: Sequence[Pixels], settings: InvertSettings) -> InvertSettings:
+        """With where they start, once that and the crops are known to fit."""
         height, width = self._generator.image_size
         for crop in crops:
             if crop.dtype != np.uint8 or crop.shape != (height, width, 3):
@@ -374,7 +389,7 @@ class Inverter:
                 )
         if not len(crops):
             raise OptionError("crops: are none; give one at least")
-        self._beginnings.require(settings)
+        return self._beginnings.settled(settings)
 
     def _together(
         self, made: Sequence[Arrays], settings: InvertSettings, path: Tensor
@@ -387,6 +402,7 @@ class Inverter:
             torch.from_numpy(joined["styles"]).to(device),
             w,
             measure=self.measure.name,
+            start=settings.start or "look-up",
             path=path,
             steps=tuple(joined["steps"][:, 0].tolist()),
             **told,

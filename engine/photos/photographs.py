@@ -21,7 +21,7 @@ from ...store.records import counted, duration
 from ..fallbacks.ways import LONG
 from ..models.landmarks import FaceFinder, load_face_finder
 from ..models.preprocess import as_rgb, from_bytes, to_bytes
-from ..models.protocols import Generator, JointEncoder
+from ..models.protocols import Generator, JointEncoder, PhotoEncoder
 from .colour import from_srgb
 from .cuts import Cut, cuts_of, require_align, usual_align
 from .inversion import Inversion, Inverter, InvertSettings
@@ -135,6 +135,7 @@ class Photographs:
 
     Args:
         encoder: loads the atlas's CLIP.
+        photo_encoder: of the generator, where there is one.
         announce: told in a line what takes long, before it begins.
         report: told of the progress of inversions.
     """
@@ -146,8 +147,10 @@ class Photographs:
         encoder: Callable[[], JointEncoder],
         announce: Callable[[str], None],
         report: Report,
+        photo_encoder: PhotoEncoder | None = None,
     ) -> None:
         self._generator, self._atlas, self._encoder = generator, atlas, encoder
+        self._photo_encoder = photo_encoder
         self._announce, self._report = announce, report
         self._inverters: dict[bool, Inverter] = {}
 
@@ -190,7 +193,11 @@ class Photographs:
     ) -> Inverted:
         if cache not in self._inverters:
             self._inverters[cache] = Inverter.of(
-                self._generator, self._atlas, self._encoder(), cache=cache
+                self._generator,
+                self._atlas,
+                self._encoder(),
+                cache=cache,
+                photo_encoder=self._photo_encoder,
             )
         inverter = self._inverters[cache]
         crops = [cut.pixels for cut in cuts]
@@ -199,7 +206,7 @@ class Photographs:
         if seconds > LONG:
             self._announce(
                 f"inverting {counted(new, 'crop')}: at most {duration(seconds)}; --steps 0 takes "
-                "what the samples tell, at once"
+                "where it begins, at once"
             )
         found = inverter.invert(crops, settings, self._report, state, frames)
         refined = settings.steps != 0

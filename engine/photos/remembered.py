@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class Remembered:
 
     def key(self, crop: Pixels, settings: InvertSettings) -> str:
         """What the inversion of a crop is remembered by: all that decides it."""
-        parts = {**self._about, "crop": crop_sha256(crop), "settings": asdict(settings)}
+        parts = {**self._about, "crop": crop_sha256(crop), "settings": settings.record()}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def find(self, key: str) -> Arrays | None:

@@ -9,7 +9,7 @@ other images would repeat, so that a dead channel never passes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -76,6 +76,21 @@ class Direction:
         delta = np.zeros(self.size, np.float32)
         delta[self.channels] = alpha * self.steps
         return delta
+
+    def doubts(self, samples: int) -> Iterator[str]:
+        """What so many samples cannot vouch for, as sentences for people."""
+        if self.evidence is not None and self.evidence.kind == "unknown":
+            yield (
+                f'"{self.target}": none of the {samples:,} samples stands out from the others by '
+                f'it as against "{self.neutral}", so this generator may not draw it, or CLIP not '
+                "see it; edited by guess"
+            )
+        if self.inseparable:
+            others = " and ".join(f'"{other}"' for other in self.inseparable)
+            yield (
+                f'"{self.target}": comes with {others} in the samples so often that they cannot be '
+                "told apart; the edit may bring these as well"
+            )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from .. import checkpoint_files
 from . import hostile
 from .clip_attacks import CLIPS
 from .conftest import clean, traces
+from .encoder_attacks import ENCODERS
 from .generator_attacks import GENERATORS
 from .graph_attacks import GRAPHS
 from .latent_attacks import LATENTS
@@ -54,7 +55,7 @@ with torch.device("meta"):  # how a network is built without memory for its weig
     torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
 ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN | GRAPHS
-ATTACKS |= PHOTOS | VIDEOS | TUNED
+ATTACKS |= PHOTOS | VIDEOS | TUNED | ENCODERS
 
 
 def refused(read, path: Path, message: str) -> None:

@@ -35,6 +35,7 @@ from styleatlas.engine.checkpoints.lpips_file import read_part
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.openvino import MobileWalk
+from styleatlas.engine.checkpoints.photo_encoder_file import read_photo_encoder
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.table_file import read_statistics, read_table
 from styleatlas.engine.checkpoints.tfjs_file import read_manifest
@@ -57,7 +58,7 @@ from .. import tuned_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from ..mobile_files import lightning_state, synthesis_graph
-from . import hostile, mtcnn_attacks, photo_attacks, video_attacks
+from . import encoder_attacks, hostile, mtcnn_attacks, photo_attacks, video_attacks
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
 
@@ -273,6 +274,11 @@ def read_mapper(path: Path) -> object:
     return fitted(path, read_mapper_file(path), CountableGenerator()).tensors
 
 
+def read_encoder(path: Path) -> object:
+    read = read_photo_encoder(path)
+    return [read.tensors, read.origin, read.generator(path)]
+
+
 def read_clip(path: Path) -> object:
     return build_network(of_weights(read_clip_weights(path), "clip"))[1]
 
@@ -381,6 +387,7 @@ TARGETS = {
     "OpenVINO's graph": Target(lambda: graph()[0], ".xml", read_graph_beside_weights),
     "tuned generator": Target(tuned_files.content, ".safetensors", read_generator),
     "StyleCLIP's mapper": Target(styleclip_mapper, ".pt", read_mapper),
+    "encoder of photos": Target(encoder_attacks.sound, ".pt", read_encoder),
     "whole CLIP": Target(whole_clip, ".pt", read_clip),
     "Long-CLIP": Target(long_clip, ".ckpt", read_clip),
     "transformers' CLIP": Target(transformers_clip, ".bin", read_renamed),

@@ -15,6 +15,7 @@ from styleatlas.engine.photos.read import read_photo
 
 from .. import photo_files as files
 from ..attacks.photo_attacks import ODD, PHOTOS
+from ..encoder_files import avatars_encoder
 from ..near import assert_pixels_near
 from .edit_calls import GLASSES, pixels
 
@@ -139,6 +140,38 @@ def test_a_picture_is_made_again_from_its_recipe_and_the_photo(answer, refused, 
     Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other)
     text = answer("edit", "avatars", "--from-picture", out, "--photo", other, *START, "-o", again)
     assert "other.png, whole picture" in text and "alpha 0.8" in text
+
+
+def test_a_recipe_knows_the_encoder_that_found_the_latent(answer, refused, photo, tmp_path):
+    mine, other = avatars_encoder(tmp_path / "mine.pt"), avatars_encoder(tmp_path / "other.pt", 1)
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    text = answer(*EDIT, "--photo", photo, "--encoder", mine, "-o", out)
+    assert "by the photo encoder" in text
+    (record,) = json.loads(answer("info", out, "--json"))["inputs"]["photos"]
+    known = json.loads(answer("info", mine, "--json"))["sha256"]
+    assert (record["invert"]["start"], record["invert"]["encoder"]) == ("encoder", known)
+    replay = ("edit", "avatars", "--from-picture", out, "--photo", photo, "-o", again)
+    answer(*replay, "--encoder", mine)
+    assert again.read_bytes() == out.read_bytes()
+    again.unlink()
+    said = refused(*replay)
+    assert said == (
+        f"start encoder: there is no photo encoder of the weights {known[:12]}; name it by "
+        "--encoder (in Python photo_encoder=)"
+    )
+    assert f'of the weights {known[:12]}, and this one is "other"' in refused(
+        *replay, "--encoder", other
+    )
+
+
+def test_a_folder_by_another_encoder_is_made_again(answer, photo, tmp_path):
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / "me.png")
+    folder = ("--photo", tmp_path / "photos", "-o", tmp_path / "out")
+    encoder = avatars_encoder(tmp_path / "mine.pt")
+    assert "1 photo edited" in answer(*EDIT, *folder, "--encoder", encoder)
+    assert "1 there already" in answer(*EDIT, *folder, "--encoder", encoder)
+    assert "1 photo edited" in answer(*EDIT, *folder)
 
 
 def test_the_mark_is_left_out_with_the_recipe(answer, refused, photo, tmp_path):

@@ -15,9 +15,11 @@ from PIL import Image
 
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.checkpoints.nvidia_state import ASSUMED
+from styleatlas.engine.checkpoints.photo_encoder_file import read_photo_encoder
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.states import NOT_AVERAGED
 from styleatlas.engine.models.load import AVERAGE_OF_ATLAS
+from styleatlas.engine.models.photo_encoders import load_photo_encoder
 from styleatlas.store.registry import EMBEDDED
 
 from ..checkpoint_files import (
@@ -28,6 +30,7 @@ from ..checkpoint_files import (
     small_stylegan2,
     small_stylegan3,
 )
+from ..encoder_files import encoder_file, encoder_state
 from ..near import assert_pixels_near
 
 CONDITIONAL = small_stylegan2(channels={4: 4, 8: 4}, c_dim=3)
@@ -51,6 +54,40 @@ def write_pickle(tmp_path_factory):
 def pickled(write_pickle):
     """A conditional StyleGAN2 as NVIDIA's code saves it."""
     return write_pickle(CONDITIONAL)
+
+
+def photo_encoder_file(path: Path, average: torch.Tensor | None) -> Path:
+    config = small_stylegan2()
+    decoder = rosinality_state(config, random_tensors(config))
+    state = encoder_state("Encoder4Editing", config.num_ws, config.w_dim)
+    return encoder_file(path, "Encoder4Editing", state, decoder, average)
+
+
+def test_info_tells_what_an_encoder_of_photos_is(answer, tmp_path):
+    path = photo_encoder_file(
+        tmp_path / "e4e.pt", random_tensors(small_stylegan2())["mapping.w_avg"]
+    )
+    told = json.loads(answer("info", path, "--json"))
+    assert (told["kind"], told["family"], told["passes"]) == ("photo encoder", "e4e", 1)
+    assert told["sees"] == "the photo, 256 x 256 px" and told["origin"] == "the average w"
+    assert (told["num_ws"], told["w_dim"]) == (6, 6)
+    assert told["sha256"] == read_photo_encoder(path).sha256()
+    assert told["generator"]["sha256"] == read_checkpoint(path).sha256()
+    assert told["generator"]["resolution"] == 16
+    text = answer("info", path)
+    assert "Encoder4Editing" in text and "non-commercial" in text
+    photo_encoder_file(path, None)
+    assert json.loads(answer("info", path, "--json"))["origin"] == "zero"
+
+
+def test_convert_takes_the_generator_out_of_an_encoder_of_photos(answer, tmp_path):
+    average = random_tensors(small_stylegan2())["mapping.w_avg"]
+    path, out = photo_encoder_file(tmp_path / "e4e.pt", average), tmp_path / "g.safetensors"
+    answer("convert", path, out)
+    found = read_checkpoint(out)
+    assert found.sha256() == read_checkpoint(path).sha256()
+    assert torch.equal(found.tensors["mapping.w_avg"], average)
+    assert load_photo_encoder(path, load_generator(out, "cpu")).notes == ()
 
 
 def test_info_tells_what_a_checkpoint_is(run, write_pickle):

@@ -7,11 +7,16 @@ import json
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from styleatlas import load_generator
 from styleatlas.engine.models.latents import read_latents
+from styleatlas.engine.models.photo_encoders import load_photo_encoder
+from styleatlas.store.fingerprint import ModelIdentity
 
+from ..checkpoint_files import random_tensors, rosinality_state, small_stylegan2
+from ..encoder_files import avatars_encoder, encoder_file, encoder_state
 from .edit_calls import GLASSES, pixels
 
 INVERT = ("invert", "avatars", "--steps", "0")
@@ -149,3 +154,41 @@ def test_film_of_several_photos_goes_from_one_inversion_to_the_next(answer, peop
     assert min(apart) > 8, "three people"
     assert steps.max() < 0.2 * min(apart), "and an even way"
     assert np.abs(frames[119] - frames[0]).mean() < 3, "that ends where it begins"
+
+
+def test_an_encoder_of_photos_tells_where_latents_lie(answer, run, people, tmp_path):
+    encoder = avatars_encoder(tmp_path / "restyle.pt")
+    out, looked = tmp_path / "me.npz", tmp_path / "looked.npz"
+    text = answer(*INVERT, people[0], "--encoder", encoder, "-o", out)
+    assert text.rstrip().endswith("by the photo encoder")
+    generator = load_generator("avatars", "cpu")
+    wanted = load_photo_encoder(encoder, generator)
+    held = held_by(out)
+    assert ModelIdentity.from_json(str(held["photo_encoder"])) == wanted.identity
+    photo = Image.open(people[0]).convert("RGB")
+    crop = torch.from_numpy(np.array(photo.resize((64, 64), Image.Resampling.BOX)))
+    near = wanted.encode(crop.permute(2, 0, 1)[None] / 127.5 - 1)
+    assert np.abs(held["w_plus"] - near.numpy()).max() < 0.05 * np.abs(near.numpy()).max()
+    assert read_latents(out, generator).spaces == ("w+",)
+    answer(*INVERT, people[0], "-o", looked)
+    assert "photo_encoder" not in held_by(looked)
+    told = run(
+        "invert", "avatars", people[0], "--encoder", encoder, "--steps", 5, "-o", out, "--json"
+    )
+    (refined,) = json.loads(told.stdout)["photos"]
+    begun = json.loads(answer(*INVERT, people[0], "--encoder", encoder, "-o", out, "--json"))
+    assert (refined["start"], refined["steps"]) == ("encoder", 5)
+    assert refined["distance"] < begun["photos"][0]["distance"]
+
+
+def test_an_encoder_of_another_generator_is_refused(refused, people, tmp_path):
+    config = small_stylegan2()
+    state = encoder_state("Encoder4Editing", config.num_ws, config.w_dim)
+    path, out = tmp_path / "e4e.pt", tmp_path / "me.npz"
+    decoder = rosinality_state(config, random_tensors(config))
+    encoder_file(path, "Encoder4Editing", state, decoder, torch.ones(config.w_dim))
+    said = refused(*INVERT, people[0], "--encoder", path, "-o", out)
+    assert 'the encoder was trained with "the decoder in e4e.pt"' in said
+    assert 'this generator is "avatars"' in said and not out.exists()
+    said = refused(*INVERT, people[0], "--encoder", tmp_path / "none.pt", "-o", out)
+    assert said == f"{tmp_path / 'none.pt'}: no such file; check the path"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_recipe_tells_a_photo_as_the_job_had_it():
     inputs = {"photos": list(job.inputs(SHA, "face", 2))}
     assert replayed(inputs, SHA) == {"align": "face", "faces": job.faces, "settings": settings}
     assert replayed(inputs, "1" * 64) == {}
+    begun = replace(settings, start="encoder", encoder="2" * 64)
+    inputs = {"photos": list(replace(job, settings=begun).inputs(SHA, "face", 2))}
+    assert replayed(inputs, SHA)["settings"] == begun
     box = PhotoJob((Path("me"),), align=(1.0, 2.0, 3.5))
     assert replayed({"photos": list(box.inputs(SHA, (1.0, 2.0, 3.5), 1))}, SHA) == {
         "align": (1.0, 2.0, 3.5),
@@ -77,6 +81,8 @@ def test_a_recipe_tells_a_photo_as_the_job_had_it():
         {"invert": {"code": "x"}},
         {"invert": {"steps": 10**9}},
         {"invert": {"space": "z"}},
+        {"invert": {"encoder": "\x1b[2K" * 64}},
+        {"invert": {"start": ["encoder"]}},
     ],
 )
 def test_a_hostile_recipe_is_refused(change):

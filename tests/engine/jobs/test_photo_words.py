@@ -16,6 +16,7 @@ GOOD = {
     "farther": 0.4,
     "distance": 0.3,
     "measure": "LPIPS (vgg)",
+    "start": "look-up",
     "steps": 80,
     "kept": 0.5,
     "cut": 0.01,
@@ -50,6 +51,8 @@ def test_a_crop_is_told_in_a_line():
     )
     bare = {**GOOD, "steps": 0, **dict.fromkeys(("kept", "cut", "identity", "identity_edited"))}
     assert crop_line(bare) == "me.jpg, face 1: 700 pixels wide; LPIPS (vgg) 0.300 by look-up"
+    begun = crop_line({**bare, "start": "encoder"})
+    assert begun == "me.jpg, face 1: 700 pixels wide; LPIPS (vgg) 0.300 by the photo encoder"
 
 
 def test_a_folder_tells_how_many_first():

@@ -11,6 +11,7 @@ import torch
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.models.features import Features
 from styleatlas.engine.models.generator import StyleGANGenerator
+from styleatlas.engine.models.photo_encoders import load_photo_encoder
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import w_from_seeds, w_shape
 from styleatlas.engine.photos.inversion import Inverter, InvertSettings
@@ -18,12 +19,14 @@ from styleatlas.precompute.build import precompute
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store.cache import InversionCache, clear_inversions, inversions
-from styleatlas.store.errors import OptionError, ResumeError
+from styleatlas.store.errors import CheckpointError, OptionError, ResumeError
 from styleatlas.store.features import Feature
 from styleatlas.store.fingerprint import ModelIdentity
 from styleatlas.store.progress import Progress
 
 from ...checkpoint_files import small_stylegan2
+from ...encoder_files import avatars_encoder
+from ...near import assert_near
 
 SEEDS = (5, 6, 7)
 START = InvertSettings(steps=0)
@@ -108,6 +111,83 @@ def test_an_atlas_without_samples_starts_from_the_mean_alone(parts, crops) -> No
         bare.invert(crops, START)
     found = bare.invert(crops, InvertSettings(start="mean", steps=0))
     assert np.isnan(found.farther).all() and np.isfinite(found.distance).all()
+
+
+@pytest.fixture(scope="module")
+def photo_encoder(parts, tmp_path_factory):
+    path = avatars_encoder(tmp_path_factory.mktemp("encoder") / "restyle.pt")
+    return load_photo_encoder(path, parts[0])
+
+
+def test_a_photo_encoder_tells_where_crops_begin(parts, inverter, crops, photo_encoder) -> None:
+    generator = parts[0]
+    by_encoder = Inverter(*parts, photo_encoder=photo_encoder)
+    found = by_encoder.invert(crops, START)
+    shown = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 127.5 - 1
+    wanted = photo_encoder.encode(shown)
+    assert (wanted[0] - wanted[1]).abs().max() > 1e-3 and found.start == "encoder"
+    assert_near(found.w, wanted, 1e-4)
+    assert_near(found.styles, generator.styles(wanted), 1e-4)
+    by_look_up = inverter.invert(crops, START)
+    assert_near(found.farther, by_look_up.farther)
+    refined = by_encoder.invert(crops, InvertSettings(steps=6))
+    assert_near(refined.first_distance, found.distance, 1e-3)
+    assert (refined.distance < refined.first_distance).all()
+    told = by_encoder.invert(crops, replace(START, start="look-up"))
+    assert told.start == "look-up" and torch.equal(told.styles, by_look_up.styles)
+    bare = Inverter(
+        generator, replace(parts[1], samples=None), parts[2], photo_encoder=photo_encoder
+    )
+    without = bare.invert(crops, START)
+    assert_near(without.w, wanted, 1e-4)
+    assert np.isnan(without.farther).all()
+
+
+def test_a_photo_encoder_is_part_of_what_an_inversion_is_remembered_by(
+    parts, crops, photo_encoder, tmp_path
+) -> None:
+    cache = InversionCache()
+    Inverter(*parts, cache=cache).invert(crops[:1], START)
+    first = Inverter(*parts, cache=cache, photo_encoder=photo_encoder)
+    assert first.new(crops[:1], START) == 1
+    first.invert(crops[:1], START)
+    assert first.new(crops[:1], START) == 0
+    other = load_photo_encoder(avatars_encoder(tmp_path / "restyle.pt", seed=1), parts[0])
+    assert Inverter(*parts, cache=cache, photo_encoder=other).new(crops[:1], START) == 1
+    assert len(inversions()) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(torch.ones(1, 2, 3), r"makes w of \(1, 2, 3\)"), (torch.nan, "numbers that are not finite")],
+)
+def test_a_photo_encoder_that_answers_nonsense_is_refused(parts, crops, answer, message) -> None:
+    class Spoilt:
+        identity, side, notes = ModelIdentity("spoilt", "1" * 64, {}), 256, ()
+
+        def encode(self, crops: torch.Tensor) -> torch.Tensor:
+            w = torch.ones(len(crops), *w_shape(parts[0]))
+            return answer if isinstance(answer, torch.Tensor) else w * answer
+
+    inverter = Inverter(*parts, photo_encoder=Spoilt())
+    with pytest.raises(CheckpointError, match=rf'photo encoder "spoilt" \(1+\): .*{message}'):
+        inverter.invert(crops[:1], START)
+
+
+def test_where_it_starts_is_settled_by_what_there_is() -> None:
+    mine, other = ModelIdentity("e4e", "1" * 64, {}), ModelIdentity("psp", "2" * 64, {})
+    assert START.begun_by(None) == replace(START, start="look-up")
+    by_mine = replace(START, start="encoder", encoder=mine.sha256)
+    assert START.begun_by(mine) == by_mine == by_mine.begun_by(mine)
+    mean = replace(START, start="mean")
+    assert mean.begun_by(mine) == mean
+    assert "encoder" not in mean.record() and by_mine.record()["encoder"] == mine.sha256
+    with pytest.raises(OptionError, match="there is no photo encoder; name it by --encoder"):
+        replace(START, start="encoder").begun_by(None)
+    with pytest.raises(OptionError, match="no photo encoder of the weights 111111111111; name it"):
+        by_mine.begun_by(None)
+    with pytest.raises(OptionError, match='weights 111111111111, and this one is "psp"'):
+        by_mine.begun_by(other)
 
 
 @pytest.mark.parametrize("space", ["w", "w+", "s"])
@@ -208,7 +288,9 @@ def test_crops_of_another_size_are_refused(inverter, crops) -> None:
         inverter.invert([], START)
 
 
-@pytest.mark.parametrize("wrong", [{"space": "z"}, {"start": "seed"}, {"steps": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"space": "z"}, {"start": "seed"}, {"steps": -1}, {"encoder": "me.pt"}]
+)
 def test_settings_are_checked(wrong) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         InvertSettings(**wrong)
