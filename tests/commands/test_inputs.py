@@ -92,6 +92,8 @@ WRONG_PATHS = [
     (("sheet", "avatars", "b4.conv1:0", "-o", "o.jpg"), "o.jpg: pictures are written as PNG"),
     (("sheet", "avatars", "b4.conv1:0", "-o", "folder.png"), "folder.png: is a directory"),
     (("verify", "none.h5"), "none.h5: no such file"),
+    (("push", "none.h5", "hf://me/x"), "none.h5: no such file; check the path, or draw it"),
+    (("push", "avatars", "hf://me/x", "--picture", "none.png"), "none.png: no such file"),
 ]
 
 WRONG_PROMPTS = [
