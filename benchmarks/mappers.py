@@ -29,7 +29,8 @@ from styleatlas.engine.models.sampling import styles_from_seeds, w_from_seeds
 from styleatlas.engine.pictures.sheet import save_png
 from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
-from styleatlas.precompute.mappers import Trainer, train
+from styleatlas.precompute.mappers import Trainer
+from styleatlas.precompute.training import train
 from styleatlas.store.records import text_table
 from styleatlas.store.registry import EMBEDDED
 

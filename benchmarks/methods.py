@@ -47,7 +47,8 @@ from styleatlas.engine.steering.request import EditMethod
 from styleatlas.precompute.mapper_reports import training_progress
 from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import TrainingFile
-from styleatlas.precompute.mappers import Trainer, train
+from styleatlas.precompute.mappers import Trainer
+from styleatlas.precompute.training import train
 from styleatlas.store.records import text_table
 from styleatlas.store.registry import EMBEDDED
 

@@ -156,7 +156,8 @@ def mapper_train(
     from ..precompute.mapper_reports import training_progress, training_record, training_text
     from ..precompute.mapper_settings import TrainSettings
     from ..precompute.mapper_state import TrainingFile
-    from ..precompute.mappers import Trainer, train
+    from ..precompute.mappers import Trainer
+    from ..precompute.training import train
 
     settings = TrainSettings(**options)
     precision = pick_precision(precision, pick_device(device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ..engine.models.sampling import MAX_SEED, require_truncation
@@ -11,9 +10,6 @@ from ..store.errors import OptionError
 GROUPS = ("coarse", "medium", "fine")
 MAX_STEPS, MAX_BATCH = 100_000, 1024
 MAX_WEIGHT = 1000.0
-
-_WARM_UP = 0.1  # of all steps, and at most
-_LONGEST_WARM_UP = 20
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,3 @@ class TrainSettings:
         require_truncation(self.truncation)
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionError(f"seed {self.seed}: must lie between 0 and {MAX_SEED}")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        warm_up = min(1.0, (step + 1) / math.ceil(min(_WARM_UP * self.steps, _LONGEST_WARM_UP)))
-        return self.learning_rate * warm_up * (1 + math.cos(math.pi * step / self.steps)) / 2

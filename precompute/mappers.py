@@ -6,15 +6,13 @@ Every step draws latents w, and makes small, over them,
         + l2 mean(w' - w)^2 + identity (1 - <R(image), R(before)>)
 
 where w' is w with what the mapper adds. StyleCLIP has no second term and takes Ranger; here it is
-Adam with a warm-up and a cosine to 0. What a step draws follows from the seed and its number alone,
-so that a training taken up again ends in the same weights.
+Adam, see `training.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
@@ -26,23 +24,22 @@ from torch import Tensor
 from ..engine.fallbacks.losses import clip_loss, directional_loss, identity_loss
 from ..engine.fallbacks.mapper import Mapper, MapperRecord
 from ..engine.models.identity import Identity
-from ..engine.models.memory import is_out_of_memory
 from ..engine.models.probability import target_probability
 from ..engine.models.protocols import Generator, JointEncoder
-from ..engine.models.sampling import batch_size, one_hot_labels
+from ..engine.models.sampling import batch_size
 from ..engine.networks.mapper import LatentMapper, MapperConfig, MapperGroup, split_groups
 from ..engine.steering.texts import embed_prompts_of
 from ..store.bank import one_line
-from ..store.errors import DeviceMemoryError, OptionError, PromptError
+from ..store.errors import OptionError, PromptError
 from ..store.version import LIBRARY
 from .mapper_settings import TrainSettings
-from .mapper_state import Row, TrainingFile, TrainingState
+from .mapper_state import Row
+from .training import Training, drawn_latents
 
 VALIDATION_IMAGES = 32
 """Drawn for validation; of given latents it is the last tenth, and at most so many."""
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 6, 7  # beside those of the other rooms' files
-_BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +51,8 @@ class _Seen:
     people: Tensor | None
 
 
-class Trainer:
-    """A mapper on its way: `advance` until `finished`, then `mapper`.
+class Trainer(Training[MapperConfig, MapperRecord, Row, Mapper]):
+    """A mapper on its way: `advance` until `finished`, then `made`.
 
     Args:
         neutral, target: the prompts.
@@ -66,7 +63,6 @@ class Trainer:
         settings: those given.
         config: of the mapper's network.
         record: where the mapper will come from, but for what is known at its end.
-        whole: whether `state` is that of a step that is done; not while `advance` is within one.
 
     Raises:
         OptionError: settings or latents that the models cannot satisfy.
@@ -116,67 +112,12 @@ class Trainer:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self._network = LatentMapper(self.config).to(generator.device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), betas=_BETAS)
-        self.whole = True
-        self._log: list[Row] = []
-        self._best: dict[str, Tensor] = {}
-        self._began = time.monotonic()
-
-    def begin(self) -> None:
-        """Starts at step 0, with what the untrained mapper comes to."""
-        self._note(Row(step=0))
-
-    def take_up(self, state: TrainingState) -> None:
-        """Goes on where another process stopped."""
-        device = self._generator.device
-        self._network.load_state_dict(state.network)
-        for name, parameter in self._network.named_parameters():
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(state.log[-1].step)),
-                "exp_avg": state.averages[name].to(device),
-                "exp_avg_sq": state.squares[name].to(device),
-            }
-        self._best = {name: tensor.to(device) for name, tensor in state.best.items()}
-        self._log = list(state.log)
-        self._began = time.monotonic() - self._log[-1].seconds
+            network = LatentMapper(self.config).to(generator.device)
+        super().__init__(network, settings)
 
     @property
-    def state(self) -> TrainingState:
-        """All that `take_up` needs, sharing memory with the training."""
-        moments: dict[str, dict[str, Tensor]] = {"exp_avg": {}, "exp_avg_sq": {}}
-        for name, parameter in self._network.named_parameters():
-            known = self._optimizer.state.get(parameter, {})
-            for key, tensors in moments.items():
-                tensors[name] = known.get(key, torch.zeros_like(parameter))
-        averages, squares = moments.values()
-        return TrainingState(
-            self._network.state_dict(), averages, squares, self._best, list(self._log)
-        )
-
-    @property
-    def log(self) -> Sequence[Row]:
-        """A row for every step so far, and one for the beginning."""
-        return self._log
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done, or too many validations brought nothing."""
-        waited = sum(row.validated for row in self._log[self.best.step + 1 :])
-        return self._log[-1].step >= self.settings.steps or waited >= self.settings.patience
-
-    @property
-    def best(self) -> Row:
-        """The row of the lowest validation loss, the first of equal ones."""
-        return min((row for row in self._log if row.validated), key=lambda row: row.validation_loss)
-
-    @property
-    def mapper(self) -> Mapper:
-        """The best one so far, for use only, and what validation found of it.
-
-        Raises:
-            OptionError: none was better than a mapper that does nothing.
-        """
+    def made(self) -> Mapper:
+        """See `Training.made`; nothing is learned where none is better than doing nothing."""
         best, first, last = self.best, self._log[0], self._log[-1]
         if best.step == 0:
             raise OptionError(
@@ -203,43 +144,15 @@ class Trainer:
         record = replace(self.record, measured=rounded, created=created)
         return Mapper(network.eval().requires_grad_(False), record)
 
-    def advance(self) -> None:
-        """One step, and a validation where one is due.
+    def _row(self, step: int) -> Row:
+        return Row(step)
 
-        Raises:
-            OptionError: the loss is not finite.
-            DeviceMemoryError: the batch does not fit into the device's memory.
-        """
-        step = self._log[-1].step
-        try:
-            parts, _ = self._parts(self._seen(self._latents(step)))
-            loss = self._weights @ parts
-            self._require_finite(loss, step + 1)
-            self._optimizer.zero_grad()
-            loss.backward()
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise DeviceMemoryError(
-                f"{self._generator.device}: a batch of {self.settings.batch} does not fit into "
-                "its memory; lower --batch"
-            ) from error
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.settings.rate(step)
-        self.whole = False
-        self._optimizer.step()
-        self._note(Row(step + 1, loss.item(), *parts.tolist()))
-        self.whole = True
-
-    def _note(self, row: Row) -> None:
-        """Adds a row to the log, with a validation where one is due."""
-        settings = self.settings
-        if row.step % settings.validate_every == 0 or row.step == settings.steps:
-            row = self._validated(row)
-            if not self._log or row.validation_loss < self.best.validation_loss:
-                state = self._network.state_dict()
-                self._best = {name: tensor.clone() for name, tensor in state.items()}
-        self._log.append(row._replace(seconds=time.monotonic() - self._began))
+    def _learn(self, step: int) -> Row:
+        parts, _ = self._parts(self._seen(self._latents(step)))
+        loss = self._weights @ parts
+        self._require_finite(loss, step + 1)
+        loss.backward()
+        return Row(step + 1, loss.item(), *parts.tolist())
 
     @torch.no_grad()
     def _validated(self, row: Row) -> Row:
@@ -300,78 +213,13 @@ class Trainer:
         chosen = random.choice(len(self._given), batch, replace=batch > len(self._given))
         return self._given[torch.from_numpy(chosen).to(self._given.device)]
 
-    def _require_finite(self, loss: Tensor, step: int) -> None:
-        if not torch.isfinite(loss):
-            raise OptionError(
-                f"training: the loss of step {step} is not finite; lower --learning-rate, which "
-                f"is {self.settings.learning_rate:g}"
-            )
-
-
-def train(
-    trainer: Trainer,
-    place: TrainingFile,
-    report: Callable[[Trainer], None] = lambda trainer: None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Mapper:
-    """Trains to the end, from where an earlier process stopped, if one did.
-
-    The state is kept every SAVE_SECONDS and at Ctrl-C; it is still there when this returns, and to
-    be removed once the mapper is written. On one device, and on a CPU with one thread, a training
-    that was killed ends in the same bits.
-
-    Args:
-        report: called at the start and after every step.
-        tell: told in a line what there is to know.
-
-    Raises:
-        ResumeError: what is kept is of another training, or damaged.
-        OutputError: state or log cannot be written.
-        OptionError: the loss is not finite, or nothing was learned. The state is then removed.
-        DeviceMemoryError: a batch does not fit into the device's memory.
-    """
-    found, steps = place.found(trainer.config, trainer.record), trainer.settings.steps
-
-    def keep() -> None:
-        place.keep(trainer.state, trainer.config, trainer.record)
-
-    if found is None:
-        trainer.begin()
-    else:
-        trainer.take_up(found)
-        tell(f"resuming: {place.kept} of {steps} steps are done")
-    report(trainer)
-    try:
-        while not trainer.finished:
-            trainer.advance()
-            report(trainer)
-            if place.due:
-                keep()
-        keep()
-        return trainer.mapper
-    except KeyboardInterrupt:
-        if trainer.whole:
-            keep()
-        if place.kept is not None:
-            kept = f"{place.kept} of {steps} steps are kept in {place.path}"
-            tell(f"interrupted: {kept}: the same command resumes")
-        raise
-    except OptionError:
-        place.remove()
-        place.write_log(trainer.log)
-        raise
-
 
 def _drawn(
     generator: Generator, settings: TrainSettings, count: int, stream: int, step: int = 0
 ) -> Tensor:
     """w (count, num_ws, w_dim) of latents drawn for one step of one purpose."""
     random = np.random.default_rng([settings.seed, stream, step])
-    z = torch.from_numpy(random.standard_normal((count, generator.z_dim), np.float32))
-    classes = random.integers(max(generator.c_dim, 1), size=count).tolist()
-    labels = one_hot_labels(generator, classes, settings.label)
-    with torch.no_grad():
-        return generator.map(z.to(generator.device), labels, truncation=settings.truncation)
+    return drawn_latents(generator, random, count, settings.truncation, settings.label)
 
 
 def _split(

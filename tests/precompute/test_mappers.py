@@ -28,7 +28,8 @@ from styleatlas.engine.steering import texts
 from styleatlas.precompute.mapper_reports import training_progress, training_record, training_text
 from styleatlas.precompute.mapper_settings import TrainSettings
 from styleatlas.precompute.mapper_state import METADATA_KEY, Row, TrainingFile
-from styleatlas.precompute.mappers import Trainer, train
+from styleatlas.precompute.mappers import Trainer
+from styleatlas.precompute.training import rate, train
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store import work
 from styleatlas.store.errors import OptionError, OutputError, PromptError, ResumeError
@@ -149,9 +150,9 @@ def test_best_validation_is_what_is_kept_and_the_rest_is_not_waited_for(trainer,
             state = training.state.network
             best = {name: tensor.clone() for name, tensor in state.items()}
     assert training.log[-1].step == 8, "three validations after the best"
-    kept = training.mapper.network.state_dict()
+    kept = training.made.network.state_dict()
     assert all(torch.equal(kept[name], best[name]) for name in best)
-    assert training.mapper.about.measured["step"] == 2
+    assert training.made.about.measured["step"] == 2
 
 
 def test_training_that_learns_nothing_is_an_error_and_leaves_no_state(trainer, place):
@@ -244,11 +245,11 @@ def test_what_cannot_be_trained_is_refused(trainer, generator):
 
 def test_learning_rate_warms_up_and_ends_at_nothing():
     settings = TrainSettings(steps=100, learning_rate=3.0)
-    rates = [settings.rate(step) for step in range(100)]
+    rates = [rate(settings, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.3) and max(rates) == rates[9]
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert 0 < rates[-1] < 0.01
-    assert TrainSettings(steps=1).rate(0) == 2.0
+    assert rate(TrainSettings(steps=1), 0) == 2.0
 
 
 # What is kept
@@ -434,7 +435,7 @@ countable = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(countable)
 from styleatlas.engine.steering import texts
 from styleatlas.engine.fallbacks.mapper import write_mapper
-from styleatlas.precompute import mappers
+from styleatlas.precompute import mappers, training
 from styleatlas.precompute.mapper_state import TrainingFile
 from styleatlas.prompts.sets import PromptSet
 from styleatlas.store import work
@@ -454,7 +455,7 @@ def run(pipe):
         time.sleep(0.002)
 
     with TrainingFile(output) as place:
-        mapper = mappers.train(trainer, place, told)
+        mapper = training.train(trainer, place, told)
         write_mapper(output, mapper)
         place.remove()
 
