@@ -18,6 +18,10 @@ COMMANDS = {
     ),
     "demo": ("demo", "The whole trip on the embedded models: precompute, edit, query."),
     "edit": ("edit", "Edit images by prompts."),
+    "encoder": (
+        "encoder",
+        "Train photo encoders: networks that find the latents of photos in a few passes.",
+    ),
     "evaluate": (
         "evaluate",
         "Measure how well edits by an atlas work, and what they leave as it was.",

@@ -1,6 +1,7 @@
 """Inversions by look-up and by refinement, how near they come and how well they edit.
 
-    python benchmarks/inversion.py avatars [--tuning] [--count N] [--lpips] [--page PNG]
+    python benchmarks/inversion.py avatars [--tuning] [--count N] [--lpips] [--encoder FILE]
+        [--page PNG]
     python benchmarks/inversion.py faces ATLAS --clip CLIP [--photo PHOTO ...] [--pages FOLDER]
 
 `avatars`: drawings that nothing was trained on (`drawn.py`), whose attributes are known. For the
@@ -11,6 +12,7 @@ those that lacked it (hit), and how many other attributes are then not the drawi
 the same edits of images of seeds. Then how many steps it takes from the mean to come as near as
 from the look-up. `--lpips` refines by LPIPS where its weights were fetched, which is slower.
 `--tuning` takes other drawings, and refines with several pulls towards the start instead.
+`--encoder` adds a photo encoder of one's own, alone and with refinements from where it ends.
 
 `faces`: generated faces of seeds that are no samples, and photos; how far what comes back lies from
 the crop by dlib's identity (L2; .6 is another person), LPIPS by AlexNet at 256 pixels and the five
@@ -35,6 +37,7 @@ from torch import Tensor
 from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.models.features import Features
 from styleatlas.engine.models.landmarks import load_face_finder
+from styleatlas.engine.models.own_encoder import read_own_encoder
 from styleatlas.engine.models.perceptual import Perceptual, load_perceptual
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import render_batches, styles_from_seeds
@@ -62,6 +65,12 @@ PLAN: tuple[tuple[str, Space, int | None], ...] = (
     ("mean", "w+", None),
 )
 """Where refinements begin, what they move, and for how many steps."""
+BY_ENCODER: tuple[tuple[str, Space, int | None], ...] = (
+    ("encoder", "w", 10),
+    ("encoder", "w+", 10),
+    ("encoder", "w", None),
+    ("encoder", "w+", None),
+)
 PULLS, TUNING_STEPS = (0.0, 0.1, 0.3, 1.0), 40
 SEED, TRUNCATION = 50_001, 0.7
 FACES = range(90_001, 90_011)
@@ -71,7 +80,7 @@ SIDE = 512  # of the pictures of a sheet of faces
 class Trial:
     """Drawings to be inverted, where they begin, and what measures them."""
 
-    def __init__(self, values: NDArray[np.int64], lpips: bool) -> None:
+    def __init__(self, values: NDArray[np.int64], lpips: bool, by: Path | None = None) -> None:
         self.models = Models()
         self.atlas = Atlas.open(EMBEDDED.name)
         samples = self.atlas.samples
@@ -86,6 +95,9 @@ class Trial:
             "look-up": self._rows(LookUp(samples).find(query).w),
             "mean": self._rows(np.repeat(samples.centre[None], len(values), 0)),
         }
+        if by is not None:
+            own = read_own_encoder(by, generator)
+            self.starts["encoder"] = own.encode(self.truth.images, self.starts["look-up"])
         self._spread = Spread.of(torch.from_numpy(w), torch.from_numpy(self.atlas.style_std))
         self._editor = Editor(self.atlas, generator, encoder)
 
@@ -176,9 +188,10 @@ def main() -> None:
 @click.option("--tuning", is_flag=True, help="Other drawings, by which pulls were chosen.")
 @click.option("--count", type=int, default=200, show_default=True, help="Of drawings.")
 @click.option("--lpips", is_flag=True, help="Refine by LPIPS (VGG16).")
+@click.option("--encoder", "by", type=Path, help="A photo encoder of one's own.")
 @click.option("--page", type=Path, help="PNG: drawings, look-up and refined.")
-def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
-    trial = Trial(held_out()[TUNED if tuning else REPORTED].numpy()[:count], lpips)
+def avatars(tuning: bool, count: int, lpips: bool, by: Path | None, page: Path | None) -> None:
+    trial = Trial(held_out()[TUNED if tuning else REPORTED].numpy()[:count], lpips, by)
     generator = trial.models.generator
     rows: list[Record] = [{"way": "images of seeds", **dict.fromkeys(
         ("steps", "all right %", "attributes %", "L1"), ""), **trial.of_seeds(count)}]  # fmt: skip
@@ -187,8 +200,11 @@ def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
             rows.append({"way": name, "steps": 0, **trial.scored(generator.styles(w))})
     click.echo(text_table(rows))
     traces: dict[tuple[str, Space], dict[int, list[float]]] = {}
-    shown = [trial.truth.images, rendered(trial.models, generator.styles(trial.starts["look-up"]))]
-    plan = [(*way, refine.PULL[way[1]]) for way in PLAN]
+    begun_by = [name for name in ("look-up", "encoder") if name in trial.starts]
+    shown = [trial.truth.images]
+    shown += [rendered(trial.models, generator.styles(trial.starts[name])) for name in begun_by]
+    ways = PLAN if by is None else (*PLAN, *BY_ENCODER)
+    plan = [(*way, refine.PULL[way[1]]) for way in ways]
     if tuning:
         plan = [("look-up", space, TUNING_STEPS, pull) for space in SPACES for pull in PULLS]
     for start, space, steps, pull in plan:
@@ -211,17 +227,17 @@ def avatars(tuning: bool, count: int, lpips: bool, page: Path | None) -> None:
             if start == "look-up":
                 shown.append(rendered(trial.models, found.styles))
     click.echo(f"\nby {trial.measure.name}\n" + text_table(rows))
-    for start, space in traces:
-        if start != "mean":
-            continue
-        told = ", ".join(
-            f"{at}: {equal_steps(traces['look-up', space], traces['mean', space], at)}"
-            for at in (0, 5, 10, 20)
-        )
-        click.echo(f"{space}, steps from the mean for so many from the look-up: {told}")
+    for far, near in (("mean", "look-up"), ("look-up", "encoder")):
+        for space in SPACES:
+            if (far, space) in traces and (near, space) in traces:
+                told = ", ".join(
+                    f"{at}: {equal_steps(traces[near, space], traces[far, space], at)}"
+                    for at in (0, 5, 10, 20)
+                )
+                click.echo(f"{space}, steps from the {far} for so many from the {near}: {told}")
     if page is not None:
         lines = [list(images[part : part + 12]) for part in (0, 12, 24) for images in shown]
-        labels = ["drawing", "look-up", *SPACES][: len(shown)]
+        labels = ["drawing", *begun_by, *SPACES][: len(shown)]
         save_png(sheet(lines, labels * 3, scale=2), page)
 
 

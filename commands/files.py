@@ -66,15 +66,19 @@ def _other_record(path: Path) -> Record:
         return latents_record(path)
     from ..engine.checkpoints.describe import (
         checkpoint_record,
+        own_encoder_record,
         photo_encoder_record,
         tuned_record,
     )
+    from ..engine.checkpoints.own_encoder_file import holds_own_encoder
     from ..engine.checkpoints.photo_encoder_file import holds_photo_encoder, read_photo_encoder
     from ..engine.checkpoints.read import read_checkpoint
     from ..engine.fallbacks.mapper import mapper_record, summarise_mapper
 
     if tuned := tuned_record(path):
         return tuned
+    if holds_own_encoder(path):
+        return own_encoder_record(path)
     if holds_photo_encoder(path):
         return photo_encoder_record(path, read_photo_encoder(path))
     try:

@@ -22,6 +22,9 @@ class Stream(IntEnum):
     COMPOSITES = 5
     SAMPLES = 8
     AGREEMENT = 9
+    ENCODER = 10
+    ENCODER_VALIDATION = 11
+    ENCODER_POOL = 12
 
     def random(self, seed: int, *numbers: int) -> np.random.Generator:
         """This stream of a seed, from its beginning; with `numbers`, that of one part of it."""

@@ -140,7 +140,7 @@ class Training(ABC, Generic[Config, Record, Row, Made]):
     def finished(self) -> bool:
         """Whether all steps are done, or too many validations brought nothing."""
         waited = sum(row.validated for row in self._log[self.best.step + 1 :])
-        return self._log[-1].step >= self.pacing.steps or waited >= self.pacing.patience
+        return bool(self._log[-1].step >= self.pacing.steps or waited >= self.pacing.patience)
 
     @property
     def best(self) -> Row:

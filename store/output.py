@@ -102,6 +102,7 @@ REPORT = Naming((".html", ".htm"), "reports are written as HTML; end the name in
 CONVERTED = Naming((".safetensors",), "a converted checkpoint's name must end in .safetensors")
 ATLAS = Naming((".h5", ".hdf5"), "an atlas is an HDF5 file; end the name in .h5")
 TUNED = Naming((".safetensors",), "a tuned generator's name must end in .safetensors")
+ENCODER = Naming((".safetensors",), "an encoder's name must end in .safetensors")
 MAPPER = Naming((".safetensors",), "a mapper's name must end in .safetensors")
 
 

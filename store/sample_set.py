@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +108,14 @@ class SampleSet:
         weights read it from which part of the image.
         """
         return {name: feature.values for name, feature in self.readings.items()}
+
+    @property
+    def sha256(self) -> str:
+        """Of all that a look-up learns from: latents, classes, embeddings and features."""
+        digest = hashlib.sha256()
+        for array in (self.w, self.label, self.embedding, *self.features.values()):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def style_directions(self, w_steps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """How far steps in w (k, w_dim), the same in all rows of it, move every style channel:

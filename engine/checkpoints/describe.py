@@ -11,6 +11,7 @@ from ..networks.mobile_stylegan import MobileStyleGANConfig
 from ..networks.photo_encoder import SIDE
 from ..networks.stylegan2 import StyleGAN2Config
 from .checkpoint import Dialect, GeneratorCheckpoint
+from .own_encoder_file import summarise_own_encoder
 from .photo_encoder_file import PhotoEncoderCheckpoint
 from .read import read_checkpoint
 from .tuned_file import read_tuning
@@ -131,6 +132,25 @@ def tuned_record(path: Path) -> dict[str, Any]:
     except CheckpointError as error:
         return {**own, "notes": [f"cannot be used here: {error}"]}
     return {**checkpoint_record(path, whole), **own}
+
+
+def own_encoder_record(path: Path) -> dict[str, Any]:
+    """The same of what `styleatlas encoder train` made; no tensors are read."""
+    config, record = summarise_own_encoder(path)
+    return {
+        "kind": "photo encoder",
+        "path": str(path),
+        "family": "StyleAtlas's own",
+        "sees": f"the photo, and what its last answer looks like, {config.side} x {config.side} px",
+        "passes": record.passes,
+        "w_dim": config.w_dim,
+        "origin": "the average w" if record.samples is None else "the look-up",
+        "samples": record.samples,
+        "generator": record.generator.record(),
+        "measured": record.measured,
+        "library": record.library,
+        "created": record.created,
+    }
 
 
 def photo_encoder_record(path: Path, encoder: PhotoEncoderCheckpoint) -> dict[str, Any]:

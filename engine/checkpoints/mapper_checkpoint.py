@@ -67,7 +67,7 @@ class MapperRecord:
             object.__setattr__(self, name, values)
         if not self.library or not self.library.isprintable():
             raise AtlasFormatError("library: must be a printable text")
-        if self.created and not _is_utc(self.created):
+        if self.created and not is_utc(self.created):
             raise AtlasFormatError(
                 "created: must be ISO 8601 in UTC, such as 2026-11-22T05:40:00+00:00"
             )
@@ -168,32 +168,33 @@ def header_from_json(path: Path, text: str) -> tuple[MapperConfig, MapperRecord]
         network["groups"] = tuple(MapperGroup(**group) for group in network["groups"])
         for name in ("generator", "clip"):
             if record[name] is not None:
-                record[name] = _identity(record[name])
+                record[name] = identity_from(record[name])
         return MapperConfig(**network), MapperRecord(**record)
     except (
         *(AtlasFormatError, OptionError, PromptError),
         *(TypeError, ValueError, LookupError, RecursionError),
     ) as error:
         raise CheckpointError(
-            f"{path}: does not describe a latent mapper ({_one_line(str(error))}); "
+            f"{path}: does not describe a latent mapper ({one_line_of(str(error))}); "
             "get it from its source again"
         ) from error
 
 
-def _identity(fields: Mapping[str, Any]) -> ModelIdentity:
+def identity_from(fields: Mapping[str, Any]) -> ModelIdentity:
     """A model's identity with a name that is fit for a message."""
     identity = ModelIdentity(**fields)
     if identity.name.isprintable() and len(identity.name) <= MAX_NAME_LETTERS:
         return identity
-    return replace(identity, name=_one_line(identity.name))
+    return replace(identity, name=one_line_of(identity.name))
 
 
-def _one_line(text: str) -> str:
+def one_line_of(text: str) -> str:
     """What may come from a file, fit for one line of a message."""
     return text.encode("unicode_escape").decode("ascii")[:MAX_NAME_LETTERS]
 
 
-def _is_utc(text: str) -> bool:
+def is_utc(text: str) -> bool:
+    """Whether a text is a time in UTC, ISO 8601."""
     try:
         # Python 3.10 does not read the Z that ISO 8601 allows for UTC.
         return datetime.fromisoformat(text.replace("Z", "+00:00")).utcoffset() == timedelta(0)

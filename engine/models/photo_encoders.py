@@ -12,9 +12,11 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError, FingerprintError, require_path
 from ...store.fingerprint import ModelIdentity, weights_sha256
+from ..checkpoints.native import is_safetensors
 from ..checkpoints.photo_encoder_file import PhotoEncoderCheckpoint, read_photo_encoder
 from ..networks.photo_encoder import SIDE, PhotoEncoderNetwork
 from .generator import AVERAGE, StyleGANGenerator
+from .own_encoder import read_own_encoder
 from .preprocess import as_rgb
 from .protocols import Generator, PhotoEncoder
 from .sampling import batch_size, w_shape
@@ -25,7 +27,8 @@ _AT_ONCE = 8  # crops, whose features take some 60 MB each
 
 def load_photo_encoder(source: str | os.PathLike[str], generator: Generator) -> PhotoEncoder:
     """The encoder of photos in a file, for the generator that it was trained with or one that was
-    tuned from it. Nothing in the file is run.
+    tuned from it: what `styleatlas encoder train` made, or another program's. Nothing in the file
+    is run.
 
     Raises:
         CheckpointError: the file cannot be read as an encoder, or does not fit the generator.
@@ -35,6 +38,8 @@ def load_photo_encoder(source: str | os.PathLike[str], generator: Generator) -> 
     path = Path(source)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; check the path of the photo encoder")
+    if is_safetensors(path):
+        return read_own_encoder(path, generator)
     return NetworkPhotoEncoder.of(path, read_photo_encoder(path), generator)
 
 
@@ -79,7 +84,7 @@ class NetworkPhotoEncoder:
         return cls(checkpoint, identity, generator, notes)
 
     @torch.no_grad()
-    def encode(self, crops: Tensor) -> Tensor:
+    def encode(self, crops: Tensor, start: Tensor) -> Tensor:
         """See `PhotoEncoder.encode`."""
         size = min(_AT_ONCE, batch_size(self._generator))
         return torch.cat([self._encoded(self._seen(part)) for part in crops.split(size)])

@@ -129,8 +129,9 @@ class PhotoEncoder(Protocol):
     side: int
     notes: tuple[str, ...]
 
-    def encode(self, crops: Tensor) -> Tensor:
-        """Crops (n, 3, H, W) in [-1, 1], RGB, of the generator's size and on its device -> w+
-        (n, num_ws, w_dim). Where it looks at what the generator draws in between, that is done
-        here."""
+    def encode(self, crops: Tensor, start: Tensor) -> Tensor:
+        """Crops (n, 3, H, W) in [-1, 1], RGB, of the generator's size and on its device, and what
+        the look-up found of each, or the average w, (n, num_ws, w_dim), which those that count from
+        elsewhere pass over -> w+ of the same shape. Where it looks at what the generator draws in
+        between, that is done here."""
         ...

@@ -109,20 +109,20 @@ class Beginnings:
             embedding = self._encoder.images(crops).float().cpu().numpy()
             found = self._look_up.find(embedding, features, settings.label)
             label, farther = found.label, found.farther
-            if settings.start == "look-up":
+            if settings.start != "mean":
                 w = torch.from_numpy(found.w).to(average)[:, None].expand_as(average).contiguous()
         if settings.start == "encoder" and self._photo_encoder is not None:
-            w = _encoded(self._photo_encoder, crops, average)
+            w = _encoded(self._photo_encoder, crops, w)
         return Beginning(w, label, farther)
 
 
-def _encoded(encoder: PhotoEncoder, crops: Tensor, like: Tensor) -> Tensor:
-    """What a photo encoder says of crops, of the shape and type of `like`."""
-    w = encoder.encode(crops)
-    if w.shape != like.shape or not bool(w.isfinite().all()):
-        what = "numbers that are not finite" if w.shape == like.shape else f"w of {tuple(w.shape)}"
+def _encoded(encoder: PhotoEncoder, crops: Tensor, start: Tensor) -> Tensor:
+    """What a photo encoder says of crops, of the shape and type of `start`."""
+    w = encoder.encode(crops, start)
+    if w.shape != start.shape or not bool(w.isfinite().all()):
+        what = "numbers that are not finite" if w.shape == start.shape else f"w of {tuple(w.shape)}"
         raise CheckpointError(
             f"photo encoder {encoder.identity}: makes {what} where this generator takes "
-            f"{tuple(like.shape)}; leave it out, or get it from its source again"
+            f"{tuple(start.shape)}; leave it out, or get it from its source again"
         )
-    return w.to(like)
+    return w.to(start)

@@ -24,6 +24,7 @@ from ..models.draft import Draft
 from ..models.features import FACES, UNITS, Features, load_features
 from ..models.generator import StyleGANGenerator
 from ..models.memory import Batches
+from ..models.own_encoder import OwnEncoder
 from ..models.perceptual import Perceptual, load_perceptual
 from ..models.preprocess import from_bytes
 from ..models.protocols import Generator, JointEncoder, PhotoEncoder
@@ -127,6 +128,8 @@ class Inverter:
         self._remembered = Remembered(generator, atlas, about, cache)
         self._batches = Batches(batch_size(generator), generator.device)
         told = [*notes, *(photo_encoder.notes if photo_encoder is not None else ())]
+        if isinstance(photo_encoder, OwnEncoder):
+            told += photo_encoder.notes_beside(atlas.samples)
         if others := self._beginnings.others:
             told.append(
                 f"{' and '.join(others)}: were read of the samples by other weights, so crops are "

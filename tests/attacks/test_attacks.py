@@ -39,6 +39,7 @@ from .latent_attacks import LATENTS
 from .lpips_attacks import LPIPS_FILES
 from .mapper_attacks import MAPPERS
 from .mtcnn_attacks import MTCNN
+from .own_encoder_attacks import OWN_ENCODERS
 from .photo_attacks import PHOTOS
 from .pickle_attacks import ARGUMENTS, BOMBS, EXECUTION, STATES, TENSORS, Attack, read_nvidia
 from .size_attacks import SIZES
@@ -55,7 +56,7 @@ with torch.device("meta"):  # how a network is built without memory for its weig
     torch.nn.Conv2d(1, 1, 1)
 ATTACKS = {**EXECUTION, **STATES, **ARGUMENTS, **TENSORS, **STREAMS, **BOMBS, **ZIPS, **MAPPERS}
 ATTACKS |= GENERATORS | LATENTS | CLIPS | SIZES | TABLES | TFJS | LPIPS_FILES | MTCNN | GRAPHS
-ATTACKS |= PHOTOS | VIDEOS | TUNED | ENCODERS
+ATTACKS |= PHOTOS | VIDEOS | TUNED | ENCODERS | OWN_ENCODERS
 
 
 def refused(read, path: Path, message: str) -> None:

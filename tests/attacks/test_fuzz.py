@@ -35,6 +35,7 @@ from styleatlas.engine.checkpoints.lpips_file import read_part
 from styleatlas.engine.checkpoints.mapper_file import read_mapper_file
 from styleatlas.engine.checkpoints.native import write_generator
 from styleatlas.engine.checkpoints.openvino import MobileWalk
+from styleatlas.engine.checkpoints.own_encoder_file import read_own_encoder_file
 from styleatlas.engine.checkpoints.photo_encoder_file import read_photo_encoder
 from styleatlas.engine.checkpoints.read import read_checkpoint
 from styleatlas.engine.checkpoints.table_file import read_statistics, read_table
@@ -58,7 +59,14 @@ from .. import tuned_files
 from ..conftest import CountableGenerator
 from ..memory import growth_of
 from ..mobile_files import lightning_state, synthesis_graph
-from . import encoder_attacks, hostile, mtcnn_attacks, photo_attacks, video_attacks
+from . import (
+    encoder_attacks,
+    hostile,
+    mtcnn_attacks,
+    own_encoder_attacks,
+    photo_attacks,
+    video_attacks,
+)
 from .pickle_attacks import read_nvidia, read_tensorflow
 from .tfjs_attacks import manifest, read_beside, weight
 
@@ -181,6 +189,14 @@ def own_mapper() -> bytes:
         path.with_suffix(".safetensors").rename(path)
 
     return content(write)
+
+
+def own_encoder() -> bytes:
+    return own_encoder_attacks.encoder()()
+
+
+def read_own_encoder(path: Path) -> object:
+    return read_own_encoder_file(path).tensors
 
 
 NARROW = {"image_size": 4, "patch_size": 2, "width": 64, "layers": 1, "head_width": 64}
@@ -394,6 +410,7 @@ TARGETS = {
     "transformers' config.json": Target(transformers_config, ".json", read_config),
     "drawings": Target(drawings, ".safetensors", read_drawings),
     "own mapper": Target(own_mapper, ".safetensors", read_mapper),
+    "own encoder": Target(own_encoder, ".safetensors", read_own_encoder),
     "table": Target(table, ".npy", read_table),
     "S_mean_std": Target(lambda: statistics(False), "", read_layers),
     "s_stats": Target(lambda: statistics(True), "", read_layers),

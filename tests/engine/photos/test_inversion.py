@@ -11,9 +11,11 @@ import torch
 from styleatlas import Atlas, load_encoder, load_generator
 from styleatlas.engine.models.features import Features
 from styleatlas.engine.models.generator import StyleGANGenerator
+from styleatlas.engine.models.own_encoder import OwnEncoder, OwnEncoderRecord, write_own_encoder
 from styleatlas.engine.models.photo_encoders import load_photo_encoder
 from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.models.sampling import w_from_seeds, w_shape
+from styleatlas.engine.networks.own_encoder import OwnEncoderConfig, OwnEncoderNetwork
 from styleatlas.engine.photos.inversion import Inverter, InvertSettings
 from styleatlas.precompute.build import precompute
 from styleatlas.precompute.settings import PrecomputeSettings
@@ -124,7 +126,7 @@ def test_a_photo_encoder_tells_where_crops_begin(parts, inverter, crops, photo_e
     by_encoder = Inverter(*parts, photo_encoder=photo_encoder)
     found = by_encoder.invert(crops, START)
     shown = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 127.5 - 1
-    wanted = photo_encoder.encode(shown)
+    wanted = photo_encoder.encode(shown, torch.empty(0))
     assert (wanted[0] - wanted[1]).abs().max() > 1e-3 and found.start == "encoder"
     assert_near(found.w, wanted, 1e-4)
     assert_near(found.styles, generator.styles(wanted), 1e-4)
@@ -165,13 +167,31 @@ def test_a_photo_encoder_that_answers_nonsense_is_refused(parts, crops, answer, 
     class Spoilt:
         identity, side, notes = ModelIdentity("spoilt", "1" * 64, {}), 256, ()
 
-        def encode(self, crops: torch.Tensor) -> torch.Tensor:
+        def encode(self, crops: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
             w = torch.ones(len(crops), *w_shape(parts[0]))
             return answer if isinstance(answer, torch.Tensor) else w * answer
 
     inverter = Inverter(*parts, photo_encoder=Spoilt())
     with pytest.raises(CheckpointError, match=rf'photo encoder "spoilt" \(1+\): .*{message}'):
         inverter.invert(crops[:1], START)
+
+
+def test_an_encoder_of_ones_own_steps_on_from_the_look_up(parts, inverter, crops, tmp_path) -> None:
+    generator, atlas, _ = parts
+    network = OwnEncoderNetwork(OwnEncoderConfig.of(generator.image_size, w_shape(generator)[1]))
+    network.requires_grad_(False).step.bias.fill_(0.25)
+    about = {"library": "test", "generator": generator.identity, "passes": 2}
+    record = OwnEncoderRecord(**about, samples=atlas.samples.sha256)
+    path = tmp_path / "own.safetensors"
+    write_own_encoder(path, OwnEncoder(network, record, generator.identity, generator))
+    own = load_photo_encoder(path, generator)
+    by_encoder = Inverter(*parts, photo_encoder=own)
+    found, looked = by_encoder.invert(crops, START), inverter.invert(crops, START)
+    assert found.start == "encoder" and by_encoder.notes == inverter.notes
+    assert_near(found.w, looked.w + 2 * 0.25, 1e-5)
+    own.about = OwnEncoderRecord(**about, samples="0" * 64)
+    (note,) = set(Inverter(*parts, photo_encoder=own).notes) - set(inverter.notes)
+    assert note.startswith("photo encoder own: learned to begin in other samples")
 
 
 def test_where_it_starts_is_settled_by_what_there_is() -> None:
