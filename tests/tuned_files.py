@@ -57,7 +57,7 @@ def content(told: dict[str, Any] | None = None, **tensors: Tensor | None) -> byt
     """A file with other entries in its JSON, and other tensors, by names with _ for / and __ for a
     dot; None for none."""
     tuning, known = sound()
-    changed = dict(known)
+    changed: dict[str, Tensor | None] = dict(known)
     for name, tensor in tensors.items():
         key = name.replace("__", ".")
         for kind in ("difference_", "scale_"):

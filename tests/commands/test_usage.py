@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import click
 import pytest
@@ -124,7 +125,8 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_every_option(run, command):
-    context, found = click.Context(main), main
+    context = click.Context(main)
+    found: Any = main
     for name in command.split():
         found = found.get_command(context, name)
         context = click.Context(found, info_name=name, parent=context)

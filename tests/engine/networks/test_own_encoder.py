@@ -36,9 +36,9 @@ def plain(state: dict[str, torch.Tensor], seen: torch.Tensor, w: torch.Tensor) -
         ) / 4
         skip = torch.einsum("oi,nihw->nohw", state[f"blocks.{i}.skip.weight"][..., 0, 0], quarters)
         x = (y + skip) / 2**0.5
-    at = (w - state["centre"]) / state["scale"]
+    shift = (w - state["centre"]) / state["scale"]
     hidden = x.flatten(1) @ state["seen.weight"].T + state["seen.bias"]
-    hidden = leaky(hidden + at @ state["at.weight"].T + state["at.bias"])
+    hidden = leaky(hidden + shift @ state["at.weight"].T + state["at.bias"])
     return state["scale"] * (hidden @ state["step.weight"].T + state["step.bias"])
 
 

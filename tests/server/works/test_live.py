@@ -210,7 +210,7 @@ def test_moving_images_are_drawn_one_at_a_time(editor):
     assert layer == editor.generator.layout.locate(int(changed))[0]
 
 
-def test_one_image_does_not_wait_for_a_row_of_them(editor, tmp_path):
+def test_one_image_does_not_wait_for_a_row_of_them(editor, tmp_path, monkeypatch):
     answers = io.BytesIO()
     worker = Worker(io.BytesIO(), answers, tmp_path)
     row = Session(editor, editor.generator, {"seeds": [1, 2, 3, 4, 5]}, None)
@@ -223,7 +223,7 @@ def test_one_image_does_not_wait_for_a_row_of_them(editor, tmp_path):
         worker._pending = {2: moving, 3: moving}
         return begun(styles)
 
-    row._renderings[0].of = while_others_ask
+    monkeypatch.setattr(row._renderings[0], "of", while_others_ask)
     worker._pending = {1: moving}
     worker._look_after_sessions()
     assert list(worker._pending) == [3], "another row waits for its turn"
