@@ -121,10 +121,10 @@ class Lpips(Clip):
 
 
 class EncoderFile(Given):
-    """An encoder of photos: a file."""
+    """An encoder of photos: a file, here or on the Hub."""
 
     def require(self, value: str) -> None:
-        require_file(value, CheckpointError)
+        require_file(_file(value), CheckpointError)
 
 
 class AtlasFile(Given):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError, FingerprintError, require_path
 from ...store.fingerprint import ModelIdentity, weights_sha256
+from ...store.registry import file_of
 from ..checkpoints.native import is_safetensors
 from ..checkpoints.photo_encoder_file import PhotoEncoderCheckpoint, read_photo_encoder
 from ..networks.photo_encoder import SIDE, PhotoEncoderNetwork
@@ -26,16 +27,16 @@ _AT_ONCE = 8  # crops, whose features take some 60 MB each
 
 
 def load_photo_encoder(source: str | os.PathLike[str], generator: Generator) -> PhotoEncoder:
-    """The encoder of photos in a file, for the generator that it was trained with or one that was
-    tuned from it: what `styleatlas encoder train` made, or another program's. Nothing in the file
-    is run.
+    """The encoder of photos in a file, here or on the Hub, for the generator that it was trained
+    with or one that was tuned from it: what `styleatlas encoder train` made, or another program's.
+    Nothing in the file is run.
 
     Raises:
         CheckpointError: the file cannot be read as an encoder, or does not fit the generator.
         FingerprintError: it is known to be of another generator.
     """
     require_path("photo encoder", source)
-    path = Path(source)
+    path = file_of(source)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; check the path of the photo encoder")
     if is_safetensors(path):

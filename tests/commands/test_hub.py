@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import styleatlas
 from styleatlas import Atlas
@@ -16,8 +17,9 @@ from styleatlas.store import hub as module
 from styleatlas.store.hub import cached, kept
 from styleatlas.store.hub_names import read_name
 
+from ..encoder_files import avatars_encoder
 from ..hub import TOKEN, Hub, commit_of, files_below, hub_of
-from ..near import assert_pixels_near
+from ..near import assert_near, assert_pixels_near
 from .edit_calls import ALPHA, EASY, PAIR, pixels
 
 TINY, ATLAS = "hf://me/tiny/tiny.safetensors", "hf://me/tiny/tiny.h5"
@@ -192,3 +194,16 @@ def test_nothing_of_a_refused_file_stays_in_the_cache(refused, hub, tmp_path_fac
     assert kept() == [] and cached(read_name(TINY)) is None
     folder = Path(module._cache())
     assert [name for name in files_below(folder) if "refs/" not in name] == []
+
+
+def test_an_encoder_of_photos_on_the_hub_is_that_of_the_file(run, hub, tmp_path):
+    encoder, photo = avatars_encoder(tmp_path / "restyle.pt"), tmp_path / "me.png"
+    hub.repository("me/encoder").commit({"restyle.pt": encoder.read_bytes()})
+    Image.new("RGB", (64, 64), "teal").save(photo)
+    found = []
+    for source in (encoder, "hf://me/encoder/restyle.pt"):
+        fixed = ("--steps", 0, "--no-cache", "-o", tmp_path / "me.npz")
+        done = run("invert", "avatars", photo, "--encoder", source, *fixed)
+        assert done.exit_code == 0, done.output
+        found.append(np.load(tmp_path / "me.npz")["w_plus"])
+    assert_near(*found)
