@@ -189,7 +189,14 @@ def test_help_fits_the_terminal_and_cuts_nothing_off(name, width):
     result = CliRunner().invoke(main, called, prog_name="styleatlas", terminal_width=width)
     text = result.stdout.split("Examples:")[0]
     assert max(map(len, text.splitlines())) <= width
-    for more in ("COMMAND [ARGS]...", "[CHANNEL]...", " NAME...", " PHOTO...", "b16.conv1:20,..."):
+    for more in (
+        "COMMAND [ARGS]...",
+        "[CHANNEL]...",
+        "[KIND]...",
+        " NAME...",
+        " PHOTO...",
+        "b16.conv1:20,...",
+    ):
         text = text.replace(more, "")
     assert "..." not in text
 

@@ -30,6 +30,7 @@ COMMANDS = [
     "mapper train",
     "mapper apply",
     "mapper list",
+    "encoder train",
     "models list",
     "models fetch",
     "models path",

@@ -72,7 +72,7 @@ def test_heic(read):
 
 def test_heic_without_its_reader_tells_the_mend(read, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"is HEIC, .*pip install 'styleatlas\[heic\]'.* JPEG$"):
+    with pytest.raises(InputError, match=r"is HEIC, .*pip install 'styleatlas\[photos\]'.* JPEG$"):
         read(b"\0\0\0\x18ftypheic" + b"\0" * 40)
 
 

@@ -221,7 +221,7 @@ def test_heic(read, tmp_path):
 
 def test_heic_without_its_writer_tells_the_mend(read, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(OutputError, match=r"edited\.heic: .*pip install 'styleatlas\[heic\]'"):
+    with pytest.raises(OutputError, match=r"edited\.heic: .*pip install 'styleatlas\[photos\]'"):
         require_photo_name(tmp_path / "edited.heic")
 
 
