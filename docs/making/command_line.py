@@ -18,11 +18,12 @@ from styleatlas.commands.base import GROUPED_FROM, GROUPS, OTHER
 
 class CommandLine(SphinxDirective):
     def run(self) -> list[nodes.Node]:
-        return [
-            section(context)
-            for context in contexts(click.Context(main, info_name="styleatlas"))
-            if context.parent is not None
-        ]
+        return [section(context) for context in contexts(top()) if context.parent is not None]
+
+
+def top() -> click.Context:
+    """Of the program, as it is called."""
+    return click.Context(main, info_name="styleatlas", **main.context_settings)
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:

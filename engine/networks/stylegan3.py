@@ -302,10 +302,10 @@ class SynthesisLayer(nn.Module):
             self._filtered(y, first, min(rows, config.out_size - first))
             for first in range(0, config.out_size, rows)
         ]
-        if len(bands) == 1:
-            return bands[0].contiguous(memory_format=torch.channels_last)
         # Channels last, as the bands are in memory: another way takes many times as long.
-        return torch.cat([band.permute(0, 2, 3, 1) for band in bands], 1).permute(0, 3, 1, 2)
+        last = [band.permute(0, 2, 3, 1) for band in bands]
+        whole = last[0].contiguous() if len(last) == 1 else torch.cat(last, 1)
+        return whole.permute(0, 3, 1, 2)
 
     def _filtered(self, x: Tensor, first: int, rows: int) -> Tensor:
         """The filtered nonlinearity of x (n, out, h, w), `rows` rows from row `first` on."""

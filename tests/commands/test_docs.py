@@ -170,7 +170,7 @@ def test_commands_that_are_not_run_are_understood(block):
 
 def options(command: click.Command) -> set[str]:
     """The options of a command, or of all commands of a group."""
-    context = click.Context(command)
+    context = click.Context(command, **main.context_settings)
     found = {name for param in command.get_params(context) for name in param.opts}
     found |= {name for param in command.get_params(context) for name in param.secondary_opts}
     if isinstance(command, click.Group):

@@ -126,7 +126,7 @@ def test_help_of_every_command_shows_an_example_of_it(run, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_every_option(run, command):
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)
     found: Any = main
     for name in command.split():
         found = found.get_command(context, name)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 
-import click
 import pytest
-from command_line import contexts, section
+from command_line import contexts, section, top
 from offline import loaded_from_elsewhere
 from pages import begin, with_files
 
 import styleatlas
-from styleatlas.cli import COMMANDS, main
+from styleatlas.cli import COMMANDS
 
 from ..documents import DOCUMENTS, ROOT, blocks
 
-CONTEXTS = [*contexts(click.Context(main, info_name="styleatlas"))][1:]
+CONTEXTS = [*contexts(top())][1:]
 PYTHON = (ROOT / "docs" / "python.md").read_text("utf-8")
 IMPORT = re.compile(r"(?m)^ *from (styleatlas[\w.]*) import (\w+(?:, \w+)*)$")
 

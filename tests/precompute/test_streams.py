@@ -7,7 +7,14 @@ from styleatlas.precompute.streams import Stream
 
 def test_streams_are_those_that_every_atlas_so_far_was_drawn_from():
     known = ["STATISTICS", "IMAGES", "PROBES", "AUDIT", "COMPOSITE_IMAGES", "COMPOSITES"]
-    numbers = {**{name: number for number, name in enumerate(known)}, "SAMPLES": 8, "AGREEMENT": 9}
+    later = {
+        "SAMPLES": 8,
+        "AGREEMENT": 9,
+        "ENCODER": 10,
+        "ENCODER_VALIDATION": 11,
+        "ENCODER_POOL": 12,
+    }
+    numbers = {**{name: number for number, name in enumerate(known)}, **later}
     assert {stream.name: stream.value for stream in Stream} == numbers
     for stream in Stream:
         number = stream.value
