@@ -148,9 +148,9 @@ def same(one: Pixels, other: Pixels) -> bool:
     return one.shape == other.shape and bool((one == other).all())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """For the tests of this folder alone: while it is there, its event loop runs."""
+    """For the tests of a file alone: while it is there, its event loop runs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
