@@ -7,7 +7,7 @@ the product is added to the parent's weight. Where the average w is not that of 
 `average`, float32 (w_dim,).
 
 Whole numbers times a scale, and one addition: the same bits on every machine, so that the weights
-have one identity. How near that comes to the weights before is in docs/photos.md.
+have one identity. How near that comes to the weights before, `benchmarks/tuning.py forms` tells.
 """
 
 from __future__ import annotations
