@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from ..store.output import ENCODER, PICTURE
-from ..store.registry import told_with
 from .base import HOW, RESULTS, Group
-from .inputs import AtlasFile, Lpips, OutputFile, Recogniser
+from .inputs import AtlasFile, Lpips, OutputFile
 from .options import (
     OF_ATLAS,
     clip_option,
     device_option,
     generator_option,
+    identity_option,
     json_option,
     option,
     output_option,
@@ -76,16 +76,7 @@ def encoder() -> None:
     metavar="L",
     help="Learn by LPIPS, too: alex, vgg, or weights from a file or two.",
 )
-@option(
-    "--identity",
-    type=Recogniser(),
-    group=HOW,
-    default="off",
-    show_default=True,
-    metavar="I",
-    help=f"What is to see the same person: off, clip, dlib, {told_with('identity')}, or a face "
-    "recogniser's file.",
-)
+@identity_option
 @seed_option("weights and images")
 @option(
     "--sheet",

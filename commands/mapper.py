@@ -17,7 +17,6 @@ from .inputs import (
     InputPlace,
     MapperFile,
     OutputFile,
-    Recogniser,
     read_pair,
 )
 from .options import (
@@ -28,6 +27,7 @@ from .options import (
     clip_option,
     device_option,
     generator_option,
+    identity_option,
     json_option,
     latent_option,
     latent_space_option,
@@ -94,16 +94,7 @@ def mapper() -> None:
     group=HOW,
     help="Weight of the way CLIP sees it go.",
 )
-@option(
-    "--identity",
-    type=Recogniser(),
-    group=HOW,
-    default="off",
-    show_default=True,
-    metavar="I",
-    help=f"What is to see the same person: off, clip, dlib, {told_with('identity')}, or a face "
-    "recogniser's file.",
-)
+@identity_option
 @option(
     "--latents",
     type=InputPlace(),

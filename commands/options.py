@@ -11,8 +11,8 @@ import click
 
 from ..store.output import STYLES
 from ..store.registry import told_with
-from .base import IMAGES, MODELS, OTHER, PROMPTS, RESULTS, Option
-from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt
+from .base import HOW, IMAGES, MODELS, OTHER, PROMPTS, RESULTS, Option
+from .inputs import Checkpoint, Clip, Given, InputPlace, OutputFile, Prompt, Recogniser
 
 MAX_NUMBERS, MAX_SEEDS = 1000, 100_000
 
@@ -305,3 +305,15 @@ def form_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*arguments, form="json" if as_json else "csv" if as_csv else "text", **options)
 
     return formed
+
+
+identity_option = option(
+    "--identity",
+    type=Recogniser(),
+    group=HOW,
+    default="off",
+    show_default=True,
+    metavar="I",
+    help=f"What is to see the same person: off, clip, dlib, {told_with('identity')}, or a face "
+    "recogniser's file.",
+)

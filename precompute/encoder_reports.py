@@ -10,6 +10,7 @@ from ..engine.pictures.sheet import cell_size, sheet
 from ..store.progress import Progress
 from ..store.records import Record
 from .encoders import EncoderTrainer
+from .training import progress_of
 
 SHOWN = 12
 """Held-out images of a sheet."""
@@ -17,21 +18,7 @@ SHOWN = 12
 
 def training_progress(trainer: EncoderTrainer) -> Progress:
     """How far a training is, as it is shown; machines are told of every validation."""
-    row, steps, best, record = trainer.log[-1], trainer.settings.steps, trainer.best, None
-    if row.validated and row.step:
-        record = {
-            "step": row.step,
-            "of_steps": steps,
-            "loss": round(row.loss, 4),
-            "validation_loss": round(row.validation_loss, 4),
-            "latents": round(row.validation_latents, 4),
-            "pixels": round(row.validation_pixels, 4),
-        }
-    figures = [f"step {row.step}/{steps}", f"validation {best.validation_loss:.3f} at {best.step}"]
-    if row.step:
-        figures.insert(1, f"loss {row.loss:.3f}")
-    done = steps if trainer.finished else row.step
-    return Progress(done, steps, row.step, label="train", figures=tuple(figures), record=record)
+    return progress_of(trainer, latents="validation_latents", pixels="validation_pixels")
 
 
 def training_record(encoder: OwnEncoder, log: str) -> Record:

@@ -6,24 +6,12 @@ from ..engine.fallbacks.mapper import Mapper
 from ..store.progress import Progress
 from ..store.records import Record
 from .mappers import Trainer
+from .training import progress_of
 
 
 def training_progress(trainer: Trainer) -> Progress:
     """How far a training is, as it is shown; machines are told of every validation."""
-    row, steps, best, record = trainer.log[-1], trainer.settings.steps, trainer.best, None
-    if row.validated and row.step:
-        record = {
-            "step": row.step,
-            "of_steps": steps,
-            "loss": round(row.loss, 4),
-            "validation_loss": round(row.validation_loss, 4),
-            "probability": round(row.probability, 4),
-        }
-    figures = [f"step {row.step}/{steps}", f"validation {best.validation_loss:.3f} at {best.step}"]
-    if row.step:
-        figures.insert(1, f"loss {row.loss:.3f}")
-    done = steps if trainer.finished else row.step
-    return Progress(done, steps, row.step, label="train", figures=tuple(figures), record=record)
+    return progress_of(trainer, probability="probability")
 
 
 def training_record(mapper: Mapper, log: str) -> Record:

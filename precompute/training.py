@@ -20,6 +20,7 @@ from ..engine.models.memory import is_out_of_memory
 from ..engine.models.protocols import Generator
 from ..engine.models.sampling import one_hot_labels
 from ..store.errors import DeviceMemoryError, OptionError
+from ..store.progress import Progress
 from .training_state import Config, Record, Row, TrainingState, TrainingStateFile
 
 Made = TypeVar("Made")
@@ -191,6 +192,28 @@ class Training(ABC, Generic[Config, Record, Row, Made]):
 
 
 @torch.no_grad()
+def progress_of(trainer: Training[Any, Any, Any, Any], **validated: str) -> Progress:
+    """How far a training is, as it is shown; machines are told of every validation.
+
+    Args:
+        validated: what else of its row they are told, by the names of its fields.
+    """
+    row, steps, best, record = trainer.log[-1], trainer.pacing.steps, trainer.best, None
+    if row.validated and row.step:
+        record = {
+            "step": row.step,
+            "of_steps": steps,
+            "loss": round(row.loss, 4),
+            "validation_loss": round(row.validation_loss, 4),
+            **{name: round(getattr(row, field), 4) for name, field in validated.items()},
+        }
+    figures = [f"step {row.step}/{steps}", f"validation {best.validation_loss:.3f} at {best.step}"]
+    if row.step:
+        figures.insert(1, f"loss {row.loss:.3f}")
+    done = steps if trainer.finished else row.step
+    return Progress(done, steps, row.step, label="train", figures=tuple(figures), record=record)
+
+
 def drawn_latents(
     generator: Generator,
     random: np.random.Generator,
