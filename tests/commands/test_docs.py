@@ -128,6 +128,7 @@ def test_what_is_marked_runs(run, folder, document):
     run_blocks(run, document, RUN)
 
 
+@pytest.mark.long
 @pytest.mark.faces
 def test_what_needs_faces_runs(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,9 @@ def test_pipe_that_closes_hides_no_failure(countable_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda part: str(part)
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
+    ids=lambda part: str(part),
 )
 def test_signal_ends_work_which_is_resumed(number, code, tmp_path, interruptible):
     output = tmp_path / "a.h5"

@@ -107,6 +107,7 @@ def test_the_shipped_atlas_is_sound_and_belongs_to_the_shipped_models(atlas, gen
     assert len(atlas.channels) == atlas.layout.size
 
 
+@pytest.mark.long
 def test_the_table_foretells_what_an_image_it_never_saw_does(atlas, generator, encoder):
     """Consistency is the length of the mean unit delta, so it is also what the unit delta of one
     more image should have in common with the row."""

@@ -21,6 +21,7 @@ def test_a_mirror_image_looks_the_other_way(monkeypatch):
     assert torch.equal(make_encoder.mirrored("smile", values), values)
 
 
+@pytest.mark.long
 def test_texts_in_parts_are_embedded_as_open_clip_does(tmp_path):
     tokenize = make_encoder.tokenizer(tmp_path)
     model = make_encoder.new_model(tokenize).eval()

@@ -47,6 +47,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "text_cfg": SMALL_TEXT,
     },
 }
+OF_REAL_SIZE = ["ViT-B-32", pytest.param("RN50", marks=pytest.mark.long)]
+SMALL = ["small-ViT", "small-RN"]
 TEXTS = ["a face", "a smiling face", "Ein Gesicht, lächelnd!", "a dog " * 37]
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -171,7 +173,7 @@ def encoders(write_archive) -> Any:
     return load
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*OF_REAL_SIZE, *SMALL])
 def test_archive_gives_the_embeddings_of_open_clips_own_loading(name, write_archive, encoders):
     known, encoder = write_archive(name), encoders(name)
     images = encoder.images(as_images(known.pixels))
@@ -182,7 +184,7 @@ def test_archive_gives_the_embeddings_of_open_clips_own_loading(name, write_arch
         assert float((vectors @ vectors.T - torch.eye(len(vectors))).max()) < 0.99
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*OF_REAL_SIZE, *SMALL])
 def test_sizes_of_an_archive_follow_from_its_tensors(name, encoders):
     config, encoder = MODELS[name], encoders(name)
     record = encoder.identity.clip_record()
@@ -202,7 +204,7 @@ def test_sizes_of_an_archive_follow_from_its_tensors(name, encoders):
     assert all(p.dtype == torch.float32 for p in encoder.model.parameters())
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
+@pytest.mark.parametrize("name", OF_REAL_SIZE)
 def test_bfloat16_keeps_the_direction_of_float32s_embeddings(name, write_archive, encoders):
     """At the real sizes, but with random weights."""
     known, whole = write_archive(name), encoders(name)
@@ -361,7 +363,7 @@ def test_bare_state_dict_of_no_known_sizes_is_refused_with_what_describes_it(sma
     refused(tmp_path / "bare.pt", message)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
+@pytest.mark.parametrize("name", OF_REAL_SIZE)
 def test_bare_state_dict_is_told_by_its_shapes_and_read_by_the_name_that_the_refusal_gives(
     name, write_archive, encoders, tmp_path
 ):

@@ -8,6 +8,7 @@ pytestmark = pytest.mark.browser
 GLASSES = "a face with glasses"
 SERIOUS = ("serious", "critical")
 STATES = ("first", "edited", "explore", "save", "strengths", "grid", "divider", "photo", "settings")
+IN_THE_DARK = ("first", "edited", "explore")
 
 
 def show(studio, state: str) -> None:
@@ -22,7 +23,7 @@ def show(studio, state: str) -> None:
         studio.tab("Save")
     elif state in ("strengths", "grid", "divider"):
         name = state.capitalize()
-        studio.page.get_by_role("radio", name=name, exact=True).check(force=True)
+        studio.choose(name)
         studio.page.locator(".stage-frame canvas[data-painted]").first.wait_for()
     elif state == "photo":
         studio.button("Your photo").click()
@@ -44,8 +45,18 @@ def findings(studio) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(
+    ("state", "theme"),
+    [
+        *((state, "light") for state in STATES),
+        *((state, "dark") for state in IN_THE_DARK),
+        *(
+            pytest.param(state, "dark", marks=pytest.mark.long)
+            for state in STATES
+            if state not in IN_THE_DARK
+        ),
+    ],
+)
 def test_axe_finds_nothing_serious(visit, ready, state, theme):
     studio = visit(ready, color_scheme=theme, reduced_motion="reduce").open()
     show(studio, state)

@@ -10,10 +10,6 @@ pytestmark = pytest.mark.browser
 GLASSES, SMILE = "a face with glasses", "a smiling face"
 
 
-def view(studio, name: str) -> None:
-    studio.page.get_by_role("radio", name=name, exact=True).check(force=True)
-
-
 def painted(studio, selector: str, count: int):
     """Canvases that all show something."""
     found = studio.page.locator(f"{selector} canvas[data-painted]")
@@ -42,7 +38,7 @@ def test_before_is_seen_while_something_is_held(studio):
 def test_divider_shows_before_on_its_left_and_goes_by_keys(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)
-    view(studio, "Divider")
+    studio.choose("Divider")
     whole, cut = studio.stage, studio.page.locator("canvas.is-cut")
     studio.until_again(after, whole)
     studio.until_again(before, cut)
@@ -61,12 +57,12 @@ def test_divider_shows_before_on_its_left_and_goes_by_keys(studio):
 def test_strengths_stand_side_by_side_and_one_is_taken(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)
-    view(studio, "Strengths")
+    studio.choose("Strengths")
     shown = painted(studio, ".strengths", 6)
     studio.until_again(before, shown[0])
     studio.until_again(after, shown[3])
     studio.button("Take strength 1.60").click()
-    view(studio, "One")
+    studio.choose("One")
     assert float(studio.slider(GLASSES).input_value()) == 1.6
     studio.until_other(after)
 
@@ -74,7 +70,7 @@ def test_strengths_stand_side_by_side_and_one_is_taken(studio):
 def test_strip_shows_the_row_before_and_after(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)
-    view(studio, "Strip")
+    studio.choose("Strip")
     shown = painted(studio, ".strip", 16)
     studio.until_again(before, shown[0])
     studio.until_again(after, shown[1])
@@ -84,7 +80,7 @@ def test_grid_shows_each_prompt_on_each_image(studio):
     before = studio.pixels()
     glasses = studio.added(GLASSES)
     both = studio.added(SMILE)
-    view(studio, "Grid")
+    studio.choose("Grid")
     shown = painted(studio, ".grid", 4 * 8)
     for row, wanted in ((0, before), (1, glasses), (3, both)):
         studio.until_again(wanted, shown[8 * row])

@@ -128,8 +128,8 @@ def test_preset_is_kept_beyond_a_reload_and_taken_up(studio):
 def test_settings_and_the_document_survive_a_reload(studio):
     glasses = studio.added(GLASSES)
     studio.button("Settings").click()
-    studio.page.get_by_role("radio", name="Dark").check(force=True)
-    studio.page.get_by_role("radio", name="Deutsch").check(force=True)
+    studio.choose("Dark")
+    studio.choose("Deutsch")
     studio.page.reload()
     studio.settle().until_again(glasses)
     assert studio.page.locator("html").get_attribute("data-theme") == "dark"

@@ -53,7 +53,7 @@ def test_two_tabs_have_documents_of_their_own_and_share_what_was_used(visit, rea
     one.page.locator("#target").click()
     one.page.get_by_role("option", name=SMILE, exact=True).wait_for()  # used in the other tab
     other.button("Settings").click()
-    other.page.get_by_role("radio", name="Dark").check(force=True)
+    other.choose("Dark")
     one.expect(one.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 

@@ -25,7 +25,12 @@ def studio(studio):
     return studio
 
 
-@pytest.fixture(params=HURTING)
+OFTEN = ("markup", "right to left", "10,000 letters")
+
+
+@pytest.fixture(
+    params=[*OFTEN, *(pytest.param(x, marks=pytest.mark.long) for x in HURTING if x not in OFTEN)]
+)
 def text(request) -> str:
     return HURTING[request.param]
 

@@ -52,6 +52,7 @@ def test_job_whose_worker_is_killed_is_done_once_more_and_then_has_failed(tmp_pa
         assert served.works.health()["counts"]["workers_lost"] == 2
 
 
+@pytest.mark.long
 def test_job_that_is_done_at_the_second_try_is_done(tmp_path):
     with serving(tmp_path) as served:
         job = served.submit("optimise", **{**PIRATE, "steps": 200, "patience": 200})
@@ -83,6 +84,7 @@ def test_job_that_runs_too_long_has_failed_and_its_worker_stays(tmp_path):
         assert "workers_lost" not in served.works.health()["counts"]
 
 
+@pytest.mark.long
 def test_next_service_goes_on_with_what_was_left(tmp_path):
     with serving(tmp_path) as served:
         done = served.done("edit", seeds=[1], edits=SMILE)
@@ -118,6 +120,7 @@ def test_optimisation_goes_on_from_its_saved_state(tmp_path):
         assert not state.exists(), "nobody wants it any more"
 
 
+@pytest.mark.long
 def test_running_jobs_are_drained_where_there_is_time(tmp_path):
     with serving(tmp_path, drain=LONG) as served:
         job = served.submit("optimise", **{**PIRATE, "steps": 50, "patience": 50})
@@ -229,6 +232,7 @@ def test_what_is_older_than_it_is_kept_is_forgotten(tmp_path):
         assert list((tmp_path / "pictures").iterdir()) == []
 
 
+@pytest.mark.long
 def test_table_that_is_damaged_meanwhile_stops_no_job(tmp_path):
     with serving(tmp_path) as served:
         job = begun(served, steps=300, patience=300)
