@@ -20,7 +20,7 @@ from styleatlas.store.records import Record
 SIDE, QUALITY = 512, 88
 """Of the pictures that are kept."""
 PAIR_SIDE, PAIRS_A_SHEET, PAIRS_A_ROW = 320, 10, 2
-SHEET_QUALITY = 82
+SHEET_QUALITY = 75
 MARGIN = 22  # pixels above pictures, for words
 
 

@@ -40,7 +40,7 @@ from styleatlas.engine.checkpoints.identity_file import read_identity_network
 from styleatlas.engine.evaluation.judges import AttributeJudge
 from styleatlas.engine.models.sampling import latents_from_seeds, render_batches
 from styleatlas.engine.networks.attributes import IdentityNetwork
-from styleatlas.engine.pictures.sheet import save_png, sheet
+from styleatlas.engine.pictures.sheet import sheet
 from styleatlas.engine.steering.texts import encode_with
 from styleatlas.prompts.embed import embed_prompts
 from styleatlas.store.registry import EMBEDDED
@@ -184,7 +184,8 @@ def main() -> None:
         "generator_share_relative_to_data": shares,
     }
     (ZOO / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-    save_png(sheet([generated[i : i + 16] for i in range(0, 128, 16)]), ZOO / "samples.png")
+    shown = sheet([generated[i : i + 16] for i in range(0, 128, 16)])
+    shown.save(ZOO / "samples.webp", quality=92, method=6)
     click.echo(json.dumps(figures, indent=2))
 
 
