@@ -6,9 +6,12 @@ tensors of just those shapes.
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -23,6 +26,7 @@ from .preprocess import Interpolation, Preprocessing, ResizeMode
 LARGEST_WIDTH = 65_536
 LARGEST_SIDE = 4096
 LONGEST_CONTEXT = 4096
+MOST_VOCABULARY = 32 * 2**20  # bytes
 # What a description may tell a tokenizer. Other keys would reach Hugging Face's loader, where
 # `trust_remote_code` runs code from the repository.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language"}
@@ -110,6 +114,7 @@ def build_tokenizer(source: ClipSource, context_length: int) -> Any:
         raise _refused(source, f"tokenizer_kwargs may hold {', '.join(sorted(TOKENIZER_KEYS))}")
     vocabulary = source.folder / VOCABULARY_NAME if source.folder else None
     if vocabulary and vocabulary.is_file():
+        _require_small(vocabulary)
         options = options | {"bpe_path": str(vocabulary)}
     try:
         if name := text.get("hf_tokenizer_name"):
@@ -129,6 +134,20 @@ def build_tokenizer(source: ClipSource, context_length: int) -> Any:
             f"and its model {excerpt(size)}; put the model's own {VOCABULARY_NAME} beside it"
         )
     return tokenizer
+
+
+def _require_small(vocabulary: Path) -> None:
+    """open_clip unpacks it whole, and a few bytes can be made to unpack to any number."""
+    try:
+        with gzip.open(vocabulary) as file:
+            size = len(file.read(MOST_VOCABULARY + 1))
+    except (OSError, EOFError, zlib.error):
+        return  # which open_clip says, too
+    if size > MOST_VOCABULARY:
+        raise CheckpointError(
+            f"{vocabulary}: unpacks to more than {MOST_VOCABULARY >> 20} MiB, where OpenAI's takes "
+            "3; get it from its source again"
+        )
 
 
 def _built(source: ClipSource) -> nn.Module:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from styleatlas import load_encoder
 from styleatlas.engine.models.clip import OpenClipEncoder, count_tokens
+from styleatlas.engine.models.clip_network import MOST_VOCABULARY
 from styleatlas.store.errors import CheckpointError, PromptError
 
 from ...near import assert_near
@@ -274,6 +275,11 @@ def test_tokenizer_setting_that_could_run_code_is_refused(copied):
 def test_vocabulary_that_is_damaged_is_refused(copied):
     (copied / "bpe.txt.gz").write_bytes(b"no gzip")
     refused(copied, "its tokenizer cannot be loaded")
+
+
+def test_vocabulary_that_unpacks_to_too_much_is_refused(copied):
+    (copied / "bpe.txt.gz").write_bytes(gzip.compress(bytes(MOST_VOCABULARY + 1)))
+    refused(copied, "bpe.txt.gz: unpacks to more than 32 MiB")
 
 
 @pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
