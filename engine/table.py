@@ -213,8 +213,9 @@ class TableEditor:
                 seen: NDArray[np.float64] | None = by_search
                 spared = np.zeros(found.shape, bool)
             else:
-                spared = self.spared(part, steps)
-                found = np.where(spared, 0, alpha * factors)
+                going = alpha * factors
+                spared = self.spared(part, steps) & (going > 0)  # backwards, they get it
+                found = np.where(spared, 0, going)
                 rendered = self._rendered(part, steps, found)
                 seen = self.seen(rendered, chosen) if self.texts.has_encoder else None
             statuses += statuses_of(chosen, goals, seen, found[:, : len(chosen)], spared)
@@ -241,8 +242,8 @@ class TableEditor:
         )
 
     def spared(self, batch: Batch, directions: tuple[Direction, ...]) -> NDArray[np.bool_]:
-        """Which images a given alpha leaves alone, bool (n, E): along a direction that takes a
-        thing off, those that have none."""
+        """Which images a given alpha above 0 leaves alone, bool (n, E): along a direction that
+        takes a thing off, those that have none."""
         spared = np.zeros((len(batch.styles), len(directions)), bool)
         styles = batch.styles.float().cpu().numpy()
         for j, direction in enumerate(directions):

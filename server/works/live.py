@@ -170,7 +170,7 @@ class Session:
                 spared = torch.from_numpy(self._editor.spared(self._start, (direction,)))
                 known = self._spared[id(direction)] = direction, (~spared).to(styles)
             step = torch.from_numpy(direction.delta(alpha)).to(styles)
-            styles = styles + known[1] * step  # (n, 1) * (C,)
+            styles = styles + (known[1] * step if alpha > 0 else step)  # (n, 1) * (C,)
         return styles
 
     def _drawn(self, styles: Tensor, between: Callable[[], None]) -> tuple[Tensor, Layer | None]:

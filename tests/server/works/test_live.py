@@ -254,6 +254,17 @@ def test_images_that_come_to_rest_are_those_that_moved_and_of_the_edit(session, 
     assert wanted.alphas[:, 0] == pytest.approx([0.8, 0.0]), "the second has no hat to take off"
 
 
+def test_images_that_lack_a_thing_get_it_where_taking_it_off_goes_backwards(session, editor):
+    (hat,), _ = session._directions(
+        {"edits": [{"neutral": "a face with a hat", "target": FACE, "alpha": 0.8}]}
+    )
+    with torch.inference_mode():
+        subject = editor.subject(seeds=[1, 2])
+        wanted = editor.apply(subject, (hat,), -0.8)
+        assert_near(session._moved((hat,), (-0.8,)), wanted.styles, 1e-6)
+    assert wanted.alphas[:, 0] == pytest.approx([-0.8, -0.8])
+
+
 def test_image_without_edits_is_as_it_was(session, editor):
     frame = session.frame({"number": 1, "edits": []})
     assert frame.whole and [image["image"] for image in frame.status["images"]] == [
