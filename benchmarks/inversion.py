@@ -12,7 +12,8 @@ those that lacked it (hit), and how many other attributes are then not the drawi
 the same edits of images of seeds. Then how many steps it takes from the mean to come as near as
 from the look-up. `--lpips` refines by LPIPS where its weights were fetched, which is slower.
 `--tuning` takes other drawings, and refines with several pulls towards the start instead.
-`--encoder` adds a photo encoder of one's own, alone and with refinements from where it ends.
+`--encoder` compares a photo encoder of one's own with the look-up instead, both alone and with
+refinements from where they end.
 
 `faces`: generated faces of seeds that are no samples, and photos; how far what comes back lies from
 the crop by dlib's identity (L2; .6 is another person), LPIPS by AlexNet at 256 pixels and the five
@@ -65,11 +66,10 @@ PLAN: tuple[tuple[str, Space, int | None], ...] = (
     ("mean", "w+", None),
 )
 """Where refinements begin, what they move, and for how many steps."""
-BY_ENCODER: tuple[tuple[str, Space, int | None], ...] = (
-    ("encoder", "w", 10),
-    ("encoder", "w+", 10),
-    ("encoder", "w", None),
-    ("encoder", "w+", None),
+BESIDE_ENCODER: tuple[tuple[str, Space, int | None], ...] = tuple(
+    (start, space, steps)
+    for space, steps in (("w", 10), ("w+", 10), ("w+", None))
+    for start in ("look-up", "encoder")
 )
 PULLS, TUNING_STEPS = (0.0, 0.1, 0.3, 1.0), 40
 SEED, TRUNCATION = 50_001, 0.7
@@ -201,9 +201,9 @@ def avatars(tuning: bool, count: int, lpips: bool, by: Path | None, page: Path |
     click.echo(text_table(rows))
     traces: dict[tuple[str, Space], dict[int, list[float]]] = {}
     begun_by = [name for name in ("look-up", "encoder") if name in trial.starts]
-    shown = [trial.truth.images]
+    labels, shown = ["drawing", *begun_by], [trial.truth.images]
     shown += [rendered(trial.models, generator.styles(trial.starts[name])) for name in begun_by]
-    ways = PLAN if by is None else (*PLAN, *BY_ENCODER)
+    ways = PLAN if by is None else BESIDE_ENCODER
     plan = [(*way, refine.PULL[way[1]]) for way in ways]
     if tuning:
         plan = [("look-up", space, TUNING_STEPS, pull) for space in SPACES for pull in PULLS]
@@ -224,8 +224,8 @@ def avatars(tuning: bool, count: int, lpips: bool, by: Path | None, page: Path |
         click.echo(str(row), err=True)
         if steps is None:
             traces[start, space] = trace
-            if start == "look-up":
-                shown.append(rendered(trial.models, found.styles))
+            labels.append(f"{space} from the {start}")
+            shown.append(rendered(trial.models, found.styles))
     click.echo(f"\nby {trial.measure.name}\n" + text_table(rows))
     for far, near in (("mean", "look-up"), ("look-up", "encoder")):
         for space in SPACES:
@@ -237,7 +237,6 @@ def avatars(tuning: bool, count: int, lpips: bool, by: Path | None, page: Path |
                 click.echo(f"{space}, steps from the {far} for so many from the {near}: {told}")
     if page is not None:
         lines = [list(images[part : part + 12]) for part in (0, 12, 24) for images in shown]
-        labels = ["drawing", *begun_by, *SPACES][: len(shown)]
         save_png(sheet(lines, labels * 3, scale=2), page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from .augment import like_photographs
 from .encoder_starts import Array, Starts
 from .streams import Stream
 from .training import drawn_latents
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 HELD_OUT = 32
 """Images for validation, the last samples where there are any; and as many pictures, if given."""
@@ -68,12 +72,11 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """n images to invert.
+class Drawn:
+    """n images to invert, as they are.
 
     Args:
-        images: as they are, averaged to the network's side (n, 3, side, side), in [-1, 1].
-        seen: as the network is shown them, the same shape.
+        images: averaged to the network's side (n, 3, side, side), in [-1, 1].
         w: their latents, (n, w_dim); rows of NaN where nobody knows.
         start: where they begin, (n, w_dim).
         drawn: how the images of these are seen, (n, 3, side, side).
@@ -81,7 +84,6 @@ class Batch:
     """
 
     images: Tensor
-    seen: Tensor
     w: Tensor
     start: Tensor
     drawn: Tensor
@@ -90,9 +92,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.w)
 
-    def rows(self, chosen: Tensor | slice) -> Batch:
+    def rows(self, chosen: Tensor | slice) -> Self:
         """Some of them."""
-        return Batch(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    def to(self, precision: torch.dtype) -> Self:
+        """The same, with images in another precision."""
+        return replace(self, images=self.images.to(precision), drawn=self.drawn.to(precision))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(Drawn):
+    """The same, and how the network is shown them, `seen` (n, 3, side, side)."""
+
+    seen: Tensor
 
     def split(self, size: int) -> Iterator[Batch]:
         """The same, `size` at a time."""
@@ -136,7 +149,7 @@ class Images:
         self.centre = torch.from_numpy(w.mean(0)).to(generator.device)
         self.scale = torch.tensor(float(w.std(0).mean()), device=generator.device)
         self._starts = Starts(samples, centre)
-        self._pool: Batch | None = None
+        self._pool: Drawn | None = None
 
     def batch(self, seed: int, step: int, count: int) -> Batch:
         """What a step learns from, whatever steps came before."""
@@ -146,7 +159,8 @@ class Images:
             drawn = self._fresh(random, count - pictures)
         else:
             chosen = random.integers(len(self._pool), size=count - pictures)
-            drawn = self._pool.rows(torch.from_numpy(chosen).to(self.generator.device))
+            rows = torch.from_numpy(chosen).to(self.generator.device)
+            drawn = self._pool.rows(rows).to(torch.float32)
         if self._pictures is not None:
             chosen = random.integers(len(self._pictures.start) - HELD_OUT, size=pictures)
             begun = self._starts.misled(self._pictures.start.numpy()[chosen], random)
@@ -154,10 +168,11 @@ class Images:
         return self._shown(drawn, random, slice(None))
 
     def keep(self, seed: int, count: int) -> None:
-        """Draws so many images once, of which all batches are then made."""
+        """Draws so many images once, of which all batches are then made; in half precision, twelve
+        bytes a pixel of the network's square."""
         random = Stream.ENCODER_POOL.random(seed)
-        parts = [self._fresh(random, min(_POOLED, count - at)) for at in range(0, count, _POOLED)]
-        self._pool = _joined(*parts)
+        sizes = (min(_POOLED, count - at) for at in range(0, count, _POOLED))
+        self._pool = _joined(*[self._fresh(random, size).to(torch.float16) for size in sizes])
 
     def held_out(self, seed: int) -> Batch:
         """For validation: every second one as a photograph would show it."""
@@ -196,25 +211,25 @@ class Images:
         rows = w[:, None].expand(-1, self._num_ws, -1)
         return self.generator.render(self.generator.styles(rows))
 
-    def _fresh(self, random: np.random.Generator, count: int) -> Batch:
+    def _fresh(self, random: np.random.Generator, count: int) -> Drawn:
         w = drawn_latents(self.generator, random, count)[:, 0].float()
         start = self._starts.draw(w.cpu().numpy(), random)
         return self._generated(w, torch.from_numpy(start).to(w))
 
     @torch.no_grad()
-    def _generated(self, w: Tensor, start: Tensor) -> Batch:
+    def _generated(self, w: Tensor, start: Tensor) -> Drawn:
         parts = [self._of(self.rendered(part)) for part in w.split(batch_size(self.generator))]
         images, people = (torch.cat(values) for values in zip(*parts, strict=True))
-        return Batch(images, images, w, start, self.drawn(start), people)
+        return Drawn(images, w, start, self.drawn(start), people)
 
     @torch.no_grad()
-    def _taken(self, pictures: Pictures, rows: Tensor, begun: Array) -> Batch:
+    def _taken(self, pictures: Pictures, rows: Tensor, begun: Array) -> Drawn:
         """Pictures by their numbers, and where they begin."""
         device = self.generator.device
         images, people = self._of(from_bytes(pictures.images[rows].to(device)))
         start = torch.from_numpy(begun).to(device)
         w = pictures.w[rows].to(device)
-        return Batch(images, images, w, start, self.drawn(start), people)
+        return Drawn(images, w, start, self.drawn(start), people)
 
     def _of(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images as the network sees them, and who is in them."""
@@ -223,12 +238,12 @@ class Images:
             people = self._identity.embed(images).float()
         return self.averaged(images).clamp(-1, 1), people
 
-    def _shown(self, drawn: Batch, random: np.random.Generator, spoilt: slice) -> Batch:
+    def _shown(self, drawn: Drawn, random: np.random.Generator, spoilt: slice) -> Batch:
         """Some of them spoilt."""
         seen = drawn.images.clone()
         seen[spoilt] = like_photographs(seen[spoilt], random)
-        return replace(drawn, seen=seen)
+        return Batch(drawn.images, drawn.w, drawn.start, drawn.drawn, drawn.people, seen)
 
 
-def _joined(*parts: Batch) -> Batch:
-    return Batch(*(torch.cat([getattr(x, f.name) for x in parts]) for f in fields(Batch)))
+def _joined(*parts: Drawn) -> Drawn:
+    return Drawn(*(torch.cat([getattr(x, f.name) for x in parts]) for f in fields(Drawn)))

@@ -19,9 +19,9 @@ from ..engine.steering.regression import slopes_on
 from ..store.sample_set import SampleSet
 
 FOLDS = 4
-STRENGTH = (0.5, 2.0)
+STRENGTH = (0.7, 1.3)
 """Of e, from least to most."""
-FROM_THE_MEAN, ASTRAY = 0.1, 0.1
+FROM_THE_MEAN, ASTRAY = 0.03, 0.03
 """The shares of starts that lie at the mean, and where those of other images would: of what no
 look-up knows, and of what it takes for something else, as it does in the dark."""
 
