@@ -93,11 +93,24 @@ def test_as_json_it_tells_of_all_frames(answer, video, tmp_path):
     assert first["face"] == "box 40,30,128" and first["kept"] is not None
 
 
+def test_an_encoder_finds_its_frames_nearer_than_the_look_up(answer, video, tmp_path):
+    apart = []
+    for name, begun in (("looked-up", ()), ("encoded", ("--encoder", "avatars"))):
+        out = tmp_path / f"{name}.mp4"
+        given = ("--photo", video, "--steps", 0, "--json", "-o", out, *begun)
+        film = json.loads(answer(*EDIT, *given))["video"]
+        assert (film["frames"], film["edited"], film["steps"]) == (10, 10, 0)
+        apart.append(film["distance"][0])
+    assert apart[1] < apart[0]
+
+
 class KilledError(Exception):
     """Stands for a process that ends."""
 
 
-@pytest.mark.parametrize("after", [4, 17, 26])
+@pytest.mark.parametrize(
+    "after", [17, *(pytest.param(number, marks=pytest.mark.long) for number in (4, 26))]
+)
 def test_killed_anywhere_it_goes_on_to_the_same_film(after, run, video, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole.mp4", tmp_path / "out.mp4"
     command = (*EDIT, "--photo", video, "--steps", 4, "--no-cache")

@@ -77,6 +77,7 @@ def test_edits_and_queries_go_by_an_atlas_of_a_draft(run, generator, clip_folder
     assert "b32.conv1:0: is not in this atlas, which holds" in missing.stderr
 
 
+@pytest.mark.long
 def test_workers_draw_the_draft_that_one_process_draws(run, generator, clip_folder, tmp_path):
     for name, options in (("a.h5", ()), ("b.h5", ("--workers", 2, "--device", "cpu"))):
         arguments = (*QUICK, "--clip", clip_folder, "-o", tmp_path / name, *options)

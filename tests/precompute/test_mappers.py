@@ -509,7 +509,7 @@ print(json.dumps(report))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.long)])
 def test_training_killed_at_any_moment_ends_in_the_same_weights(tmp_path, kills):
     conftest = Path(__file__).parents[1] / "conftest.py"
     command = [sys.executable, "-c", KILLER, str(conftest), str(tmp_path), str(kills)]

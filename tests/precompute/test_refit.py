@@ -239,6 +239,7 @@ def test_run_stopped_among_the_composites_resumes_to_the_same_bits(
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_composites_drawn_by_several_processes_are_the_same(checkpoint, clip_folder):
     models = load_generator(str(checkpoint), "cpu"), load_encoder(str(clip_folder), "cpu")
     arguments = (*models, PromptSet(("f", "a", "ce"), ("{}",)), settings_of(images=2))

@@ -291,6 +291,7 @@ def test_generator_short_of_memory_gives_the_same_samples(
     assert_samples_near(drawn(short, make_encoder()).samples, known)
 
 
+@pytest.mark.long
 def test_two_workers_draw_the_samples_of_one():
     models = load_generator("avatars", "cpu"), load_encoder("avatars", "cpu")
     known = drawn(*models)

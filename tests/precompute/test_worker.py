@@ -73,7 +73,13 @@ def pool() -> Iterator[Executor]:
 # Processes on this machine
 
 
-@pytest.mark.parametrize("settings", [JACOBIAN, SCREENED], ids=["jacobian", "screened"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(JACOBIAN, id="jacobian"),
+        pytest.param(SCREENED, id="screened", marks=pytest.mark.long),
+    ],
+)
 def test_two_workers_draw_the_atlas_of_one_process(models, drawn_here, pool, settings):
     calls: list[RunProgress] = []
     atlas = precompute(*models, PROMPTS, settings, calls.append, executor=pool, sources=SOURCES)

@@ -12,7 +12,14 @@ import torch
 from styleatlas import Atlas, Editor, load_encoder, load_generator
 from styleatlas.engine.evaluation.drawings import Drawings
 from styleatlas.engine.evaluation.judges import AttributeJudge
-from styleatlas.engine.models.sampling import latents_from_seeds, render_batches, styles_from_seeds
+from styleatlas.engine.models.photo_encoders import load_photo_encoder
+from styleatlas.engine.models.sampling import (
+    latents_from_seeds,
+    render_batches,
+    styles_from_seeds,
+    w_shape,
+)
+from styleatlas.engine.steering.lookup import LookUp
 from styleatlas.precompute.build import precompute
 from styleatlas.precompute.settings import PrecomputeSettings
 from styleatlas.prompts.sets import PromptSet
@@ -38,6 +45,23 @@ def atlas():
 def test_the_embedded_models_stay_small():
     files = [EMBEDDED.generator, EMBEDDED.judge, *EMBEDDED.clip.iterdir()]
     assert sum(file.stat().st_size for file in files) <= 12e6
+
+
+def test_the_photo_encoder_draws_drawings_nearer_than_the_look_up(
+    atlas, generator, encoder, held_out
+):
+    """Drawings of which it saw none."""
+    images = held_out[0][:24]
+    own = load_photo_encoder("avatars", generator)
+    assert own.identity.name == "avatars" and own.notes_beside(atlas.samples) == []
+    assert EMBEDDED.photo_encoder.stat().st_size <= 2e6
+    found = torch.from_numpy(LookUp(atlas.samples).find(encoder.images(images).numpy()).w)
+    start = found[:, None].expand(-1, w_shape(generator)[0], -1)
+    apart = [
+        float((generator.render(generator.styles(w)) - images).abs().mean())
+        for w in (start, own.encode(images, start))
+    ]
+    assert apart[1] < 0.9 * apart[0]
 
 
 def test_a_stack_of_layers_is_the_whole_drawing(renderer, held_out):

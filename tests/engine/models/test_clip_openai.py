@@ -334,9 +334,9 @@ def test_model_by_its_published_name_comes_from_the_cache_and_is_the_archive(
 
 
 def test_archive_in_a_named_architecture_keeps_its_activation(write_archive):
-    known = write_archive("RN50")
-    encoder = load_without_running(f"RN50={known.path}")
-    assert encoder.identity.name == "RN50"
+    known = write_archive("ViT-B-32")
+    encoder = load_without_running(f"ViT-B-32={known.path}")
+    assert encoder.identity.name == "ViT-B-32"
     assert float((encoder.images(as_images(known.pixels)) - known.images).abs().max()) < 1e-5
 
 

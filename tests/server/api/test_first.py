@@ -21,7 +21,7 @@ def photo(drawings) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(params=["polling", "websocket"])
+@pytest.fixture(params=["websocket", pytest.param("polling", marks=pytest.mark.long)])
 def page(service, request):
     """A page that listens: its client, and a queue of what it hears."""
     heard: queue.Queue = queue.Queue()
