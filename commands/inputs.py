@@ -121,10 +121,12 @@ class Lpips(Clip):
 
 
 class EncoderFile(Given):
-    """An encoder of photos: a file, here or on the Hub."""
+    """An encoder of photos: a file, a registered name, or one on the Hub."""
+
+    names = names_with("photo_encoder")
 
     def require(self, value: str) -> None:
-        require_file(_file(value), CheckpointError)
+        require_file(_part(value, "photo_encoder"), CheckpointError)
 
 
 class AtlasFile(Given):

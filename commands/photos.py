@@ -107,8 +107,8 @@ encoder_option = option(
     type=EncoderFile(),
     metavar="F",
     group=HOW,
-    help="A trained encoder's file, here or on the Hub, such as e4e's: where the latent of a photo "
-    "begins, in place of the atlas's samples. See docs/encoders.md.",
+    help="A trained encoder's file, here or on the Hub, such as e4e's, or avatars: where the "
+    "latent of a photo begins, in place of the atlas's samples. See docs/encoders.md.",
 )
 space_option = option(
     "--space",

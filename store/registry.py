@@ -41,13 +41,15 @@ class Fetched(NamedTuple):
     file: str
 
 
-Part = Literal["generator", "clip", "atlas"]
+Part = Literal["generator", "clip", "atlas", "photo_encoder"]
 Extra = Literal["judge", "identity", "suite"]
 _LACKS: Mapping[Part, str] = {
     "generator": "generator: `{name}` has none; name one's file",
     "clip": "CLIP: `{name}` has none; name a CLIP's file, or one of open_clip's MODEL/TAG",
     "atlas": "atlas: `{name}` has none yet; `styleatlas precompute {name} --clip CLIP -o ATLAS` "
     "draws one",
+    "photo_encoder": "photo encoder: `{name}` has none; name one's file, or train one by "
+    "`styleatlas encoder train`",
 }
 
 
@@ -57,7 +59,8 @@ class Bundle:
 
     Args:
         name: as people write it.
-        generator, clip, atlas: files, or folders; None where there are none. See `part`.
+        generator, clip, atlas, photo_encoder: files, or folders; None where there are none. See
+            `part`.
         vocabulary: a text file of the phrases of a prompt bank, one a line; None where the general
             ones serve.
         templates: the sentences each phrase of the vocabulary is embedded in, with {} for it.
@@ -76,6 +79,7 @@ class Bundle:
     generator: Path | Fetched | None = None
     clip: Path | None = None
     atlas: Path | None = None
+    photo_encoder: Path | None = None
     vocabulary: Path | None = None
     templates: tuple[str, ...] = ()
     judge: Path | None = None
@@ -86,7 +90,7 @@ class Bundle:
     same_images: tuple[str, ...] = ()
 
     def part(self, which: Part) -> Path:
-        """Where the generator, the CLIP or the atlas lies.
+        """Where the generator, the CLIP, the atlas or the photo encoder lies.
 
         Raises:
             OptionError: the bundle has none.
@@ -106,6 +110,7 @@ EMBEDDED = Bundle(
     generator=_ZOO / "avatars" / "generator.safetensors",
     clip=_ZOO / "avatars" / "clip",
     atlas=_ZOO / "avatars" / "atlas.h5",
+    photo_encoder=_ZOO / "avatars" / "encoder.safetensors",
     vocabulary=_ZOO / "avatars" / "vocabulary.txt",
     templates=(
         "{}",

@@ -92,8 +92,13 @@ def drawn_small(generator: Generator, side: int) -> Generator:
     return Draft(generator, min(sides)) if sides else generator
 
 
-def read_own_encoder(path: str | os.PathLike[str], generator: Generator) -> OwnEncoder:
+def read_own_encoder(
+    path: str | os.PathLike[str], generator: Generator, name: str | None = None
+) -> OwnEncoder:
     """The encoder in a file, for its generator or one that was tuned from it, on its device.
+
+    Args:
+        name: what it is called; as the file if not given.
 
     Raises:
         CheckpointError: the file holds no encoder, or one that does not fit the generator.
@@ -105,7 +110,7 @@ def read_own_encoder(path: str | os.PathLike[str], generator: Generator) -> OwnE
     network = OwnEncoderNetwork(checkpoint.config)
     network.load_state_dict(checkpoint.tensors)
     network = network.eval().requires_grad_(False).to(generator.device)
-    identity = ModelIdentity(source.stem or str(source), checkpoint.sha256, {})
+    identity = ModelIdentity(name or source.stem, checkpoint.sha256, {})
     return OwnEncoder(network, checkpoint.record, identity, generator)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...store.errors import CheckpointError, FingerprintError, require_path
 from ...store.fingerprint import ModelIdentity, weights_sha256
-from ...store.registry import file_of
+from ...store.registry import known_as, part_of
 from ..checkpoints.native import is_safetensors
 from ..checkpoints.photo_encoder_file import PhotoEncoderCheckpoint, read_photo_encoder
 from ..networks.photo_encoder import SIDE, PhotoEncoderNetwork
@@ -27,21 +27,22 @@ _AT_ONCE = 8  # crops, whose features take some 60 MB each
 
 
 def load_photo_encoder(source: str | os.PathLike[str], generator: Generator) -> PhotoEncoder:
-    """The encoder of photos in a file, here or on the Hub, for the generator that it was trained
-    with or one that was tuned from it: what `styleatlas encoder train` made, or another program's.
-    Nothing in the file is run.
+    """The encoder of photos in a file, here or on the Hub, or of a bundle of models by its name,
+    for the generator that it was trained with or one that was tuned from it: what `styleatlas
+    encoder train` made, or another program's. Nothing in the file is run.
 
     Raises:
+        OptionError: the bundle has none.
         CheckpointError: the file cannot be read as an encoder, or does not fit the generator.
         FingerprintError: it is known to be of another generator.
     """
     require_path("photo encoder", source)
-    path = file_of(source)
+    path = part_of(source, "photo_encoder")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; check the path of the photo encoder")
     if is_safetensors(path):
-        return read_own_encoder(path, generator)
-    return NetworkPhotoEncoder.of(path, read_photo_encoder(path), generator)
+        return read_own_encoder(path, generator, known_as(source))
+    return NetworkPhotoEncoder.of(path, read_photo_encoder(path), generator, known_as(source))
 
 
 class NetworkPhotoEncoder:
@@ -67,14 +68,12 @@ class NetworkPhotoEncoder:
 
     @classmethod
     def of(
-        cls, path: Path, checkpoint: PhotoEncoderCheckpoint, generator: Generator
+        cls, path: Path, checkpoint: PhotoEncoderCheckpoint, generator: Generator, name: str
     ) -> NetworkPhotoEncoder:
         """For a generator; see `load_photo_encoder`."""
-        identity = checkpoint.identity(path.stem)
+        identity = checkpoint.identity(name)
         notes = (
-            ()
-            if _require_trained_with(path, checkpoint, generator)
-            else (UNPROVEN.format(path.stem),)
+            () if _require_trained_with(path, checkpoint, generator) else (UNPROVEN.format(name),)
         )
         takes, makes = w_shape(generator), tuple(checkpoint.origin.shape)
         if takes != makes:

@@ -275,6 +275,7 @@ class CountsItsPickles:
         return int, (40,)
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_function_is_shipped_to_the_cluster_once(cluster):
     function = functools.partial(operator.add, CountsItsPickles())
@@ -284,6 +285,7 @@ def test_function_is_shipped_to_the_cluster_once(cluster):
     assert CountsItsPickles.pickles == 1
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_error_beside_a_cluster_waits_for_nothing(cluster):
     with pytest.raises(KeyboardInterrupt), open_executor(1, cluster.address, None) as executor:
@@ -292,6 +294,7 @@ def test_error_beside_a_cluster_waits_for_nothing(cluster):
     assert all(future.cancelled() for future in futures)
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_task_that_kills_its_workers_is_an_error_with_a_mend(cluster, monkeypatch):
     monkeypatch.setattr(executors, "_RETRIES", 1)
