@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from styleatlas.engine.models.landmarks import Face
+from styleatlas import load_generator, styles_from_seeds
+from styleatlas.engine.models.landmarks import Face, load_face_finder
+from styleatlas.engine.models.preprocess import to_bytes
 from styleatlas.engine.photos.align import face_quad
+from styleatlas.engine.videos.smooth import Smoothing
 from styleatlas.engine.videos.strength import key_frames, shares_of_keys
 from styleatlas.engine.videos.track import FADE, Track, bridged, choose_face, standing
 from styleatlas.store.errors import InputError
 
+SIZES = (200, 200), (230, 230)  # of two faces
 POINTS = np.array([[30.0, 40], [70, 40], [50, 60], [35, 80], [65, 80]])
 
 
@@ -61,6 +67,38 @@ def test_crops_are_steadied_stretch_by_stretch_and_stay_squares():
     assert error[:30].mean() < 0.6 and np.isnan(track.quads[30:40]).all()
     across, down = track.quads[5, 3] - track.quads[5, 0], track.quads[5, 1] - track.quads[5, 0]
     np.testing.assert_allclose(down, [-across[1], across[0]], atol=1e-6)
+
+
+@pytest.mark.faces
+def test_a_generated_face_that_passes_another_is_followed_and_steadied():
+    """By the real detector, whose points tremble."""
+    generator = load_generator("faces", "cpu")
+    with torch.inference_mode():
+        drawn = to_bytes(generator.render(styles_from_seeds(generator, [3, 7], 0.7))).numpy()
+    one, other = (
+        Image.fromarray(levels).resize(size) for levels, size in zip(drawn, SIZES, strict=True)
+    )
+    finder, found, last = load_face_finder(torch.device("cpu")), [], None
+    ways = [30 + 8 * i for i in range(14)]
+    for i, x in enumerate(ways):
+        frame = Image.new("RGB", (560, 330), (110, 120, 130))
+        frame.paste(one, (x, 60 + 2 * i))
+        if i >= 5:
+            frame.paste(other, (330, 20))  # larger, and so the first of those found
+        (faces,) = finder.find([np.asarray(frame)])
+        assert len(faces) == (1 if i < 5 else 2)
+        at = choose_face(faces, last, 1)
+        assert at is not None
+        last = face_quad(faces[at].points)
+        found.append(last)
+    moved = np.stack([[8 * i, 2 * i] for i in range(len(ways))])[:, None]
+    track = bridged("a", np.arange(len(ways)) / 12, np.stack(found))
+    side = np.linalg.norm(found[0][3] - found[0][0])
+    trembles = [
+        np.linalg.norm(np.diff(quads - moved, axis=0), axis=2).mean() / side
+        for quads in (track.quads, track.smoothed(Smoothing().crop).quads)
+    ]
+    assert trembles[0] < 0.05 and trembles[1] < 0.6 * trembles[0]
 
 
 def test_an_edit_fades_where_the_face_comes_and_goes_and_not_at_the_ends():
