@@ -48,7 +48,9 @@ LOCALITY, EVERY = 0.1, 2
 """Of what is to stay beside what is to change, and after how many steps it is looked at, then so
 many times as strongly."""
 ENOUGH = {"LPIPS": 0.06, "pixels": 0.012}
-"""Of the measure's distance, by how its name begins: no more is asked for."""
+"""Of the measure's distance, by how its name begins: no more is asked for,"""
+SHARE = 1 / 3
+"""nor than this share of what it was at first, where an inversion came as near by itself."""
 _FIRST_SEED = 7_000_001  # of latents that are to stay as they were
 _HELD = 8  # photos of which what the measure sees is kept
 
@@ -68,7 +70,7 @@ class Tuner:
         steps: of each, at most.
 
     Attributes:
-        distance: of each crop, as its last step saw it, float32 (n,).
+        first, distance: of each crop, as its first and its last step saw it, float32 (n,).
         made: steps that this process has taken.
     """
 
@@ -84,7 +86,8 @@ class Tuner:
         self._measure, self._crops, self._labels = measure, crops, labels
         self._parent, self._w = parent, w.to(parent.device).float()
         self.total, self.made, self._done = steps * len(crops), 0, 0
-        self.distance = torch.full((len(crops),), torch.inf)
+        self.first = torch.full((len(crops),), torch.inf)
+        self.distance = self.first.clone()
         self._enough = next(x for name, x in ENOUGH.items() if measure.name.startswith(name))
         network = build(parent.network.config).to(parent.device)
         network.load_state_dict(parent.network.state_dict())
@@ -117,12 +120,17 @@ class Tuner:
     @property
     def has_ended(self) -> bool:
         """Whether all steps are made, or every photo is as near as is asked for."""
-        return self._done >= self.total or bool((self.distance <= self._enough).all())
+        goals = (SHARE * self.first).clamp(max=self._enough)
+        return self._done >= self.total or bool((self.distance <= goals).all())
 
     @property
     def state(self) -> State:
         """All that it takes to go on: no copies."""
-        state: State = {"done": torch.tensor(self._done), "distance": self.distance}
+        state: State = {
+            "done": torch.tensor(self._done),
+            "first": self.first,
+            "distance": self.distance,
+        }
         for name, weight in self._weights.items():
             state[f"weight/{name}"] = weight.detach()
             own = self._adam.state.get(weight)
@@ -139,7 +147,8 @@ class Tuner:
         ours = {name: (x.shape, x.dtype) for name, x in self.state.items()}
         if {name: (x.shape, x.dtype) for name, x in state.items()} != ours:
             raise OptionError("state: is of another tuning; start afresh")
-        self._done, self.distance = int(state["done"]), state["distance"].clone()
+        self._done = int(state["done"])
+        self.first, self.distance = state["first"].clone(), state["distance"].clone()
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(state[f"weight/{name}"])
@@ -180,14 +189,14 @@ class Tuner:
     def estimate(self) -> float:
         """Seconds that all steps that are left take, at most, by the time of one that looks at what
         is to stay, and of one that does not."""
-        kept = self.distance.clone()
+        kept = self.first.clone(), self.distance.clone()
         seconds = []
         for number in (1, 0, 1):  # the first warms up
             begun = time.perf_counter()
             self._step(number)
             seconds.append(time.perf_counter() - begun)
         self._adam.zero_grad()
-        self.distance = kept
+        self.first, self.distance = kept
         return (seconds[1] + (EVERY - 1) * seconds[2]) / EVERY * (self.total - self._done)
 
     def _step(self, step: int) -> None:
@@ -203,6 +212,8 @@ class Tuner:
         if not bool(torch.isfinite(loss)):
             raise OptionError(f"tuning: its loss is no number after {step} steps; look at the crop")
         self.distance[row] = float(distance)
+        if torch.isinf(self.first[row]):
+            self.first[row] = self.distance[row]
         loss.backward()
         if step % EVERY == 0:
             styles = self._near(row, step)
@@ -226,7 +237,7 @@ class Tuner:
         if row not in self._targets:
             if len(self._targets) >= _HELD:
                 self._targets.clear()
-            crop = from_bytes(torch.from_numpy(self._crops[row])[None].to(self._parent.device))
+            crop = from_bytes(torch.tensor(self._crops[row])[None].to(self._parent.device))
             small = reduced(crop, max(self._drawn.image_size))
             self._targets[row] = small, self._measure.seen(small)
         return self._targets[row]

@@ -110,6 +110,17 @@ def test_the_photo_comes_nearer_by_its_pivot_and_styles_stay(family) -> None:
     assert work.steps == work.made == work.done == 40
 
 
+def test_what_lies_near_already_comes_nearer_still(two, monkeypatch) -> None:
+    monkeypatch.setattr(tune, "ENOUGH", {"pixels": 100.0})
+    work = tuner(two, 400, 2)
+    work.run()
+    assert (work.distance <= tune.SHARE * work.first).all() and work.steps < work.total
+    monkeypatch.setattr(tune, "ENOUGH", {"pixels": float(work.first.max())})
+    again = tuner(two, 400, 2)
+    again.run()
+    assert torch.equal(again.first, work.first) and again.steps == work.steps
+
+
 def test_every_convolution_with_a_style_is_tuned_and_nothing_else(family) -> None:
     differences = tuner(family, 3).run()
     layers = {layer.name for layer in family.layout if layer.kind == "conv"}
