@@ -244,7 +244,7 @@ class PhotoTuning:
         editor, parent = self._editor, self._parent
         apart = np.zeros((len(self._crops), 2))
         for row, crop in enumerate(self._crops):
-            pixels = torch.from_numpy(crop.pixels)[None].to(parent.device)
+            pixels = torch.tensor(crop.pixels)[None].to(parent.device)
             seen = measure.seen(from_bytes(pixels))
             latent = crop.w[None].to(parent.device)
             for column, generator in enumerate((parent, tuned)):
