@@ -18,7 +18,8 @@ strength, and tells of each (less is steadier):
 - edit: mean absolute change from frame to frame of what the edit adds, in the crop and where it
   adds more than 12 levels on average, in % of what it adds there.
 
-Strips of frames in a row, source above edited, lie in the folder.
+Strips of frames in a row, source above edited, lie in the folder, and inversions, which another run
+takes.
 """
 
 from __future__ import annotations
@@ -229,13 +230,14 @@ def edit(
     source = read(video)
     own = flicker(source, source, quads)[:2]
     rows: list[Record] = []
-    inverted: dict[float, Path] = {}
     for name in variants or VARIANTS:
         smoothing = VARIANTS[name]
         out = folder / f"{name.replace(' ', '-')}.mp4"
         begun = time.time()
-        if kept := inverted.get(smoothing.crop):
-            copy_inversions(kept, out, videos._plan(editor, job, asked(request), smoothing))
+        kept = folder / f"crop-{smoothing.crop:g}.kept"
+        if kept.exists():
+            settled = job.settled(editor.photo_encoder)
+            copy_inversions(kept, out, videos._plan(editor, settled, asked(request), smoothing))
         with mock.patch.object(Ledger, "remove", lambda ledger: None):
             record = videos.edit_video(
                 editor,
@@ -246,10 +248,10 @@ def edit(
                 smoothing=smoothing,
             )
         work = out.with_name(f"{out.name}.work")
-        if smoothing.crop in inverted:
+        if kept.exists():
             work.unlink()
         else:
-            inverted[smoothing.crop] = shutil.move(work, folder / f"{name}.kept")
+            shutil.move(work, kept)
         edited = read(out)
         found = flicker(source, edited, quads)
         strip(source, edited, quads, folder / f"{name.replace(' ', '-')}.png")
@@ -266,8 +268,6 @@ def edit(
             }
         )
         print(record["video"], file=sys.stderr)
-    for kept in inverted.values():
-        kept.unlink()
     print(text_table(rows))
 
 
