@@ -343,7 +343,7 @@ print(json.dumps(report))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [16, pytest.param(200, marks=pytest.mark.long)])
 def test_run_killed_at_any_moment_resumes_to_the_same_bits(tmp_path, kills):
     conftest = Path(__file__).parents[1] / "conftest.py"
     command = [sys.executable, "-c", KILLER, str(conftest), str(tmp_path), str(kills)]
