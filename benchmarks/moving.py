@@ -19,11 +19,12 @@ strength, and tells of each (less is steadier):
   adds more than 12 levels on average, in % of what it adds there.
 
 Strips of frames in a row, source above edited, lie in the folder, and inversions, which another run
-takes.
+of the same video, atlas and steps takes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import time
@@ -42,7 +43,7 @@ from PIL import Image
 from styleatlas import Editor, load
 from styleatlas.engine.editor import load as load_editor
 from styleatlas.engine.jobs import videos
-from styleatlas.engine.jobs.photo_job import PhotoJob
+from styleatlas.engine.jobs.photo_job import PhotoJob, file_sha256
 from styleatlas.engine.models.landmarks import load_face_finder
 from styleatlas.engine.models.perceptual import load_perceptual
 from styleatlas.engine.models.preprocess import to_bytes
@@ -229,12 +230,16 @@ def edit(
     quads = np.load(video.with_suffix(".npz"))["quads"]
     source = read(video)
     own = flicker(source, source, quads)[:2]
+    samples = editor.atlas.samples
+    assert samples is not None
+    asks = f"{samples.sha256} {file_sha256(video)} {steps}".encode()
+    of_what = hashlib.sha256(asks).hexdigest()[:12]
     rows: list[Record] = []
     for name in variants or VARIANTS:
         smoothing = VARIANTS[name]
         out = folder / f"{name.replace(' ', '-')}.mp4"
         begun = time.time()
-        kept = folder / f"crop-{smoothing.crop:g}.kept"
+        kept = folder / f"crop-{smoothing.crop:g}-{of_what}.kept"
         if kept.exists():
             settled = job.settled(editor.photo_encoder)
             copy_inversions(kept, out, videos._plan(editor, settled, asked(request), smoothing))

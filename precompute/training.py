@@ -191,7 +191,6 @@ class Training(ABC, Generic[Config, Record, Row, Made]):
             )
 
 
-@torch.no_grad()
 def progress_of(trainer: Training[Any, Any, Any, Any], **validated: str) -> Progress:
     """How far a training is, as it is shown; machines are told of every validation.
 
@@ -214,6 +213,7 @@ def progress_of(trainer: Training[Any, Any, Any, Any], **validated: str) -> Prog
     return Progress(done, steps, row.step, label="train", figures=tuple(figures), record=record)
 
 
+@torch.no_grad()
 def drawn_latents(
     generator: Generator,
     random: np.random.Generator,

@@ -9,8 +9,6 @@ from styleatlas import load_generator
 from styleatlas.engine.checkpoints.identity_file import read_identity_network
 from styleatlas.store.registry import EMBEDDED
 
-pytestmark = pytest.mark.long  # until it is trained again, its figures are those of its card
-
 
 @pytest.fixture(scope="module")
 def network():
@@ -26,6 +24,7 @@ def figures(network, renderer, held_out):
         return identity_figures(network, renderer, held_out[1])
 
 
+@pytest.mark.long
 def test_the_same_avatar_stays_itself_in_another_mood_with_glasses_and_in_other_clothes(figures):
     from measure import LOOKS
 
@@ -33,6 +32,7 @@ def test_the_same_avatar_stays_itself_in_another_mood_with_glasses_and_in_other_
         assert figures[name] >= 0.98, name
 
 
+@pytest.mark.long
 def test_a_part_of_the_identity_costs_its_share_of_the_cosine(figures):
     from train_identity import IDENTITY
 
@@ -42,6 +42,7 @@ def test_a_part_of_the_identity_costs_its_share_of_the_cosine(figures):
     assert figures["anybody else"] == pytest.approx(0.25, abs=0.05)
 
 
+@pytest.mark.long
 def test_the_same_avatar_is_told_from_one_that_differs_in_one_attribute(figures):
     assert figures["area under the curve"] >= 0.998
     assert figures["right percent"] >= 98

@@ -17,15 +17,13 @@ HURTING = {
     "10,000 letters": "y" * 10_000,
     "arrow": "a face -> a hat : 3",
 }
+OFTEN = ("markup", "right to left", "10,000 letters")
 
 
 @pytest.fixture
 def studio(studio):
     studio.forgiven = (REFUSED,)
     return studio
-
-
-OFTEN = ("markup", "right to left", "10,000 letters")
 
 
 @pytest.fixture(
