@@ -173,9 +173,14 @@ async def list_phrases(
 ) -> Phrases:
     """Phrases of the atlas's bank that begin so, or have a word that does."""
     start = " ".join(prefix.split()).casefold()
-    found = [p for p in questions.phrases if p.casefold().startswith(start)]
-    inside = f" {start}"
-    found += [p for p in questions.phrases if inside in p.casefold() and p not in set(found)]
+    beginning, inside = [], []
+    for phrase in questions.phrases:
+        folded = phrase.casefold()
+        if folded.startswith(start):
+            beginning.append(phrase)
+        elif f" {start}" in folded:
+            inside.append(phrase)
+    found = beginning + inside
     return Phrases(phrases=found[:top], total=len(found))
 
 
