@@ -148,7 +148,7 @@ class Editor(TableEditor):
         align: Align | None = None,
         face: Faces = 1,
         invert: InvertSettings | None = None,
-        cache: bool = True,
+        cache: bool | Path = True,
         **choice: Any,
     ) -> EditResult:
         """The one way to edit, of images that are named by one of `seeds`, `styles`, `latents` and
@@ -224,7 +224,7 @@ class Editor(TableEditor):
         align: Align | None = None,
         face: Faces = 1,
         settings: InvertSettings | None = None,
-        cache: bool = True,
+        cache: bool | Path = True,
         state: Path | None = None,
         frames: int = 0,
     ) -> Inverted:
@@ -238,7 +238,8 @@ class Editor(TableEditor):
                 given, see `usual_align`.
             face: the number of a face, counted from 1, the largest; several, or `all`.
             settings: how to invert.
-            cache: whether inversions are remembered between runs.
+            cache: whether inversions are remembered between runs, in the user's cache; or the
+                folder that they are remembered in.
             state: a file that will be written of them; `<state>.work` keeps where they stand.
             frames: how many steps of the way to keep in `inversion.path`, at most; then none is
                 taken from those remembered.

@@ -28,7 +28,7 @@ MOST_BYTES = 2**28
 CACHE_VARIABLE = "STYLEATLAS_CACHE"
 """The variable of the environment that names another folder for what is remembered."""
 _FORMAT = "2"
-_INVERSION, _EMBEDDING = ".inversion", ".f4"
+INVERSION, _EMBEDDING = ".inversion", ".f4"
 _LARGEST = 2**24  # bytes of one
 _DIGEST = 32  # bytes of SHA-256
 
@@ -101,10 +101,13 @@ class InversionCache:
 
     Like `TextCache` a convenience: what cannot be read, is damaged or too large is passed over.
     The oldest are given up where all are larger than `MOST_BYTES`.
+
+    Args:
+        folder: where they lie; in the user's cache if not given.
     """
 
-    def __init__(self) -> None:
-        self.folder: Path = cache_folder() / "inversions"
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = cache_folder() / "inversions" if folder is None else folder
 
     def find(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The arrays that are remembered by a key, or None."""
@@ -134,7 +137,7 @@ class InversionCache:
 
     def listed(self) -> list[Remembered]:
         """What is remembered, the newest first."""
-        return _remembered(self.folder, f"*{_INVERSION}")
+        return _remembered(self.folder, f"*{INVERSION}")
 
     def clear(self) -> int:
         """Forget all; how many there were.
@@ -152,7 +155,7 @@ class InversionCache:
                 self._path(one.key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_INVERSION}"
+        return self.folder / f"{key}{INVERSION}"
 
 
 def inversions_folder() -> Path:

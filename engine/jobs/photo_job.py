@@ -32,7 +32,7 @@ class PhotoJob:
             faces.
         settings: of their inversion.
         only: a picture that is white where the photo may change; see `read_mask`.
-        cache: whether inversions are remembered.
+        cache: whether inversions are remembered, in the user's cache; or the folder for it.
         marked: whether what is written says that it was edited, and by what.
     """
 
@@ -41,7 +41,7 @@ class PhotoJob:
     faces: tuple[tuple[int, float], ...] = ((1, 1.0),)
     settings: InvertSettings = InvertSettings()  # noqa: RUF009 # it is frozen
     only: Path | None = None
-    cache: bool = True
+    cache: bool | Path = True
     marked: bool = True
 
     def settled(self, encoder: PhotoEncoder | None) -> PhotoJob:

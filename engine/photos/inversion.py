@@ -144,11 +144,12 @@ class Inverter:
         atlas: Atlas,
         encoder: JointEncoder,
         *,
-        cache: bool = True,
+        cache: bool | Path = True,
         photo_encoder: PhotoEncoder | None = None,
     ) -> Inverter:
         """With all that this machine has: the readers of faces where the samples were read by them,
-        LPIPS, and the user's cache if that is wanted; `notes` say what is lacking."""
+        LPIPS, and a cache if that is wanted: the user's, or a folder; `notes` say what is
+        lacking."""
         notes: list[str] = []
         read = set() if atlas.samples is None else set(atlas.samples.readings)
         features = None
@@ -162,7 +163,8 @@ class Inverter:
             perceptual = load_perceptual([LOSS], generator.device)
         except CheckpointError as error:
             notes.append(f"refined by pixels and CLIP: {error}")
-        remembered = InversionCache() if cache else None
+        folder = cache if isinstance(cache, Path) else None
+        remembered = InversionCache(folder) if cache else None
         return cls(
             generator, atlas, encoder, features, perceptual, remembered, notes, photo_encoder
         )

@@ -152,7 +152,7 @@ class Photographs:
         self._generator, self._atlas, self._encoder = generator, atlas, encoder
         self._photo_encoder = photo_encoder
         self._announce, self._report = announce, report
-        self._inverters: dict[bool, Inverter] = {}
+        self._inverters: dict[bool | Path, Inverter] = {}
 
     @cached_property
     def _finder(self) -> FaceFinder:
@@ -164,7 +164,7 @@ class Photographs:
         align: Any,
         face: Any,
         settings: InvertSettings | None,
-        cache: bool,
+        cache: bool | str | os.PathLike[str],
         state: str | os.PathLike[str] | None = None,
         frames: int = 0,
     ) -> Inverted:
@@ -181,13 +181,14 @@ class Photographs:
             for cut in cuts_of(one, size, chosen, face, lambda: self._finder)
         )
         place = None if state is None else Path(state)
-        return self._inverted(cuts, settings or InvertSettings(), cache, place, frames)
+        where = cache if isinstance(cache, bool) else Path(cache)
+        return self._inverted(cuts, settings or InvertSettings(), where, place, frames)
 
     def _inverted(
         self,
         cuts: tuple[Cut, ...],
         settings: InvertSettings,
-        cache: bool,
+        cache: bool | Path,
         state: Path | None,
         frames: int,
     ) -> Inverted:

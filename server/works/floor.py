@@ -14,7 +14,7 @@ from typing import Any
 from ...store.errors import WorkerError
 from .book import Book
 from .hand import Hand
-from .nouns import Frame, Job, Problem, Settings, State
+from .nouns import INVERSIONS, Frame, Job, Problem, Settings, State
 from .pictures import Pictures
 from .session import LiveSession
 from .turns import Turns
@@ -229,6 +229,8 @@ class Floor:
         for job in jobs:
             hand.jobs.add(job.id)
             hand.begun.append(job.id)
+            if photo := job.body.get("photo"):
+                self._pictures.lend_inversions(photo, self._work / job.id / INVERSIONS)
             self._timers[job.id] = loop.call_later(
                 self._limits.seconds, self.stop, job.id, _DEADLINE
             )
@@ -248,8 +250,11 @@ class Floor:
         if self._stopping.get(job, _DEADLINE) is None:
             self._end(job, "cancelled")
             return
+        folder, found = self._work / made.pop("folder"), self._book.find(job)
         try:
-            result = self._pictures.take_in(self._work / made.pop("folder"), made)
+            result = self._pictures.take_in(folder, made)
+            if found is not None and (photo := found.body.get("photo")):
+                self._pictures.keep_inversions(photo, folder / INVERSIONS)
         except OSError:
             self._end(job, "failed", problem=_FULL)
         else:

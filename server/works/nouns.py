@@ -13,6 +13,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 INPUTS = {"photo": "photo", "latents": "latents.npz", "mask": "mask"}
 """What a body may name, and what the file of it is called in the folder of the job."""
+INVERSIONS = "inversions"
+"""A folder in that of the job: what was found of its photo, so that it need not be found again."""
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...store.cache import INVERSION
 from ...store.errors import DiskFull, Missing, TooLarge
 from .nouns import Limits, Picture, Upload
 
@@ -26,7 +27,8 @@ TYPES = {
 """Of what is handed out, by the end of its name."""
 LATENTS, _PHOTO = ".npz", ".photo"
 _TOKEN = 24  # bytes
-_NAME = re.compile(r"[A-Za-z0-9_-]{32}(\.[a-z0-9]{3,5})")
+_KEY = r"[0-9a-f]{64}"
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{32}}(\.[a-z0-9]{{3,5}}|\.{_KEY}{re.escape(INVERSION)})")
 _TEMPORARY = "incoming-"
 
 
@@ -61,6 +63,9 @@ class Pictures:
                 found.append((entry.stat().st_mtime, entry.name, entry.stat().st_size))
         self._kept = {name: _Kept(size, when) for when, name, size in sorted(found)}
         self._bytes = sum(size for _, _, size in found)
+        for name in list(self._kept):
+            if name.endswith(INVERSION) and not self.has_photo(name.partition(".")[0]):
+                self._drop(name)  # a killed service had dropped the photo
 
     @property
     def size(self) -> int:
@@ -136,6 +141,29 @@ class Pictures:
             self.adopt(_inside(folder, folder / made["latents"]), result["latents"])
         return result
 
+    def lend_inversions(self, upload: str, folder: Path) -> None:
+        """Lays what was found of a photo into the folder of a job, as an `InversionCache`."""
+        with suppress(OSError):  # then it is found again
+            folder.mkdir(exist_ok=True)
+            for name in self._inversions(upload):
+                linked(self.folder / name, folder / name.partition(".")[2])
+
+    def keep_inversions(self, upload: str, folder: Path) -> None:
+        """Takes in what a job found of a photo that is still there, and ends with it.
+
+        Raises:
+            OSError: there is no room.
+        """
+        known = set(self._inversions(upload))
+        for path in folder.glob(f"*{INVERSION}"):
+            name = f"{upload}.{path.name}"
+            if self.has_photo(upload) and name not in known and _NAME.fullmatch(name):
+                self.adopt(_inside(folder, path), f"{upload}.{path.stem}")
+
+    def _inversions(self, upload: str) -> list[str]:
+        with self._lock:
+            return [n for n in self._kept if n.startswith(upload) and n.endswith(INVERSION)]
+
     async def receive(self, content: bytes | AsyncIterable[bytes]) -> Upload:
         """Takes in a photo, as it is.
 
@@ -181,7 +209,7 @@ class Pictures:
         return any(gone)
 
     def remove_photo(self, upload: str) -> bool:
-        """Ends a photo; whether it was there."""
+        """Ends a photo, and what was found of it; whether it was there."""
         return self._drop(f"{upload}{_PHOTO}")
 
     def forget_before(self, when: float) -> None:
@@ -209,6 +237,9 @@ class Pictures:
             self._bytes -= kept.bytes
         with suppress(OSError):
             (self.folder / name).unlink(missing_ok=True)
+        if name.endswith(_PHOTO):
+            for found in self._inversions(name.removesuffix(_PHOTO)):
+                self._drop(found)
         return True
 
 

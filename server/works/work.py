@@ -64,7 +64,7 @@ from ..bodies import (
     SamplesBody,
     TextsBody,
 )
-from .nouns import INPUTS, Kind
+from .nouns import INPUTS, INVERSIONS, Kind
 
 _PHOTO, _LATENTS, _MASK = (Path(INPUTS[name]) for name in ("photo", "latents", "mask"))
 _EDITED = Path("edited")
@@ -319,11 +319,11 @@ _WORK: Mapping[Kind, Callable[[Bench, Any], Made]] = {
 
 
 def _photo_job(body: OfPhoto, settings: InvertSettings | None = None) -> PhotoJob:
-    """Never with the user's cache: what is remembered of a photo must end with it."""
+    """Never with the user's cache: what is remembered of a photo must end with it (`Pictures`)."""
     faces = () if body.face == "all" else ((body.face, 1.0),)
     settings = settings or InvertSettings()
     only = _MASK if isinstance(body, EditBody) and body.mask is not None else None
-    return PhotoJob((_PHOTO,), _align(body.align), faces, settings, only, cache=False)
+    return PhotoJob((_PHOTO,), _align(body.align), faces, settings, only, cache=Path(INVERSIONS))
 
 
 def _align(given: str | list[float] | None) -> Align | None:

@@ -97,10 +97,12 @@ def test_a_part_is_named_by_its_corner_and_width(editor, drawing):
         editor.invert(path, settings=START)
 
 
-def test_inversions_are_remembered_unless_unwanted(drawing):
+def test_inversions_are_remembered_unless_unwanted(drawing, tmp_path):
     editor, path = styleatlas.load("avatars", device="cpu"), drawing(6, "me.png")
     editor.invert(path, settings=START, cache=False)
+    editor.invert(path, settings=START, cache=str(tmp_path / "elsewhere"))
     assert inversions() == []
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
     editor.invert(path, settings=START)
     assert len(inversions()) == 1
 

@@ -142,6 +142,35 @@ def test_next_service_hands_out_what_is_there(pictures, folder, tmp_path):
     assert {*names_in(folder)} == {"notes.txt", names[0], last}, "the oldest went"
 
 
+def found_of(pictures: Pictures, upload: str, tmp_path, key: str):
+    """What a job found of a photo, in its folder."""
+    folder = tmp_path / token()
+    folder.mkdir()
+    (folder / f"{key}.inversion").write_bytes(b"found")
+    (folder / "notes.inversion").write_bytes(b"no key")
+    pictures.keep_inversions(upload, folder)
+    return folder
+
+
+def test_what_was_found_of_a_photo_is_lent_to_its_jobs_and_ends_with_it(pictures, folder, tmp_path):
+    one, other = (receive(pictures, b"a photo").id for _ in range(2))
+    found_of(pictures, one, tmp_path, "a" * 64)
+    found_of(pictures, one, tmp_path, "b" * 64)
+    found_of(pictures, other, tmp_path, "c" * 64)
+    with pytest.raises(Missing):
+        pictures.open(f"{one}.{'a' * 64}.inversion")
+    pictures.lend_inversions(one, tmp_path / "lent")
+    assert names_in(tmp_path / "lent") == [f"{'a' * 64}.inversion", f"{'b' * 64}.inversion"]
+    pictures.keep_inversions(one, tmp_path / "lent")
+    assert pictures.size == 2 * 7 + 3 * 5, "each counts once"
+    assert pictures.remove_photo(one)
+    assert names_in(folder) == sorted([f"{other}.photo", f"{other}.{'c' * 64}.inversion"])
+    found_of(pictures, one, tmp_path, "a" * 64)
+    assert len(names_in(folder)) == 2, "of a photo that is gone nothing is kept"
+    (folder / f"{other}.photo").unlink()  # as by a service that was killed at it
+    assert Pictures(folder, Limits()).size == 0 and names_in(folder) == []
+
+
 def test_what_is_older_than_it_is_kept_goes(pictures, tmp_path):
     name = pictures.adopt(made(tmp_path), token())
     pictures.forget_before(0.0)

@@ -116,6 +116,24 @@ def test_photo_is_cut_out_inverted_and_edited(served, photo):
     assert job.result["record"]["photos"][0]["photo"] == "photo"
 
 
+def test_photo_is_inverted_once_and_what_was_found_ends_with_it(served, photo):
+    given, box = upload(served, photo), [20.0, 10.0, 128.0]
+    inverted = served.done("inversion", photo=given, align=box)
+    edited = served.done("edit", photo=given, align=box, edits=SMILE, alpha=0.5)
+    elsewhere = served.done("edit", photo=given, align=[21.0, 10.0, 127.0], edits=SMILE, alpha=0.5)
+    refined = [
+        any(event.data.get("what") == "invert" for event in served.events(job))
+        for job in (inverted, edited, elsewhere)
+    ]
+    assert refined == [True, False, True]
+    rows = [job.result["record"]["photos"][0] for job in (inverted, edited)]
+    assert rows[0]["distance"] == rows[1]["distance"] and rows[0]["steps"] == rows[1]["steps"] > 0
+    kept = served.folder / "pictures"
+    assert len(list(kept.glob(f"{given}.*.inversion"))) == 2
+    assert served.call(served.works.forget(given))
+    assert not list(kept.glob(f"{given}*"))
+
+
 def test_inversion_is_edited_as_latents(served, photo, editor):
     given = upload(served, photo)
     inverted = served.done("inversion", photo=given, align=[20.0, 10.0, 128.0], steps=5)
