@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -17,8 +16,6 @@ from .inputs import AtlasFile, InputFile, InputPlace
 from .options import json_option, option
 from .sink import answer, note
 from .sources import load_named_generator, open_atlas
-
-_SEEDS = tuple(range(1, 10))
 
 
 class _Place(click.ParamType):  # type: ignore[type-arg] # generic only in newer clicks
@@ -95,6 +92,7 @@ def push(
     """
     from ..engine.jobs.card import PICTURE, card, read_evaluation, require_licence
     from ..store.atlas import atlas_path
+    from ..store.hub_push import CARD
 
     require_licence(licence)
     if is_hub(atlas):
@@ -104,10 +102,15 @@ def push(
     if not place.file:
         named = f"{atlas}.h5" if is_name(atlas) else path.name
         place = HubName(place.repository, named, place.revision)
+    if place.file in (CARD, PICTURE):
+        raise OptionError(
+            f"{place}: the name of a file that tells of the atlas; name it otherwise, "
+            f"hf://{place.repository}/NAME.h5"
+        )
     figures = None if evaluation is None else read_evaluation(evaluation, opened)
     shown, content = _picture(opened.fingerprint.generator.name, picture)
     text = card(opened, place, licence, figures, shown)
-    files: dict[str, bytes | Path] = {place.file: path, "README.md": text.encode()}
+    files: dict[str, bytes | Path] = {place.file: path, CARD: text.encode()}
     if content is not None:
         files[PICTURE] = content
     if dry_run:
@@ -158,6 +161,4 @@ def _picture(generator: str, given: Path | None) -> tuple[str | None, bytes | No
             "picture; `styleatlas sheet` or `edit` makes one for --picture"
         )
         return None, None
-    with TemporaryDirectory() as folder:
-        model = load_named_generator(generator, None)
-        return "Unedited samples", samples_picture(model, _SEEDS, Path(folder, "samples.png"))
+    return "Unedited samples", samples_picture(load_named_generator(generator, None))

@@ -212,7 +212,7 @@ class Hub:
         return whole(handler, self.large[tag])
 
     def _written(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
-        """What `create_repo` and `create_commit` ask."""
+        """What `repo_exists`, `create_repo` and `create_commit` ask."""
         if not self._may(handler):
             return answer(handler, 401, b"{}", X_Error_Message="Invalid username or password.")
         if path == "/api/validate-yaml":
@@ -230,6 +230,9 @@ class Hub:
         batch = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path)
         if batch:
             return _json(handler, self._batch(json.loads(body)))
+        about = re.fullmatch(r"/api/models/([^/]+/[^/]+)", path)
+        if about and about[1] in self.repositories:
+            return _json(handler, {"id": about[1]})
         if found is None:
             return answer(handler, 404, b"{}", X_Error_Code="RepoNotFound")
         name, what, revision = found.groups()

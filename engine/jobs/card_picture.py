@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from ...store.errors import InputError
 from ..models.protocols import Generator
-from .sample_sheet import draw_seeds
+from ..models.sampling import render_batches, styles_from_seeds
+from ..pictures.sheet import cell_size, scaled_down, sheet
 
 MAX_PIXELS = 100_000_000
 _PSI = 0.7
+_SIDE = 384
 
 
 def plain_picture(path: Path) -> bytes:
@@ -36,10 +38,17 @@ def plain_picture(path: Path) -> bytes:
         ) from error
 
 
-def samples_picture(generator: Generator, seeds: Sequence[int], path: Path) -> bytes:
-    """Unedited images of seeds as a PNG, drawn to a path on the way."""
-    draw_seeds(generator, seeds, _PSI, None, path)
-    return plain_picture(path)
+@torch.inference_mode()
+def samples_picture(generator: Generator) -> bytes:
+    """Unedited images of nine seeds as a PNG, three to a row, of 384 px at most each."""
+    rows = [range(at, at + 3) for at in (1, 4, 7)]
+    side, scale = cell_size(generator.image_size, 3, 3)
+    pictures = []
+    for seeds in rows:
+        styles = styles_from_seeds(generator, seeds, _PSI)
+        images = [scaled_down(x, min(side, _SIDE)).cpu() for x in render_batches(generator, styles)]
+        pictures.append([*torch.cat(images)])
+    return _written(sheet(pictures, [f"seeds {row[0]} to {row[-1]}" for row in rows], scale=scale))
 
 
 def _written(picture: Image.Image) -> bytes:

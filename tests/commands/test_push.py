@@ -212,8 +212,13 @@ def test_who_is_not_logged_in_is_told_before_anything_is_sent(run, hub, tiny_pat
 )
 def test_a_step_that_is_refused_leaves_no_file(run, hub, tiny_path, step, status, message):
     hub.refuse = {step: (status, "")}
-    assert message in told_of(run, tiny_path, PLACE)
+    told = told_of(run, tiny_path, PLACE)
+    assert message in told
+    made = "; the repository me/tiny-atlas was made, and may stay, empty"
+    assert told.endswith(made) == bool(hub.repositories)
     only(hub)
+    if hub.repositories:  # of one that stood there before nothing is said
+        assert made not in told_of(run, tiny_path, PLACE)
 
 
 def test_bytes_that_arrive_damaged_are_in_no_commit(run, hub, tiny_path):
@@ -223,10 +228,49 @@ def test_bytes_that_arrive_damaged_are_in_no_commit(run, hub, tiny_path):
     only(hub)
 
 
-def test_a_branch_that_is_not_there_is_named(run, hub, tiny_path):
-    hub.repository("me/tiny-atlas").commit({})
-    assert "me/tiny-atlas has no revision next" in told_of(run, tiny_path, f"{PLACE}@next")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_branch_that_is_not_there_is_named_and_nothing_made(run, hub, tiny_path, there):
+    if there:
+        hub.repository("me/tiny-atlas").commit({})
+    told = told_of(run, tiny_path, f"{PLACE}@next")
+    assert told.startswith(f"{PLACE}/tiny.h5@next: me/tiny-atlas has no branch next, and")
+    assert told.endswith(f"make it at {hub.host.url}/me/tiny-atlas, or leave @next out")
     only(hub)
+    assert len(hub.repositories) == there and hub.host.count("POST") == 0
+
+
+@pytest.mark.parametrize("file", ["README.md", PICTURE])
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_an_atlas_does_not_take_the_name_of_what_tells_of_it(
+    refused, hub, tiny_path, tmp_path, file, by_itself
+):
+    atlas, place = tiny_path, f"{PLACE}/{file}"
+    if by_itself:
+        atlas, place = tmp_path / file, PLACE
+        atlas.write_bytes(tiny_path.read_bytes())
+    for further in ((), ("--dry-run",)):
+        told = refused("push", atlas, place, "--yes", *further)
+        assert told.startswith(f"{PLACE}/{file}: ") and told.endswith(f"otherwise, {PLACE}/NAME.h5")
+    assert hub.host.asked == []
+
+
+def test_off_a_terminal_no_bars_are_drawn_and_bars_are_as_they_were(run, hub, tiny_path):
+    from huggingface_hub import utils
+
+    hub.repository("me/tiny-atlas").commit({"README.md": MARK.encode()})
+    for off in (False, True):
+        if off:
+            utils.disable_progress_bars()
+        try:
+            assert run("push", tiny_path, PLACE, "--yes").exit_code == 0
+            assert utils.are_progress_bars_disabled() is off
+        finally:
+            utils.enable_progress_bars()
+    command = [sys.executable, "-m", "styleatlas", "push", str(tiny_path), PLACE, "--yes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert all(line.startswith(("note: ", "me/tiny-atlas: ", "licence: ")) for line in lines), lines
+    assert "%" not in done.stderr
 
 
 @pytest.mark.parametrize("place", ["here", "hf://me", f"{PLACE}@{commit_of(1)}", "a.h5"])

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from styleatlas.engine.jobs import card_picture
 from styleatlas.engine.jobs.card import MARK, card, require_licence
+from styleatlas.engine.jobs.card_picture import samples_picture
+from styleatlas.engine.models.preprocess import to_bytes
+from styleatlas.engine.models.sampling import styles_from_seeds
+from styleatlas.engine.pictures import sheet
 from styleatlas.store.errors import OptionError
 from styleatlas.store.hub_names import HubName
 
@@ -64,3 +72,23 @@ def test_a_licence_is_an_identifier(licence):
 def test_licences_that_the_hub_knows_and_none_are_taken():
     for licence in (None, "mit", "apache-2.0", "cc-by-nc-4.0", "bigscience-openrail-m", "other"):
         require_licence(licence)
+
+
+def pixels(content: bytes, side: int) -> np.ndarray:
+    """The nine samples of a picture, (9, side, side, 3), without its labels."""
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.height == 3 * side and picture.info == {}
+        cells = np.asarray(picture)[:, -3 * side :].reshape(3, side, 3, side, 3)
+    return cells.swapaxes(1, 2).reshape(9, side, side, 3)
+
+
+def test_the_picture_shows_nine_seeds_as_they_are_drawn(generator, monkeypatch):
+    monkeypatch.setattr(sheet, "_USUAL_SIDE", 8)
+    wanted = to_bytes(generator.render(styles_from_seeds(generator, range(1, 10), 0.7))).numpy()
+    assert (pixels(samples_picture(generator), 8) == wanted).all()
+
+
+def test_large_images_are_shrunk_for_the_picture(generator, monkeypatch):
+    monkeypatch.setattr(sheet, "_USUAL_SIDE", 8)
+    monkeypatch.setattr(card_picture, "_SIDE", 6)
+    assert pixels(samples_picture(generator), 6).any()
