@@ -154,11 +154,13 @@ def remove(name: HubName) -> list[Kept]:
 
 
 def _covers(name: HubName, other: HubName) -> bool:
-    return (
-        name.repository == other.repository
-        and name.file in ("", other.file)
-        and name.revision in (None, other.revision)
-    )
+    """Whether a name means a file of a commit; a branch or a tag, as the cache knows it."""
+    if name.repository != other.repository or name.file not in ("", other.file):
+        return False
+    if name.revision is None or name.is_pinned:
+        return name.revision in (None, other.revision)
+    here = cached(other.at(name.revision))
+    return here is not None and here.name == other
 
 
 def _here(name: HubName, path: str) -> HubFile:

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import styleatlas
 from styleatlas import Atlas
+from styleatlas.engine.networks.resnet_face import ResNetFace18
+from styleatlas.engine.steering import texts
+from styleatlas.prompts.sets import PromptSet
 from styleatlas.store import hub as module
 from styleatlas.store.hub import cached, kept
 from styleatlas.store.hub_names import read_name
@@ -24,6 +28,7 @@ from .edit_calls import ALPHA, EASY, PAIR, pixels
 
 TINY, ATLAS = "hf://me/tiny/tiny.safetensors", "hf://me/tiny/tiny.h5"
 CLIP = "hf://me/clip/open_clip_model.safetensors"
+FACES = ("--neutral", "a face", "--target", "a bald face")
 DRAW = ("--images", "1", "--samples", "0", "--statistics", "50", "--table", "sweep", "--quiet")
 
 
@@ -158,6 +163,22 @@ def test_models_of_the_hub_are_fetched_listed_found_and_removed(run, answer, ref
     assert answer("models", "list") == before and not path.exists()
 
 
+@pytest.mark.parametrize("name", [TINY, "hf://me/tiny"])
+@pytest.mark.parametrize("revision", ["main", "v1"])
+def test_a_branch_or_a_tag_names_what_is_removed_of_it(answer, run, hub, name, revision):
+    repository = hub.repository("me/tiny")
+    repository.branches["v1"] = commit_of(1)
+    run("models", "fetch", f"{TINY}@v1")
+    repository.commit({"tiny.safetensors": b"another"})
+    run("models", "fetch", f"{TINY}@main")
+    first, second = f"{TINY}@{commit_of(1)}", f"{TINY}@{commit_of(2)}"
+    assert [str(one.name) for one in kept()] == [first, second]
+    gone, left = (first, second) if revision == "v1" else (second, first)
+    assert answer("models", "remove", f"{name}@next") == f"{name}@next: is not there\n"
+    assert answer("models", "remove", f"{name}@{revision}") == f"{gone}: removed, 0.0 MB\n"
+    assert [str(one.name) for one in kept()] == [left]
+
+
 def test_the_cache_tells_of_them_and_forgets_them_when_asked(run, answer, hub):
     assert answer("cache", "list").endswith("files of the Hub: 0, 0.0 MB\n")
     run("models", "fetch", TINY, ATLAS)
@@ -182,10 +203,42 @@ def test_an_atlas_on_the_hub_stays_as_it_is(refused, run, hub, tmp_path):
     assert told == f"{ATLAS}: lies on the Hub and stays as it is; add -o OUT.h5"
 
 
-def test_a_mapper_is_found_by_its_name(refused, hub):
+def test_a_mapper_on_the_hub_is_that_of_the_file(
+    run, hub, checkpoint, clip_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(texts, "prompt_set", lambda name: PromptSet(("a", "face"), ("{}",)))
+    path, out = tmp_path / "mapper.safetensors", tmp_path / "out.png"
+    few = (*PAIR, "--clip", clip_folder, "--steps", "4", "--batch", "2", "--l2", "0", "--quiet")
+    done = run("mapper", "train", checkpoint, *few, "-o", path)
+    assert done.exit_code == 0, done.output
+    hub.repository("me/tiny").commit({path.name: path.read_bytes()})
+    found = []
+    for mapper, generator in ((path, checkpoint), (f"hf://me/tiny/{path.name}", TINY)):
+        done = run("mapper", "apply", mapper, "--generator", generator, "--seed", "1", "-o", out)
+        assert done.exit_code == 0, done.output
+        found.append(pixels(out))
+    assert_pixels_near(*found)
+
+
+def test_a_mapper_that_is_none_is_called_by_its_name(refused, hub):
     hub.repository("me/tiny").commit({"mapper.safetensors": b"none"})
     out = ("--seed", "1", "-o", "x.png")
     assert "mapper.safetensors" in refused("mapper apply", "hf://me/tiny/mapper.safetensors", *out)
+
+
+def test_a_face_recogniser_on_the_hub_is_that_of_the_file(run, hub, tmp_path):
+    path, name = tmp_path / "resnet18_110.pth", "hf://me/face/resnet18_110.pth"
+    torch.save(ResNetFace18(excitation=False).half().state_dict(), path)
+    hub.repository("me/face").commit({path.name: path.read_bytes()})
+    few = ("--steps", "2", "--seed", "2", "--identity-weight", "1", "--json")
+    found = []
+    for source in (path, name):
+        options = (*few, "--identity", source, "-o", tmp_path / "out.png")
+        done = run("optimize", "avatars", "--clip", "avatars", *FACES, *options)
+        assert done.exit_code == 0, done.output
+        found.append([image["identity"] for image in json.loads(done.stdout)["images"]])
+    assert_near(*np.array(found))
+    assert any(found[0]) and [str(one.name) for one in kept()] == [f"{name}@{commit_of(1)}"]
 
 
 def test_nothing_of_a_refused_file_stays_in_the_cache(refused, hub, tmp_path_factory):
