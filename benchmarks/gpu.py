@@ -31,12 +31,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gpu_processes import end_when_told, ending
+
 ROOT = Path(__file__).resolve().parents[1]
 LINK = "STYLEATLAS_GPU_LINK"
 SECONDS = 480.0
 START = 60.0  # in which a process begins with its first part, or with the next
 GRACE = 5.0  # beyond a part's seconds, which it is to keep by itself
+LEAVE = 1.0  # in which a process that is cut off ends what it started
 TOLD = "gpu.py: "  # what a line of the other process begins with
+
+LOOK = """
+import sys, torch
+try:
+    torch.ones(1, device=sys.argv[1]).cpu()
+except Exception as error:
+    sys.exit(str(error).splitlines()[0])
+"""
 
 Record = dict[str, Any]
 
@@ -81,6 +92,23 @@ def find_package() -> Path:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     return folder
+
+
+def require_device(name: str) -> None:
+    """Ends this here unless PyTorch can use the device, which every part would say anew. Another
+    process looks, so that none of its memory is taken."""
+    command = [sys.executable, "-c", LOOK, name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START)
+        if done.returncode == 0:
+            return
+        problem = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+    except subprocess.TimeoutExpired:
+        problem = f"no answer within {START:.0f} s"
+    raise SystemExit(
+        f"--device {name}: PyTorch cannot use it ({problem}); see what nvidia-smi shows, install a "
+        "PyTorch built for CUDA, or name another device"
+    )
 
 
 class Answer:
@@ -129,14 +157,10 @@ def watch(names: list[str], device: str, quick: bool, answer: Answer, until: flo
     while left and time.monotonic() < until:
         command = [sys.executable, __file__, "--device", device, "--parts", ",".join(left)]
         command += ["--quick"] if quick else []
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=_pass_on, args=(child, lines), daemon=True).start()
-        try:
+        with ending(command, LEAVE, stdout=subprocess.PIPE) as child:
+            lines: queue.Queue[str | None] = queue.Queue()
+            threading.Thread(target=_pass_on, args=(child, lines), daemon=True).start()
             done = _follow(lines, left[0], answer, until)
-        finally:
-            child.kill()
-            child.wait()
         left = left[done:]
     if left:
         answer.left_out(left)
@@ -187,6 +211,8 @@ def work(names: list[str], device: str, quick: bool) -> None:
     import gpu_place
     import gpu_speed
 
+    end_when_told()
+
     def tell(**record: Any) -> None:
         print(TOLD + json.dumps(record), flush=True)
 
@@ -231,9 +257,11 @@ def main() -> None:
     if asked.parts is not None:
         work(asked.parts.split(","), asked.device, asked.quick)
         return
+    if asked.device != "cpu":
+        require_device(asked.device)
     names = [name for name in PARTS if asked.only is None or name in asked.only]
     answer = Answer(asked.output, {"device": asked.device, "quick": asked.quick})
-    watch(names, asked.device, asked.quick, answer, begun + min(asked.seconds, SECONDS))
+    watch(names, asked.device, asked.quick, answer, begun + min(asked.seconds, SECONDS) - LEAVE)
     print(shown(answer))
     print(f"\n{asked.output}: is what to send back", file=sys.stderr)
 

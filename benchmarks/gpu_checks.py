@@ -22,6 +22,7 @@ from gpu_place import (
     styles_of,
     tf32,
 )
+from gpu_processes import ending
 from torch import Tensor
 
 import styleatlas
@@ -185,11 +186,13 @@ def tests(place: Place) -> Rows:
         if "pytest.mark.gpu" in path.read_text("utf-8")
     )
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *chosen]
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=max(5.0, place.left)
-        )
-        told, said = done.stdout, f"exit {done.returncode}"
+        with ending(command, cwd=ROOT, **heard) as child:
+            assert child.stdout is not None
+            with child.stdout:
+                told, _ = child.communicate(timeout=max(5.0, place.left))
+        said = f"exit {child.returncode}"
     except subprocess.TimeoutExpired as error:
         told, said = error.stdout or "", "cut off"
         told = told.decode("utf-8", "replace") if isinstance(told, bytes) else told

@@ -16,6 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import gpu
+import gpu_checks
+from gpu_processes import ending
 
 ROOT = gpu.ROOT
 # What an installed package is found by goes, so that the checkout has to be.
@@ -86,6 +88,67 @@ def test_part_that_fails_is_told_and_the_next_one_runs(tmp_path):
     done, parts = followed(tmp_path / "gpu.json", [*lines, {"end": "peaks"}, None])
     assert done == 2
     assert [part.get("problem") for part in parts] == ["OSError: no", None]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nothing"])
+def test_device_that_cannot_be_used_is_one_line_and_no_part_begins(tmp_path, device):
+    path = tmp_path / "gpu.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", device]
+    done = subprocess.run(
+        [*command, "-o", str(path)], env=ALONE, capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 1 and done.stdout == "" and not path.exists()
+    assert done.stderr.startswith(f"--device {device}: PyTorch cannot use it (")
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("or name another device\n")
+
+
+# Each of the processes holds the standard output, whose end shows that none is left.
+LONG = "import time; print('begun', flush=True); time.sleep(100); print('left', flush=True)"
+OUTER = f"""
+import subprocess, sys
+sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+from gpu_processes import end_when_told, ending
+end_when_told()
+again = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+with ending([sys.executable, "-c", again, {LONG!r}]) as child:
+    child.wait()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no sessions")
+@pytest.mark.parametrize("code", [LONG, OUTER])
+def test_process_that_is_cut_off_leaves_none_of_those_it_started(code):
+    with ending([sys.executable, "-c", code], 60, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == "begun\n"
+    assert child.stdout.read() == ""
+    child.stdout.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no sessions")
+def test_tests_that_are_cut_off_leave_none_of_their_processes(tmp_path, monkeypatch):
+    """The pipe is held by a process that such a test starts."""
+    pipe, folder = tmp_path / "pipe", tmp_path / "tests"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    (folder / "test_long.py").write_text(
+        "import pytest, subprocess, sys\n@pytest.mark.gpu\ndef test_long():\n"
+        f"    with open({str(pipe)!r}, 'w') as out:\n"
+        f"        subprocess.run([sys.executable, '-c', {LONG!r}], stdout=out)\n"
+    )
+    monkeypatch.setattr(gpu_checks, "ROOT", tmp_path)
+    held = []
+
+    class Place:
+        @property
+        def left(self) -> float:
+            held.append(pipe.open())  # once there is somebody who writes
+            assert held[0].readline() == "begun\n"
+            return 0.0
+
+    (row,) = gpu_checks.tests(Place())
+    assert row["ended"] == "cut off"
+    with held[0] as left:
+        assert left.read() == ""
 
 
 @pytest.mark.gpu
