@@ -23,8 +23,11 @@ from ..works.foreman import Works
 from ..works.nouns import Frame
 from ..works.session import LiveSession
 from .problems import refusal_of
+from .rates import Buckets
 
 START_SECONDS = 10.0
+RATE, BURST = 200.0, 400.0
+"""Messages a second of a session, and at once; those beyond wait where they come from."""
 _POLICY, _LATER = 1008, 1013  # codes of RFC 6455 and IANA's registry
 Message = TypeVar("Message", bound=Body)
 
@@ -70,7 +73,10 @@ async def _serve(socket: WebSocket, session: LiveSession) -> None:
 
 
 async def _listen(socket: WebSocket, session: LiveSession) -> None:
+    pace = Buckets(RATE, BURST)
     while True:
+        while wait := pace.wait(session.client):
+            await asyncio.sleep(wait)
         try:
             session.send((await _receive(socket, LiveMessage)).plain())
         except ValidationError as error:

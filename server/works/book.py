@@ -67,7 +67,7 @@ class Book:
         try:
             self._table.put(job, event)
         except DiskFull as error:
-            _LOG.error("job %s: %s is not kept yet: %s", job.id, kind, error)
+            _LOG.error("job %s: %s is not kept yet: %s", job.id[:6], kind, error)
             if job.has_ended:
                 self._unkept[job.id] = event
         else:

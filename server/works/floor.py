@@ -142,7 +142,7 @@ class Floor:
 
     def _give_up(self, hand: Hand, job: str) -> None:
         if job in hand.jobs:
-            _LOG.error("worker %d: does not stop job %s, and is ended", hand.pid, job)
+            _LOG.error("worker %d: does not stop job %s, and is ended", hand.pid, job[:6])
             hand.kill()
 
     async def _tend(self, device: str | None) -> None:
@@ -193,6 +193,9 @@ class Floor:
             _LOG.error("worker: %s", message["why"])
             self.broken = str(message["why"])
             self.loaded.set()
+        elif told == "error":
+            where = {key: message[key] for key in ("jobs", "traceback")}
+            _LOG.error("worker %d: an error of the program", hand.pid, extra={"told": where})
         elif told == "frame":
             self._show(message, content)
         elif told == "progress":

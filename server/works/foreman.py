@@ -78,14 +78,18 @@ class Works:
         works._take_up()
         return works
 
-    async def close(self, drain: float = 0.0) -> None:
-        """Takes nothing more, gives running jobs some seconds, and lets go of all. What then still
-        runs or waits is taken up by the next service of this folder."""
+    async def drain(self, seconds: float) -> None:
+        """Takes nothing more, and gives running jobs some seconds."""
         self._closing = True
         self._floor.rest()
         for session in list(self._floor.sessions.values()):
             await session.close()
-        await asyncio.gather(*(self._book.ended(job, drain) for job in self._floor.running))
+        await asyncio.gather(*(self._book.ended(job, seconds) for job in self._floor.running))
+
+    async def close(self) -> None:
+        """Takes nothing more, and lets go of all. What still runs or waits is taken up by the next
+        service of this folder."""
+        await self.drain(0.0)
         self._tidying.cancel()
         await self._floor.close()
         self._book.close()
@@ -159,9 +163,12 @@ class Works:
             shutil.rmtree(folder, ignore_errors=True)
         return self.job(kept.id) or kept
 
-    def _require_place(self, client: str) -> None:
+    def _require_open(self) -> None:
         if self._closing:
             raise QueueFull("service: is ending; try again in a minute")
+
+    def _require_place(self, client: str) -> None:
+        self._require_open()
         if (waiting := len(self._book.open())) >= self._limits.waiting:
             raise QueueFull(f"queue: {waiting} jobs wait; try again in a minute")
         if (own := len(self._book.open(client))) >= self._limits.each:
@@ -197,6 +204,10 @@ class Works:
     def job(self, job: str) -> Job | None:
         """As it stands; None where there is none, or not any more."""
         return self._book.find(job)
+
+    async def keyed(self, client: str, key: str) -> Job | None:
+        """The job that a client's key stands for already."""
+        return await asyncio.to_thread(self._table.by_key, client, key)
 
     async def ended(self, job: str, seconds: float) -> Job:
         """A job once it has ended, or as it stands after some seconds.
@@ -264,9 +275,15 @@ class Works:
         Raises:
             TooMany: there are as many as there may be.
             Missing: there are no such latents.
+            QueueFull: the service is ending.
         """
-        if len(self._floor.sessions) >= self._limits.sessions:
-            raise TooMany(f"sessions: are {len(self._floor.sessions)}; try again later")
+        self._require_open()
+        sessions = self._floor.sessions.values()
+        if len(sessions) >= self._limits.sessions:
+            raise TooMany(f"sessions: are {len(sessions)}; try again later")
+        own = sum(session.client == client for session in sessions)
+        if own >= self._limits.sessions_each:
+            raise TooMany(f"sessions: {own} of yours are open; close one")
         given = start.get("latents")
         path = None if given is None else self.pictures.latents(given)
         session = LiveSession(next(self._numbers), client, start, path, self._floor.leave)
@@ -274,14 +291,13 @@ class Works:
         self._floor.place_sessions()
         return session
 
-    def tidy(self) -> None:
+    async def tidy(self) -> None:
         """Forgets what is older than it is kept, and keeps what the disk had no room for; done
         every minute."""
         before = time.time() - self._settings.keep
         self._book.keep_again()
         self.pictures.forget_before(before)
-        for job in self._table.ended_before(before):
-            self._book.remove(job.id)
+        await asyncio.to_thread(self._table.forget, before, self._limits.remembered)
         self._uploads = {one: own for one in self._uploads if (own := self._kept_uploads(one))}
         forget_files(self._cache, before, _CACHE)
 
@@ -289,6 +305,6 @@ class Works:
         while True:
             await asyncio.sleep(_TIDIED_EVERY)
             try:
-                self.tidy()
+                await self.tidy()
             except (OSError, ServiceError) as error:
                 _LOG.error("tidying: %s", error)

@@ -152,6 +152,8 @@ class Limits:
         reserve: bytes that stay free on the disk; below, nothing new is taken.
         memory: bytes that a worker may take beyond those of its models.
         sessions: live sessions at once.
+        sessions_each: of them, of a client.
+        remembered: jobs that have ended; beyond, the oldest are forgotten.
     """
 
     waiting: int = 1000
@@ -166,6 +168,8 @@ class Limits:
     reserve: int = 2**28
     memory: int = 4 * 2**30
     sessions: int = 32
+    sessions_each: int = 16
+    remembered: int = 20_000
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ not handed out."""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import secrets
@@ -97,6 +98,12 @@ class Pictures:
     def has_photo(self, upload: str) -> bool:
         """Whether it is still there."""
         return f"{upload}{_PHOTO}" in self._kept
+
+    def are_one_photo(self, one: str, other: str) -> bool:
+        """Whether two photos that are there have the same bytes."""
+        with suppress(Missing, OSError):
+            return filecmp.cmp(self.photo(one), self.photo(other), shallow=False)
+        return False
 
     def latents(self, inverted: str) -> Path:
         """A file of latents.

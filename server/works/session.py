@@ -14,7 +14,8 @@ from .wire import Message
 
 class LiveSession:
     """Somebody who looks while images are edited. Both ways the newest wins: a message that was not
-    worked on yet, and a frame that was not fetched yet, give way to the next.
+    worked on yet, and a frame that was not fetched yet, give way to the next. The worker has one
+    message at a time, so that whoever sends many fills nothing but their own place.
 
     Args:
         client: whose it is.
@@ -33,6 +34,7 @@ class LiveSession:
         self.number, self.client = number, client
         self._start, self._path, self._leave = start, path, leave
         self._message: dict[str, Any] | None = None
+        self._is_new = self._is_asked = False  # the message; and the worker, for a frame
         self._hand: Hand | None = None
         self._frame: Frame | None = None
         self._news = asyncio.Event()
@@ -48,23 +50,27 @@ class LiveSession:
         """At a worker; at another one where that was lost, from the newest message on."""
         self._hand = hand
         path = None if self._path is None else str(self._path)
-        self._tell({"start": self._start, "path": path, "message": self._message})
+        self._ask({"start": self._start, "path": path, "message": self._message})
 
     def send(self, message: dict[str, Any]) -> None:
         """What the images are to be edited to: `number`, `edits` with `neutral`, `target` and
         `alpha`; `keep`, `layers`, `moving`."""
-        self._message = message
-        self._tell({"message": message})
+        self._message, self._is_new = message, True
+        if not self._is_asked:
+            self._ask({"message": message})
 
     def take(self, frame: Frame) -> None:
         """A frame of the worker's."""
         self._losses, self._frame = 0, frame
         self._news.set()
+        self._is_asked = False
+        if self._is_new:
+            self._ask({"message": self._message})
 
     def lose(self) -> None:
         """Its worker is gone. It goes on at another one, unless that was lost before there was a
         frame: then it may be what they are lost at."""
-        self._hand = None
+        self._hand, self._is_asked = None, False
         self._losses += 1
         if self._losses > 1:
             told = {"problem": "session: its worker was lost, twice; open another one"}
@@ -97,6 +103,12 @@ class LiveSession:
             self._news.set()
             self._tell({"end": True})
             self._leave(self)
+
+    def _ask(self, message: Message) -> None:
+        """For a frame, once there is a worker."""
+        if self._hand is not None:
+            self._is_new, self._is_asked = False, True
+            self._tell(message)
 
     def _tell(self, message: Message) -> None:
         if self._hand is not None:

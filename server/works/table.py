@@ -28,10 +28,17 @@ _MIGRATIONS = (
         kind TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (job, number)
     ) WITHOUT ROWID;
     """,
+    "CREATE INDEX jobs_by_end ON jobs (ended);"
+    + "".join(
+        f" CREATE INDEX jobs_by_{part} ON jobs (json_extract(body, '$.{part}'));"
+        for part in ("photo", "latents", "mask")
+    ),
 )
 """What leads from each version of the table to the next; the version is how many were made."""
 _KEPT = 200
 """Events of a job, the last ones."""
+_AT_ONCE = 500
+"""Jobs that are forgotten in one go."""
 _COLUMNS = (
     *("id", "kind", "body", "client", "key", "state"),
     *("created", "started", "ended", "losses", "result", "problem"),
@@ -153,14 +160,23 @@ class Table:
         """Jobs that have not ended, the oldest first."""
         return self._all("state IN ('waiting', 'running') ORDER BY created, rowid")
 
-    def ended_before(self, when: float) -> list[Job]:
-        """Jobs that had ended by then."""
-        return self._all("state NOT IN ('waiting', 'running') AND ended < ?", when)
+    def forget(self, before: float, most: int) -> None:
+        """Forgets jobs that had ended by then, and the oldest of those that have ended beyond so
+        many; some at a time, so that others get their turns."""
+        beyond = "SELECT ended FROM jobs WHERE ended NOT NULL ORDER BY ended DESC LIMIT 1 OFFSET ?"
+        some = f"SELECT id FROM jobs WHERE ended <= ? LIMIT {_AT_ONCE}"
+        with self._lock:
+            found = self._db.execute(beyond, (most,)).fetchone()
+        last, gone = max(before, *found) if found else before, 1
+        while gone:
+            with self._lock, self._transaction(durable=False):
+                gone = self._db.execute(f"DELETE FROM jobs WHERE id IN ({some})", (last,)).rowcount
 
     def of_input(self, name: str) -> list[Job]:
         """Jobs that were asked of a photo, of latents or by a mask."""
-        named = ", ".join(f"json_extract(body, '$.{part}')" for part in INPUTS)
-        return self._all(f"? IN ({named})", name)
+        return self._all(
+            " OR ".join(f"json_extract(body, '$.{part}') = ?1" for part in INPUTS), name
+        )
 
     def remove(self, job: str) -> None:
         """Forgets a job and its events."""

@@ -33,6 +33,7 @@ from ...store.registry import is_name
 from .heap import give_memory_back
 from .live import Session, of_moving
 from .nouns import Problem
+from .traces import places
 from .wire import Message, packed, read
 from .work import Bench
 
@@ -235,8 +236,8 @@ class Worker:
             return Problem("memory", "Too little memory", detail, "ask for less at once")
         if isinstance(error, StyleAtlasError):
             return Problem("refused", "It cannot be done", told, mend)
-        print(f"job {[job['id'] for job in self._jobs]}:", file=sys.stderr)
-        traceback.print_exception(error)
+        jobs = [job["id"][:6] for job in self._jobs]
+        self._tell({"told": "error", "jobs": jobs, "traceback": places(error)})
         return _LOST
 
     def _without_places(self, text: str) -> str:

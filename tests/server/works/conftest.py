@@ -81,6 +81,11 @@ class Served:
         return worker["pid"]
 
 
+async def closed(works: Works, drain: float) -> None:
+    await works.drain(drain)
+    await works.close()
+
+
 @contextmanager
 def serving(
     folder: Path,
@@ -103,7 +108,7 @@ def serving(
         yield served
     finally:
         if works is not None:
-            asyncio.run_coroutine_threadsafe(works.close(drain), loop).result(LONG)
+            asyncio.run_coroutine_threadsafe(closed(works, drain), loop).result(LONG)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

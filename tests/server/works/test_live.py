@@ -19,7 +19,7 @@ from styleatlas.server.works.nouns import Frame
 from styleatlas.server.works.session import LiveSession
 from styleatlas.server.works.wire import read
 from styleatlas.server.works.worker import Worker
-from styleatlas.store.errors import Missing, OptionError, TooMany
+from styleatlas.store.errors import Missing, OptionError, QueueFull, TooMany
 
 from ...near import assert_near
 from .conftest import ENDLESS, Served, serving
@@ -92,6 +92,23 @@ def test_newest_message_wins(served, looking):
     assert len(numbers) <= 3, "what was overtaken is not rendered"
 
 
+def test_many_messages_fill_no_pipe(served, looking):
+    pid = served.signal_worker(signal.SIGSTOP)
+    for number in range(1, 3001):
+        looking.send(message(number, 0.5, keep=["a hat" * 50]))
+    (hand,) = served.works._floor.hands
+    assert hand.pid == pid
+    waiting = served.call(written(hand))
+    served.signal_worker(signal.SIGCONT)
+    assert waiting < 1000, "bytes that the worker has not taken"
+    while looking.frame().number != 3000:
+        pass
+
+
+async def written(hand) -> int:
+    return hand._process.stdin.transport.get_write_buffer_size()
+
+
 def test_frames_come_while_a_job_runs(served, looking):
     job = served.submit("optimise", **ENDLESS)
     served.until(job, "progress")
@@ -137,6 +154,19 @@ def test_session_goes_on_where_its_worker_is_lost(tmp_path):
         assert looking.frame().number == 2
         looking.close()
         Looking(served, seeds=[1]).close()
+
+
+def test_a_client_has_a_share_of_the_sessions(tmp_path):
+    with serving(tmp_path, sessions=3, sessions_each=1) as served:
+        looking = Looking(served, seeds=[1])
+        with pytest.raises(TooMany, match=r"^sessions: 1 of yours are open; close one"):
+            Looking(served, seeds=[1])
+        other = served.call(served.works.live("bo", {"seeds": [1]}))
+        served.call(other.close())
+        looking.close()
+        served.call(served.works.drain(0.0))
+        with pytest.raises(QueueFull, match=r"^service: is ending"):
+            Looking(served, seeds=[1])
 
 
 def test_session_that_workers_are_lost_at_twice_is_over():

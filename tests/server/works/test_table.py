@@ -83,10 +83,37 @@ def test_jobs_are_found_by_what_they_were_made_of(table):
 
 def test_what_is_left_to_do_comes_oldest_first(table):
     for name, state, when in (("b", "running", 2.0), ("a", "waiting", 1.0), ("c", "done", 0.0)):
-        table.add(replace(JOB, id=name, key=None, state=state, created=when, ended=when), QUEUED)
+        table.add(replace(JOB, id=name, key=None, state=state, created=when), QUEUED)
     assert [job.id for job in table.left()] == ["a", "b"]
-    assert [job.id for job in table.ended_before(0.5)] == ["c"]
-    assert table.ended_before(0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "most", "left"),
+    [(2.0, 9, "c d e"), (-1.0, 3, "b c d e"), (1.5, 2, "c d e"), (9.0, 9, "e"), (-1.0, 0, "e")],
+)
+def test_jobs_that_ended_long_ago_or_beyond_a_number_are_forgotten(
+    table, monkeypatch, before, most, left
+):
+    monkeypatch.setattr(tables, "_AT_ONCE", 1)
+    for when, name in enumerate("abcd", 1):
+        job = replace(JOB, id=name, key=None, state="done", ended=float(when))
+        table.add(job, QUEUED)
+    table.add(replace(JOB, id="e", key=None), QUEUED)
+    table.forget(before, most)
+    assert " ".join(name for name in "abcde" if table.find(name)) == left
+
+
+def test_questions_of_a_large_table_go_by_its_indexes(table):
+    asked: list[str] = []
+    table._db.set_trace_callback(asked.append)
+    table.of_input("p")
+    table.forget(5.0, 3)
+    table._db.set_trace_callback(None)
+    for query in asked:
+        if query.startswith(("SELECT", "DELETE")):
+            plan = table._db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+            told = "; ".join(str(step[-1]) for step in plan)
+            assert "INDEX" in told and "SCAN jobs;" not in f"{told};", f"{query}: {told}"
 
 
 def test_job_that_was_added_outlives_a_process_that_is_killed_at_once(path):
