@@ -31,7 +31,8 @@ _NEEDED = (
     "websockets",
 )
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LEAST_TOKEN, _LEAST_BURST = 16, 20
+_LEAST_TOKEN = 16
+_LEAST_BURST = 150  # requests: the page and all its files at once, twice
 _GIB = 2**30
 
 

@@ -10,6 +10,7 @@ import socketio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -25,7 +26,7 @@ from .logs import Envelope
 from .lookups import Questions
 from .metrics import Metrics
 from .page import page_router
-from .problems import Problem, Refusal, documented, on_error
+from .problems import Problem, Refusal, documented, on_error, on_unforeseen
 from .tokens import COOKIE, SESSION_SECONDS, Keys
 
 
@@ -60,8 +61,9 @@ def make_app(
     app.openapi = lambda: _described(app, keys is not None)  # type: ignore[method-assign]
     for module in (edits, jobs, photos, pictures, lookups, health, live, first):
         app.include_router(module.router)
-    for foreseen in (HTTPException, RequestValidationError, StyleAtlasError):
+    for foreseen in (HTTPException, RequestValidationError, ValidationError, StyleAtlasError):
         app.add_exception_handler(foreseen, on_error)
+    app.add_exception_handler(Exception, on_unforeseen)
     app.state.jobs = Jobs(works, access.root_path, dict(names), access.log_prompts)
     app.state.questions = Questions(atlas, names["atlas"], mappers, app.state.jobs)
     app.state.metrics = Metrics(works.health)

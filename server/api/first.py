@@ -100,6 +100,7 @@ async def edit_photo(
     have; the page behind `sid` hears of it."""
     if (prompt is None) == (mapper is None):
         raise Refusal(422, "unsuitable", "give one of prompt and mapper")
+    _asked("photo", prompt, mapper)  # before the photo is kept
     upload = await jobs.works.upload(_chunks(image), client)
     try:
         job = await jobs.submit(_asked(upload.id, prompt, mapper), client)

@@ -107,8 +107,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": refusal.detail})
         return
-    response = refusal.response(scope.get("styleatlas.request"))
-    await response(scope, receive, send)
+    await refusal.answer(scope)(scope, receive, send)
 
 
 def _too_fast(wait: float) -> Refusal:

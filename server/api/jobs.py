@@ -200,7 +200,16 @@ class Desk:
 
     async def take(self, body: Body) -> JobView:
         """Answers 202, or 200 after the wait that was preferred."""
-        job = await self._jobs.submit(body, self._client, self._key)
+        return await self.answer(await self._jobs.submit(body, self._client, self._key))
+
+    async def known(self) -> Job | None:
+        """The job that the client's key stands for already."""
+        if self._key is None:
+            return None
+        return await self._jobs.works.keyed(self._client, self._key)
+
+    async def answer(self, job: Job) -> JobView:
+        """Of a job that was taken, now or before."""
         self._response.headers["Location"] = self._jobs.url(job.id)
         if self._wait is not None:
             self._response.status_code = 200

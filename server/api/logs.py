@@ -11,8 +11,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..works.traces import places
 from .metrics import Metrics
-from .problems import Refusal
+from .problems import unforeseen
 
 LOG = logging.getLogger("styleatlas.server")
 _HEADERS = (
@@ -29,14 +30,23 @@ _HEADERS = (
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON; what is under `told` stands beside the message."""
+    """A record as one line of JSON; what is under `told` stands beside the message.
+
+    Args:
+        prompts: whether the words of errors may be told, in which prompts may be.
+    """
+
+    def __init__(self, prompts: bool = False) -> None:
+        super().__init__()
+        self._prompts = prompts
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat("T", "milliseconds")
         line: dict[str, Any] = {"time": when, "level": record.levelname.lower()}
         line |= {"event": record.getMessage(), **getattr(record, "told", {})}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and (error := record.exc_info[1]):
+            told = self.formatException(record.exc_info)
+            line["traceback"] = told if self._prompts else places(error)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
@@ -78,13 +88,7 @@ class Envelope:
         except Exception:
             LOG.exception("error", extra={"told": {"request": request}})
             if scope["type"] == "http" and not status:
-                unforeseen = Refusal(
-                    500,
-                    "unforeseen",
-                    "the service failed at this request",
-                    "tell its operator the request's id",
-                )
-                await unforeseen.response(request)(scope, receive, sent)
+                await unforeseen().response(request)(scope, receive, sent)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "-")

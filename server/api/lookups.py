@@ -4,7 +4,7 @@ does not hold are embedded by a worker first."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -172,16 +172,20 @@ async def list_phrases(
     top: Top = 20,
 ) -> Phrases:
     """Phrases of the atlas's bank that begin so, or have a word that does."""
+    found = await anyio.to_thread.run_sync(_beginning, questions.phrases, prefix)
+    return Phrases(phrases=found[:top], total=len(found))
+
+
+def _beginning(phrases: Iterable[str], prefix: str) -> list[str]:
     start = " ".join(prefix.split()).casefold()
     beginning, inside = [], []
-    for phrase in questions.phrases:
+    for phrase in phrases:
         folded = phrase.casefold()
         if folded.startswith(start):
             beginning.append(phrase)
         elif f" {start}" in folded:
             inside.append(phrase)
-    found = beginning + inside
-    return Phrases(phrases=found[:top], total=len(found))
+    return beginning + inside
 
 
 @router.get("/directions")

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -37,8 +38,9 @@ class Metrics:
         self._registry.register(_Now(health))
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """An answer that was given; a method that no route has counts as any other such."""
-        known = method if route != "-" else "-"
+        """An answer that was given; what a client may call as it likes counts as one: paths that no
+        route has, methods that nobody knows."""
+        known = method if route != "-" and method in _METHODS else "-"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0
+_CONNECTIONS, _FILES = 2000, 200
+"""At once, and what else the process has open."""
+
+
+def most_connections() -> int:
+    """How many there may be at once, once the system has been asked for as many files as that
+    takes."""
+    if sys.platform == "win32":
+        return _CONNECTIONS
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(soft // 2, soft - _FILES)
+    return _CONNECTIONS
 
 
 class Impatient(H11Protocol):
-    """HTTP/1.1 by h11 that hangs up where the head of a request does not come whole in time:
-    uvicorn itself waits for it as long as any client likes."""
+    """HTTP/1.1 by h11 that hangs up where the head of a request does not come whole in time, for
+    which uvicorn itself waits as long as any client likes, and where there are too many connections
+    already, or half as many from one address, unless it is a proxy's."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        if self._is_one_too_many():
+            transport.abort()
+        else:
+            self._expect_head()
+
+    def _is_one_too_many(self) -> bool:
+        most, there = self.config.limit_concurrency, self.server_state.connections
+        if most is None or len(there) <= most // 2:
+            return False
+        if len(there) >= most:
+            return True
+        own = sum(_address(one) == _address(self) for one in there)
+        return own > most // 2 and not self.config.proxy_headers
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -39,3 +71,10 @@ class Impatient(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _address(connection: object) -> object:
+    """Whose a connection is: one of this kind, or a WebSocket."""
+    transport = getattr(connection, "transport", None)
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else None

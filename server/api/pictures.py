@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from .jobs import Jobs, TheJobs
-from .problems import documented
+from .problems import Refusal, documented
 
 NAME = r"^[A-Za-z0-9_-]{1,64}(\.[a-z0-9]{1,5})?$"
 
@@ -22,8 +23,9 @@ PICTURE: dict[int | str, dict[str, Any]] = {
         "description": "The picture; of a PNG, its WebP where Accept names that",
         "content": {"image/*": _BYTES, "video/mp4": _BYTES, "application/octet-stream": _BYTES},
     },
+    206: {"description": "The range of it that Range asks for"},
     304: {"description": "It is the one that If-None-Match names"},
-    **documented(404),
+    **documented(404, 416),
 }
 """What a route that hands out pictures may answer."""
 
@@ -49,7 +51,27 @@ def picture_response(jobs: Jobs, name: str, accept: str, known: str | None) -> R
     }
     if known is not None and found.etag in (tag.strip(' W/"') for tag in known.split(",")):
         return Response(status_code=304, headers=headers)
-    return FileResponse(found.path, media_type=found.type, headers=headers)
+    return _PartOfFile(found.path, media_type=found.type, headers=headers)
+
+
+class _PartOfFile(FileResponse):
+    """A file, or the range of it that is asked for; what is none is refused as all else is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = None
+
+        async def sent(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = Refusal(
+                    message["status"], "range", "the file has no such range", "ask for all of it"
+                )
+            if refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, sent)
+        if refused is not None:
+            await refused.response(scope.get("styleatlas.request"))(scope, receive, send)
 
 
 def wants_webp(accept: str) -> bool:

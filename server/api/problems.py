@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from ...store.errors import (
     DiskFull,
@@ -35,6 +36,19 @@ _OF_ERRORS: Mapping[type[StyleAtlasError], tuple[int, str, Mapping[str, str]]] =
     LayoutError: (404, "missing", {}),
 }
 _SHOWN_ERRORS = 20
+_NO_TOKEN = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>StyleAtlas</title>
+<h1>StyleAtlas</h1>
+<p>This page is for those who have its link, which works once: open the one that the service printed
+as it was started, or ask whoever runs it for another.</p>
+<p lang="de">Diese Seite öffnet sich mit ihrem Link, der einmal gilt: mit dem, den der Dienst beim
+Start ausgegeben hat, oder mit einem neuen von dem, der ihn betreibt.</p>
+</html>
+"""
 
 
 class Place(BaseModel):
@@ -94,6 +108,23 @@ class Refusal(HTTPException):
         content = self.problem(request).model_dump(exclude_none=True)
         return JSONResponse(content, self.status_code, self.headers, MEDIA_TYPE)
 
+    def answer(self, scope: Scope) -> Response:
+        """The same to a request: to a person who has no token as a page, with what to do."""
+        wanted = dict(scope["headers"]).get(b"accept", b"")
+        if self.status_code == 401 and b"text/html" in wanted:
+            return HTMLResponse(_NO_TOKEN, 401, self.headers)
+        return self.response(scope.get("styleatlas.request"))
+
+
+def unforeseen() -> Refusal:
+    """What a client is told of an error that nobody foresaw."""
+    return Refusal(
+        500,
+        "unforeseen",
+        "the service failed at this request",
+        "tell its operator the request's id",
+    )
+
 
 def refusal_of(error: Exception) -> Refusal:
     """What a client is told of an error that is foreseen."""
@@ -126,9 +157,14 @@ def _invalid(errors: Sequence[Any]) -> Refusal:
     return Refusal(422, "invalid", told, "send what /openapi.json says", errors=places)
 
 
-async def on_error(request: Request, error: Exception) -> JSONResponse:
+async def on_error(request: Request, error: Exception) -> Response:
     """Answers a request that failed in a way that is foreseen."""
-    return refusal_of(error).response(request.scope.get("styleatlas.request"))
+    return refusal_of(error).answer(request.scope)
+
+
+async def on_unforeseen(request: Request, error: Exception) -> JSONResponse:
+    """Answers any other one; the error goes on to the log."""
+    return unforeseen().response(request.scope.get("styleatlas.request"))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

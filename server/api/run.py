@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
+from sse_starlette.sse import AppStatus
 
 from ...store.atlas import Atlas
 from ...store.registry import is_name
@@ -18,11 +21,11 @@ from ..works.nouns import Settings
 from .access import Access
 from .app import make_app
 from .logs import LOG, JsonLines
-from .patience import Impatient
+from .patience import Impatient, most_connections
 from .tokens import Keys
 
-_CONNECTIONS = 2000
 _LINGER = 5  # seconds, of connections once all jobs have ended
+_NOTICED = 0.2  # seconds in which a second signal is
 _MAX_MESSAGE = 2**16  # of a live session
 _MAX_HEAD = 2**14
 
@@ -46,7 +49,8 @@ def run(
         StyleAtlasError: the atlas or the models cannot be loaded.
     """
     give_memory_back()
-    _log_to_stderr()
+    _log_to_stderr(access.log_prompts)
+    AppStatus.enable_automatic_graceful_drain = False  # the works end streams of events, at last
     asyncio.run(_serve(settings, access, listening, proxies, drain, announce))
 
 
@@ -72,7 +76,7 @@ async def _serve(
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=most_connections(),
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_graceful_shutdown=_LINGER,
     )
@@ -87,14 +91,23 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """Lets jobs end before connections: whoever waits for one hears of it."""
+    """Lets jobs end before connections: whoever waits for one hears of it. A second signal ends the
+    waiting."""
 
     def __init__(self, config: uvicorn.Config, works: Works, drain: float) -> None:
         super().__init__(config)
         self._works, self._drain = works, drain
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        super().handle_exit(signal.SIGTERM, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._works.close(self._drain)
+        draining = asyncio.create_task(self._works.drain(self._drain))
+        while not (draining.done() or self.force_exit):
+            await asyncio.wait([draining], timeout=_NOTICED)
+        draining.cancel()
+        await self._works.close()
         await super().shutdown(sockets)
 
 
@@ -114,10 +127,14 @@ def shown_names(settings: Settings) -> dict[str, str]:
     }
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(prompts: bool) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    for logger, level in ((LOG, logging.INFO), (logging.getLogger("uvicorn"), logging.WARNING)):
+    handler.setFormatter(JsonLines(prompts))
+    for logger, level in (
+        (LOG, logging.INFO),
+        (logging.getLogger("uvicorn"), logging.WARNING),
+        (logging.getLogger(), logging.WARNING),
+    ):
         logger.handlers = [handler]
         logger.setLevel(level)
         logger.propagate = False

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from styleatlas import server
 from styleatlas.cli import main
 from styleatlas.commands import serve as module
 from styleatlas.commands.serve import Duration, _listen, _token
@@ -26,7 +27,9 @@ LONG = {"seeds": [1], **PAIR, "steps": 40, "patience": 40}
 
 def test_link_lets_one_browser_in_and_works_once(locked):
     with locked.client() as browser:
-        assert browser.get("/").status_code == 401
+        stranger = browser.get("/", headers={"Accept": "text/html,*/*"})
+        assert stranger.status_code == 401 and "open the one that the service" in stranger.text
+        assert browser.get("/").json()["type"] == "urn:styleatlas:problem:no-token"
         page = browser.get(locked.link)
         cookie = page.headers["set-cookie"]
         assert page.status_code == 200 and 'content="0;url=../"' in page.text
@@ -67,11 +70,12 @@ def test_whether_it_is_ready_anybody_may_ask(locked):
 def test_metrics_count_requests_and_jobs(http):
     http.post("/api/v1/sheets/samples", json=PAIR, headers={"Prefer": "wait=60"})
     http.get("/no/such/path/with/a/secret")
+    assert http.request("SECRET", "/api/v1/health").status_code == 405
     text = http.get("/api/v1/metrics").text
     route = 'method="POST",route="/api/v1/sheets/samples",status="200"'
     assert f"styleatlas_requests_total{{{route}}}" in text
     assert "styleatlas_ready 1.0" in text and "styleatlas_happened_total" in text
-    assert "secret" not in text
+    assert "secret" not in text.lower()
 
 
 def test_docs_pages_that_load_from_elsewhere_are_off(http):
@@ -93,6 +97,41 @@ def test_stopped_service_lets_a_job_end_and_the_next_one_has_it(tmp_path):
         assert len(http.get(picture["url"]).content) > 1000
         assert http.get(other["events"]).text.count("event: done") == 1
         assert http.get(other["url"]).json()["state"] == "done"
+
+
+def test_stopped_service_tells_to_the_end_what_becomes_of_a_job(tmp_path):
+    with running(tmp_path / "kept", "--drain", "1h") as service, service.client() as http:
+        job = http.post("/api/v1/optimisations", json=LONG).json()
+        with http.stream("GET", job["events"]) as events:
+            lines = events.iter_lines()
+            assert any(line.startswith("event: progress") for line in lines)
+            service.process.terminate()
+            assert any(line == "event: done" for line in lines)
+        assert service.process.wait(PATIENCE) == 143
+
+
+def test_second_signal_ends_the_waiting_for_jobs(tmp_path):
+    endless = LONG | {"steps": 10_000, "patience": 10_000}
+    with running(tmp_path / "kept", "--drain", "1h") as service, service.client() as http:
+        job = http.post("/api/v1/optimisations", json=endless).json()
+        with http.stream("GET", job["events"]) as events:
+            assert any(line.startswith("event: progress") for line in events.iter_lines())
+            service.process.terminate()
+            while http.post("/api/v1/optimisations", json=endless).status_code != 503:
+                pass
+            service.process.terminate()
+            assert service.process.wait(PATIENCE) == 143
+
+
+def test_page_comes_whole_however_few_requests_a_client_may_send(tmp_path):
+    page = Path(server.__file__).parent / "page"
+    files = [path.relative_to(page) for path in page.rglob("*") if path.is_file()]
+    with running(tmp_path / "kept", "--rate", 0.1) as service, service.client() as http:
+        assert http.get("/").status_code == 200
+        shown = [http.get(f"/page/{path.as_posix()}").status_code for path in files]
+        assert 429 not in shown and shown.count(200) > 40
+        asked = [http.get("/api/v1/health").status_code for _ in range(200)]
+        assert asked[0] == 200 and asked[-1] == 429
 
 
 def test_killed_service_starts_again_what_ran(tmp_path):

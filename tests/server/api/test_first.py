@@ -78,12 +78,20 @@ def test_mappers_are_names(http):
 
 
 @pytest.mark.parametrize(
-    "query", [{}, {"prompt": "a", "mapper": "b"}, {"prompt": ""}, {"mapper": "../../etc/passwd"}]
+    "query",
+    [
+        *({}, {"prompt": "a", "mapper": "b"}, {"prompt": ""}, {"mapper": "../../etc/passwd"}),
+        {"prompt": "a secret -> another"},
+    ],
 )
-def test_edit_of_nothing_is_a_problem(http, photo, query):
+def test_edit_of_nothing_is_a_problem(http, service, photo, query):
+    pictures = service.folder / "pictures"
+    before = set(pictures.glob("*.photo"))
     answer = http.post("/edit", params=query, files={"image": photo})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
+    assert set(pictures.glob("*.photo")) == before, "no photo is kept for nothing"
+    assert "secret" not in "".join(service.log)
 
 
 @pytest.mark.parametrize(

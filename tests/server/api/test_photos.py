@@ -40,6 +40,20 @@ def test_photo_is_cut_out_by_a_worker(http, photo):
     assert crops["recipe"] is None  # nobody does that by hand
 
 
+def test_photo_that_is_sent_again_under_its_key_is_kept_once(http, service, photo):
+    query, headers = {"align": "none"}, {**WAIT, "Idempotency-Key": "a-photo"}
+    before = len(list((service.folder / "pictures").glob("*.photo")))
+    first, again = (
+        http.post("/api/v1/photos", content=photo, params=query, headers=headers) for _ in range(2)
+    )
+    assert first.json() == again.json() and again.headers["location"] == first.headers["location"]
+    assert len(list((service.folder / "pictures").glob("*.photo"))) == before + 1
+    for content, more in ((photo + b"x", query), (photo, {})):
+        other = http.post("/api/v1/photos", content=content, params=more, headers=headers)
+        assert other.status_code == 422 and other.json()["type"].endswith("key-reused")
+    assert len(list((service.folder / "pictures").glob("*.photo"))) == before + 1
+
+
 def test_photo_is_inverted_and_edited_and_put_back(http, photo):
     sent = send(http, photo)["id"]
     asked = {"photo": sent, "steps": 0}

@@ -33,6 +33,22 @@ def test_picture_never_changes_and_says_so(http, url):
     assert http.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "kind"),
+    [
+        ("bytes=0-99", 206, "image/png"),
+        ("bytes=999999999-", 416, "application/problem+json"),
+        ("bytes=5-2", 400, "application/problem+json"),
+        ("letters=0-9", 400, "application/problem+json"),
+    ],
+)
+def test_range_of_a_picture_is_handed_out_or_refused(http, url, asked, status, kind):
+    answer = http.get(url, headers={"Range": asked, "Accept": "image/png"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, kind)
+    whole = http.get(url, headers={"Accept": "image/png"}).content
+    assert status != 206 or answer.content == whole[:100]
+
+
 def test_browser_gets_webp_and_everybody_else_the_png_with_its_recipe(http, url):
     png = http.get(url, headers={"Accept": "*/*"})
     webp = http.get(url, headers={"Accept": "image/avif,image/webp,image/png,*/*;q=0.8"})
