@@ -253,7 +253,7 @@ def precompute(
     GENERATOR is a registered name or a checkpoint: NVIDIA's .pkl, rosinality's .pt, or what
     `convert` wrote. CLIP is a registered name, OpenAI's .pt, a folder or file of open_clip's or of
     Hugging Face's transformers, a name such as ViT-B-32/openai, or ViT-B-32/openai=FILE for a
-    fine-tune of that one.
+    fine-tune of that one. Either may lie on the Hub: hf://OWNER/REPO/FILE.
     """
     from ..engine.models.draft import Draft
     from ..engine.models.features import load_features
