@@ -30,7 +30,7 @@ suppress_warnings = ["myst.header"]  # a page may go from its title to smaller h
 
 myst_heading_anchors = 4
 myst_enable_extensions: list[str] = []
-nb_execution_mode = "off"  # the tests run the notebook (tests/docs/test_tour.py)
+nb_execution_mode = "off"  # the tests run the notebook (tests/docs/test_notebook.py)
 highlight_language = "text"
 smartquotes = False  # options are written --so
 
