@@ -173,7 +173,7 @@ def test_flood_of_requests_and_of_jobs_waits_and_others_are_served(tmp_path):
         jobs = [http.post("/api/v1/optimisations", json=long) for _ in range(3)]
         assert [job.status_code for job in jobs] == [202, 202, 429]
         assert jobs[2].json()["type"].endswith("too-many")
-        floods = [http.get("/api/v1/health") for _ in range(100)]
+        floods = [http.get("/api/v1/health") for _ in range(200)]
         assert floods[-1].status_code == 429 and int(floods[-1].headers["retry-after"]) >= 1
         forged = http.get("/api/v1/health", headers={"X-Forwarded-For": "192.0.2.1"})
         assert forged.status_code == 429  # nobody's word is taken for who asks
@@ -186,12 +186,34 @@ def test_flood_of_requests_and_of_jobs_waits_and_others_are_served(tmp_path):
 def test_flood_of_live_sessions_is_refused(service):
     url = service.url.replace("http", "ws") + "/api/v1/live"
     with ExitStack() as stack:
-        sessions = [stack.enter_context(connect(url, proxy=None)) for _ in range(40)]
-        for session in sessions:
+
+        def opened(address: str) -> str | bytes:
+            how = {"proxy": None, "source_address": (address, 0)}
+            session = stack.enter_context(connect(url, **how))
             session.send('{"seeds": [1]}')
-        first = [session.recv(timeout=60) for session in sessions]
+            return session.recv(timeout=60)
+
+        first = [opened("127.0.0.1") for _ in range(20)]
         problems = [json.loads(message) for message in first if isinstance(message, str)]
-    assert [problem["status"] for problem in problems] == [429] * (40 - 32)
+        assert [problem["status"] for problem in problems] == [429] * (20 - 16)
+        assert isinstance(opened("127.0.0.2"), bytes), "another client is served"
+
+
+def test_flood_of_messages_is_read_at_a_pace_and_others_are_served(service):
+    url = service.url.replace("http", "ws") + "/api/v1/live"
+    edits = [{**PAIR, "alpha": 1.0, "target": f"{PAIR['target']} {'x' * 200}"}] * 16
+    with connect(url, proxy=None) as session, service.client() as http:
+        session.send('{"seeds": [1]}')
+        assert isinstance(session.recv(timeout=60), bytes)
+        for number in range(1, 901):
+            told = {"number": number, "edits": edits if number < 900 else [], "moving": True}
+            session.send(json.dumps(told))
+            if not number % 100:
+                assert http.get("/api/v1/health").status_code == 200
+        last = 0
+        while last != 900:
+            frame = session.recv(timeout=60)
+            last = json.loads(frame.partition(b"\n")[0])["number"] if type(frame) is bytes else 0
 
 
 def test_session_that_sends_bytes_that_are_none_is_only_told(service):
