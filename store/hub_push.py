@@ -88,18 +88,22 @@ def push(name: HubName, files: Mapping[str, bytes | Path], message: str, private
 def _silent() -> Iterator[None]:
     """While this lasts, huggingface_hub says nothing but errors, and draws bars on a terminal
     alone."""
-    from huggingface_hub import utils
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
-    drawn = not (sys.stderr.isatty() or utils.are_progress_bars_disabled())
+    drawn = not (sys.stderr.isatty() or are_progress_bars_disabled())
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             if drawn:
-                utils.disable_progress_bars()
+                disable_progress_bars()
             yield
         finally:
             if drawn:
-                utils.enable_progress_bars()
+                enable_progress_bars()
 
 
 def _failed(name: HubName, error: Exception, made: bool = False) -> OutputError:
