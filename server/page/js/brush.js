@@ -1,4 +1,5 @@
 // "Only here": where a photo may change, painted over it. Painted small, handed over in its size.
+import { signal } from "./lib.js";
 
 const MOST = 1024; // pixels of the longer side of what is painted on
 
@@ -12,7 +13,8 @@ export class Mask {
     this.canvas.width = Math.round(width * this.scale);
     this.canvas.height = Math.round(height * this.scale);
     this.pen = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.isEmpty = true;
+    /** Whether something is painted; where there was a rubber, once it rests. */
+    this.painted = signal(false);
   }
 
   /** A stroke, in pixels of the photo. @param {[number, number]} from @param {[number, number]} to
@@ -26,19 +28,23 @@ export class Mask {
     pen.moveTo(from[0] * scale, from[1] * scale);
     pen.lineTo(to[0] * scale, to[1] * scale);
     pen.stroke();
-    this.isEmpty = erases && this.isEmpty;
+    this.painted.value ||= !erases;
+  }
+
+  /** A stroke has ended: it may have wiped off all there was. */
+  rest() {
+    const { data } = this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height);
+    this.painted.value = data.some((value, at) => at % 4 === 3 && value);
   }
 
   clear() {
     this.pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    this.isEmpty = true;
+    this.painted.value = false;
   }
 
-  /** White on black in the photo's size, its edge softened, as the service reads it; null where
-   * nothing is painted. @returns {Promise<Blob | null>} */
+  /** White on black in the photo's size, its edge softened, as the service reads it.
+   * @returns {Promise<Blob>} */
   async blob() {
-    const { data } = this.pen.getImageData(0, 0, this.canvas.width, this.canvas.height);
-    if (this.isEmpty || !data.some((value, at) => at % 4 === 3 && value)) return null;
     const [width, height] = this.size;
     const whole = Object.assign(document.createElement("canvas"), { width, height });
     const pen = whole.getContext("2d");
@@ -54,6 +60,8 @@ export class Mask {
     pen.filter = `blur(${Math.max(1, Math.round(Math.max(width, height) / 300))}px)`;
     pen.imageSmoothingQuality = "high";
     pen.drawImage(white, 0, 0, width, height);
-    return new Promise((resolve) => whole.toBlob(resolve, "image/png"));
+    const blob = await new Promise((resolve) => whole.toBlob(resolve, "image/png"));
+    if (!blob) throw { kind: "brushTooLarge" }; // for a canvas of this browser
+    return blob;
   }
 }

@@ -117,7 +117,11 @@ def test_photo_changes_only_where_somebody_painted(standing, photo):
     standing.added(GLASSES)
     standing.button("Back into the photo").click()
     dialog = standing.page.get_by_role("dialog")
+    put_in = dialog.get_by_role("button", name="Put the edit in")
     dialog.get_by_label("Only where I paint").check()
+    standing.expect(put_in).to_be_disabled()
+    lacking = dialog.get_by_text("Paint where the photo may change.")
+    lacking.wait_for()
     canvas = dialog.locator("canvas.paint")
     box = canvas.bounding_box()
     scale = box["width"] / SIZE[0]
@@ -130,6 +134,8 @@ def test_photo_changes_only_where_somebody_painted(standing, photo):
         standing.page.mouse.up()
 
     paint()
+    standing.expect(put_in).to_be_enabled()
+    assert lacking.count() == 0
     first = standing.pixels(canvas)[:, :, 3]
     canvas.focus()
     standing.page.keyboard.down("Space")  # by keys, beside the face
@@ -140,7 +146,22 @@ def test_photo_changes_only_where_somebody_painted(standing, photo):
     dialog.get_by_role("button", name="Wipe it all").click()
     standing.until(lambda: not standing.pixels(canvas)[:, :, 3].any(), "an empty canvas")
     paint()
-    dialog.get_by_role("button", name="Put the edit in").click()
+    breadth = dialog.get_by_label("Breadth")
+    usual = breadth.input_value()
+    breadth.fill("0.4")
+    dialog.get_by_role("button", name="Erase").click()
+    paint()
+    standing.expect(put_in).to_be_disabled()
+    dialog.get_by_role("button", name="Erase").click()
+    breadth.fill(usual)
+    paint()
+    standing.page.evaluate(
+        """() => { const {prototype} = HTMLCanvasElement, {toBlob} = prototype;
+          prototype.toBlob = (done) => { prototype.toBlob = toBlob; done(null); }; }"""
+    )
+    put_in.click()
+    dialog.get_by_role("alert").get_by_text("too large for this browser").wait_for()
+    put_in.click()
     with standing.page.expect_download() as download:
         dialog.get_by_role("button", name="Save the photo").click()
     whole = np.asarray(Image.open(download.value.path()).convert("RGB"), int)

@@ -6,7 +6,7 @@ import { save } from "../keep.js";
 import { heldOf, putBack } from "../photo.js";
 import { doc } from "../state.js";
 import { Photograph } from "./crop.js";
-import { Dialog } from "./dialog.js";
+import { Dialog, Wrong } from "./dialog.js";
 import { Icon } from "./icons.js";
 import { Works } from "./works.js";
 
@@ -20,14 +20,14 @@ export function WholePhoto() {
   const held = heldOf(photo);
   const mask = useMemo(() => held && maskOf(photo, held.bitmap), [photo.photo]);
   const made = useSignal(/** @type {any} */ (null));
-  const state = useSignal({ only: Boolean(mask && !mask.isEmpty), erases: false, breadth: 0.12, busy: false, problem: null, before: false });
+  const state = useSignal({ only: Boolean(mask?.painted.value), erases: false, breadth: 0.12, busy: false, problem: null, before: false });
   const put = (part) => (state.value = { ...state.value, ...part });
   const { only, busy, problem, before } = state.value;
 
   const make = async () => {
     put({ busy: true, problem: null });
     try {
-      const job = await putBack(only && mask ? await mask.blob() : null);
+      const job = await putBack(only ? await mask.blob() : null);
       if (job) made.value = await shown(job.result);
     } catch (failed) {
       put({ problem: failed });
@@ -48,15 +48,16 @@ export function WholePhoto() {
     onKeyUp: () => put({ before: false }),
     onBlur: () => put({ before: false }),
   };
+  const lacks = edits.length === 0 ? "photoNoEdit" : only && !mask.painted.value ? "brushNothing" : "";
   const { width = 1, height = 1 } = held?.bitmap ?? made.value ?? {};
   return html`
     <${Dialog} title=${t("photoPutBack")} class="is-whole" onShut=${() => (whole.value = false)}>
       <div class="crop" style=${{ "--ratio": width / height }}>
         ${held && html`<${Photograph} bitmap=${held.bitmap} label=${t("photoBefore")} />`}
         ${made.value && !(before && held) && html`<img class="photograph is-made" src=${made.value.url} alt=${t("photoAfter")} />`}
-        ${!made.value && only && mask && html`<${Paint} mask=${mask} state=${state.value} />`}
+        ${!made.value && only && html`<${Paint} mask=${mask} state=${state.value} />`}
       </div>
-      ${problem && html`<p class="dialog-problem" role="alert">${problem.message || t("serverGone")} ${problem.mend}</p>`}
+      <${Wrong} problem=${problem} />
       ${busy && html`<${Works} />`}
       ${made.value
         ? html`<div class="dialog-foot">
@@ -67,8 +68,8 @@ export function WholePhoto() {
           </div>`
         : html`<div class="dialog-foot">
             ${mask && html`<${Tools} mask=${mask} state=${state.value} put=${put} />`}
-            ${edits.length === 0 && html`<p class="aside">${t("photoNoEdit")}</p>`}
-            <button type="button" class="main" disabled=${busy || edits.length === 0} onClick=${make}>${t("photoMake")}</button>
+            ${lacks && html`<p class="aside" id="photo-lacks">${t(lacks)}</p>`}
+            <button type="button" class="main" disabled=${Boolean(busy || lacks)} aria-describedby=${lacks && "photo-lacks"} onClick=${make}>${t("photoMake")}</button>
           </div>`}
     <//>
   `;
@@ -123,7 +124,6 @@ function Paint({ mask, state }) {
     pen.globalCompositeOperation = "source-in";
     pen.fillStyle = getComputedStyle(shown).color;
     pen.fillRect(0, 0, shown.width, shown.height);
-    shown.dataset.painted = mask.isEmpty ? "" : "yes";
   };
   useLayoutEffect(show, [mask, state]);
   const place = (event) => {
@@ -164,6 +164,11 @@ function Paint({ mask, state }) {
     at.value = [clamp(at.value[0] + way[0] * by, 0, mask.size[0]), clamp(at.value[1] + way[1] * by, 0, mask.size[1])];
     if (isDown.current) paint(at.value);
   };
+  const up = (event) => {
+    if (event.key !== " ") return;
+    isDown.current = false;
+    mask.rest();
+  };
   const ring = {
     left: `${(100 * at.value[0]) / mask.size[0]}%`,
     top: `${(100 * at.value[1]) / mask.size[1]}%`,
@@ -171,8 +176,7 @@ function Paint({ mask, state }) {
   };
   return html`
     <canvas class="paint" ref=${canvas} tabindex="0" role="img" aria-label=${t("brushCanvas")}
-      onPointerDown=${down} onPointerMove=${move} onKeyDown=${key}
-      onKeyUp=${(event) => event.key === " " && (isDown.current = false)}></canvas>
+      onPointerDown=${down} onPointerMove=${move} onPointerUp=${() => mask.rest()} onKeyDown=${key} onKeyUp=${up}></canvas>
     <span class="brush-ring" style=${ring} aria-hidden="true"></span>
   `;
 }

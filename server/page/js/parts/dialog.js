@@ -3,6 +3,13 @@ import { html, useEffect, useRef } from "../lib.js";
 import { t } from "../i18n.js";
 import { IconButton } from "./icons.js";
 
+/** What went wrong in it: the page's own, by a key of the texts as its `kind`, or the service's. */
+export function Wrong({ problem }) {
+  if (!problem) return null;
+  const told = problem.kind ? t(problem.kind) : problem.message || t("serverGone");
+  return html`<p class="dialog-problem" role="alert">${told} ${problem.mend}</p>`;
+}
+
 /** @param {{title: string, class?: string, onShut: () => void, children?: any}} given */
 export function Dialog({ title, class: name = "", onShut, children }) {
   const box = useRef(null);

@@ -7,7 +7,7 @@ import { doc } from "../state.js";
 import { stageBefore } from "../studio.js";
 import { WholePhoto, whole } from "./brush.js";
 import { Crop, Part } from "./crop.js";
-import { Dialog } from "./dialog.js";
+import { Dialog, Wrong } from "./dialog.js";
 import { Icon, IconButton } from "./icons.js";
 import { Picture } from "./picture.js";
 import { Works } from "./works.js";
@@ -99,13 +99,10 @@ function Choosing() {
   return html`
     <${Dialog} title=${t("photo")} class=${`is-${step}`} onShut=${photos.shut}>
       <${Step} />
-      ${problem && html`<p class="dialog-problem" role="alert">${wordsOf(problem)}</p>`}
+      <${Wrong} problem=${problem} />
     <//>
   `;
 }
-
-const wordsOf = (problem) =>
-  problem.kind ? t(problem.kind) : [problem.message || t("serverGone"), problem.mend].filter(Boolean).join(" ");
 
 function Choose() {
   const field = useRef(null);
