@@ -16,6 +16,10 @@ export class Problem extends Error {
 /** Nobody answered. */
 export class Gone extends Error {}
 
+const PASSING = [429, 502, 503, 504];
+/** Whether what went wrong may go right in a while. @param {any} problem */
+export const passes = (problem) => problem instanceof Gone || PASSING.includes(problem.status);
+
 /** Told whenever an answer came (true) or none could be had (false). */
 const listeners = new Set();
 /** @param {(there: boolean) => void} listener */
@@ -52,6 +56,12 @@ export async function get(path, query = {}, signal) {
   const text = new URLSearchParams(Object.entries(query).map(([k, v]) => [k, String(v)]));
   const response = await send(text.size ? `${path}?${text}` : path, { signal });
   return response.json();
+}
+
+/** A picture, or another file. @param {string} url @param {string} [type] the one that is wanted */
+export async function file(url, type = "*/*") {
+  const response = await send(url, { headers: { Accept: type } });
+  return response.blob();
 }
 
 /** Hands in a job, and gives it as it is after `wait` seconds.
@@ -92,14 +102,33 @@ export async function remove(path) {
   }
 }
 
-/** Follows a job until it has ended, through lost connections, and gives it then.
+const FIRST_PAUSE = 500; // ms
+const MOST_PAUSE = 10000;
+const hasEnded = ({ state }) => ["done", "failed", "cancelled"].includes(state);
+
+/** Follows a job until it has ended, through lost connections, and gives it then. Where its events
+ * end before, it is looked up itself.
  * @param {{id: string, events: string, state: string}} job
  * @param {(event: {kind: string, data: any}) => void} tellEvent */
-export function follow(job, tellEvent = () => {}) {
-  if (["done", "failed", "cancelled"].includes(job.state)) return Promise.resolve(job);
-  return new Promise((resolve, reject) => {
+export async function follow(job, tellEvent = () => {}) {
+  let now = job;
+  for (let pause = FIRST_PAUSE; !hasEnded(now); pause = Math.min(MOST_PAUSE, 2 * pause)) {
+    const last = await heard(now, tellEvent);
+    if (last) return last;
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    now = await get(`jobs/${job.id}`).catch((problem) => {
+      if (passes(problem)) return now;
+      throw problem;
+    });
+  }
+  return now;
+}
+
+/** A job as its last event tells it; null where its events ended before. */
+function heard(job, tellEvent) {
+  return new Promise((resolve) => {
     const source = new EventSource(job.events); // resumes by itself with Last-Event-ID
-    const heard = (kind) => (event) => {
+    const hear = (kind) => (event) => {
       const data = JSON.parse(event.data);
       tellEvent({ kind, data });
       if (data.job) {
@@ -108,14 +137,10 @@ export function follow(job, tellEvent = () => {}) {
       }
     };
     for (const kind of ["queued", "started", "progress", "again", "done", "failed", "cancelled"])
-      source.addEventListener(kind, heard(kind));
-    source.onerror = async () => {
-      if (source.readyState !== EventSource.CLOSED) return tell(false);
-      try {
-        resolve(await get(`jobs/${job.id}`));
-      } catch (error) {
-        reject(error);
-      }
+      source.addEventListener(kind, hear(kind));
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) resolve(null);
+      else tell(false);
     };
   });
 }

@@ -5,7 +5,7 @@ import { language, t } from "./i18n.js";
 import { settings } from "./memory.js";
 import { Notices, say } from "./notices.js";
 import { NEUTRAL, addEdit, body, doc, redo, undo } from "./state.js";
-import { server, showMade, trouble } from "./studio.js";
+import { complain, server, showMade } from "./studio.js";
 import { work } from "./work.js";
 import { Edits } from "./parts/edits.js";
 import { Explore } from "./parts/explore.js";
@@ -99,7 +99,7 @@ async function workOut() {
     await showMade(job, of);
     say(job.result.record.why.join(" "), 8);
   } catch (problem) {
-    trouble.value = problem;
+    complain(problem);
   }
 }
 

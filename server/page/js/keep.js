@@ -1,5 +1,5 @@
 // Taking something away from the page: pictures, films, the same by hand, a link.
-import { Problem, post, remove } from "./api.js";
+import { file, post, remove } from "./api.js";
 import { linkOf } from "./link.js";
 import { t } from "./i18n.js";
 import { say } from "./notices.js";
@@ -32,9 +32,7 @@ export async function downloadFilm(format) {
 // By its Accept: a picture's link alone would bring the smaller WebP, which holds no recipe.
 async function fetchAs(url, ending) {
   const type = ending === "mp4" ? "video/mp4" : `image/${ending}`;
-  const response = await fetch(url, { headers: { Accept: type } });
-  if (!response.ok) throw new Problem(await response.json());
-  save(await response.blob(), nameOf(ending));
+  save(await file(url, type), nameOf(ending));
 }
 
 export function save(blob, name) {

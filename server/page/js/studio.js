@@ -1,5 +1,5 @@
 // Between the document and the live sessions: what is to be shown, and the pictures of it.
-import { Gone, get, onAnswer } from "./api.js";
+import { Gone, file, get, onAnswer } from "./api.js";
 import { batch, computed, effect, signal, untracked } from "./lib.js";
 import { Session, cells } from "./live.js";
 import { count, doc, focused, message, moving, subject } from "./state.js";
@@ -10,6 +10,13 @@ export const atlas = signal(null);
 export const server = signal("");
 /** The newest thing that could not be done, in words; "" where all is well. */
 export const trouble = signal(null);
+/** Tells what could not be done; that nobody answers, the page says by itself. @param {any} problem */
+export function complain(problem) {
+  if (!(problem instanceof Gone)) trouble.value = problem;
+}
+/** The photo on the stage, where the service turns out to have none of it any more.
+ * @type {import("./lib.js").Signal<import("./state.js").Photo | null>} */
+export const forgotten = signal(null);
 /** Pictures of the row before, and of the stage; null until they are there.
  * @type {import("./lib.js").Signal<import("./live.js").Cell[] | null>} */
 export const rowBefore = signal(null);
@@ -131,7 +138,7 @@ export async function showMade(job, of) {
 }
 
 async function cellOf(url) {
-  const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+  const bitmap = await createImageBitmap(await file(url));
   return { bitmap, x: 0, y: 0, width: bitmap.width, height: bitmap.height };
 }
 

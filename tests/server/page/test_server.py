@@ -33,6 +33,8 @@ def test_page_says_that_the_server_is_gone_and_comes_back_by_itself(visit, tmp_p
         studio.page.get_by_text(GONE).wait_for()
         assert studio.page.locator(".edit-target").all_inner_texts() == [GLASSES]
         studio.slider(GLASSES).press("Shift+ArrowLeft")  # nothing is lost, and it is caught up on
+        studio.button("Auto").click()  # which nobody answers
+        studio.expect(studio.button("Auto")).to_be_enabled()
     with running(tmp_path / "kept", "--port", port, "--rate", 10_000):
         studio.expect(studio.page.get_by_text(GONE)).to_have_count(0)
         studio.until_other(shown)

@@ -1,5 +1,6 @@
 // The whole photo: a brush says where it may change, and the edit is laid back into it.
 import { clamp, html, names, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../lib.js";
+import { file } from "../api.js";
 import { Mask } from "../brush.js";
 import { t } from "../i18n.js";
 import { save } from "../keep.js";
@@ -83,8 +84,7 @@ function maskOf(photo, { width, height }) {
 /** The photo that came back, as it is to be saved: in the format that it was sent in. */
 async function shown({ pictures, notes }) {
   const view = pictures.find(({ role }) => role === "photo");
-  const response = await fetch(view.url, { headers: { Accept: view.type } });
-  const blob = await response.blob();
+  const blob = await file(view.url, view.type);
   const ending = view.type.replace("image/", "").replace("jpeg", "jpg");
   const name = `${doc.value.photo.name || "photo"}-edited.${ending}`;
   return { url: URL.createObjectURL(blob), blob, name, notes, width: view.width, height: view.height };

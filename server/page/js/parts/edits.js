@@ -4,7 +4,7 @@ import { current, factsOf, findAlphas, foundOf } from "../facts.js";
 import { num, t } from "../i18n.js";
 import { readOut } from "../notices.js";
 import { active, change, doc, focused, moveEdit, moving, removeEdit, settle, step, withEdit } from "../state.js";
-import { trouble } from "../studio.js";
+import { complain } from "../studio.js";
 import { Facts } from "./facts.js";
 import { Icon, IconButton } from "./icons.js";
 import { Slider } from "./slider.js";
@@ -118,7 +118,7 @@ async function automatic(edit) {
     step("automatic", withEdit(edit.id, { alpha: Math.round(own * 1000) / 1000 }), edit.target);
     readOut(tellFound(found));
   } catch (problem) {
-    trouble.value = problem;
+    complain(problem);
   } finally {
     busy.value = { ...busy.value, [edit.id]: false };
   }

@@ -1,10 +1,10 @@
 // Explore: what the atlas knows of the edit at hand, down to the channels that it moves.
 import { html, names, signal, useEffect, useSignal } from "../lib.js";
-import { done, get } from "../api.js";
+import { Gone, done, get } from "../api.js";
 import { current, examplesOf, learnExamples } from "../facts.js";
 import { num, percent, t } from "../i18n.js";
 import { addEdit, doc, focused, step } from "../state.js";
-import { atlas } from "../studio.js";
+import { atlas, server } from "../studio.js";
 import { Icon } from "./icons.js";
 
 const MOST = 1000; // channels that are asked for
@@ -36,18 +36,21 @@ export function Explore() {
   `;
 }
 
-/** What a question comes to, asked anew when what it is about changes: `{value, problem}`. */
+/** What a question comes to, asked anew when what it is about changes, and when the service is back:
+ * `{value, problem}`. */
 function useAnswer(question, about) {
   const answer = useSignal(/** @type {{value?: any, problem?: any}} */ ({}));
+  const isGone = server.value === "gone";
   useEffect(() => {
-    let over = false;
+    let over = isGone;
+    if (over) return;
     answer.value = {};
     Promise.resolve(question()).then(
       (value) => !over && (answer.value = { value }),
-      (problem) => !over && (answer.value = { problem }),
+      (problem) => !over && !(problem instanceof Gone) && (answer.value = { problem }),
     );
     return () => (over = true);
-  }, about);
+  }, [...about, isGone]);
   return answer.value;
 }
 

@@ -6,14 +6,14 @@ import { read, written } from "../link.js";
 import { presets } from "../memory.js";
 import { say } from "../notices.js";
 import { doc, edits, history, redo, step, undo } from "../state.js";
-import { trouble } from "../studio.js";
+import { complain } from "../studio.js";
 import { Icon, IconButton } from "./icons.js";
 
 const tried = (deed) => async () => {
   try {
     await deed();
   } catch (problem) {
-    trouble.value = problem;
+    complain(problem);
   }
 };
 
