@@ -34,11 +34,10 @@ learnFacts();
 
 export function App() {
   useEffect(() => {
-    addEventListener("keydown", key);
-    addEventListener("keyup", release);
+    const heard = { keydown: key, keyup: release, blur: letGo, visibilitychange: letGo };
+    for (const [kind, hear] of Object.entries(heard)) addEventListener(kind, hear);
     return () => {
-      removeEventListener("keydown", key);
-      removeEventListener("keyup", release);
+      for (const [kind, hear] of Object.entries(heard)) removeEventListener(kind, hear);
     };
   }, []);
   const Tab = TABS[tab.value];
@@ -130,5 +129,10 @@ function key(event) {
 }
 
 function release(event) {
-  if (event.key.toLowerCase() === "b") holding.value = false;
+  if (event.key.toLowerCase() === "b") letGo();
+}
+
+/** A key that is let go in another window is never heard of. */
+function letGo() {
+  holding.value = false;
 }

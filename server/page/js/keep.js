@@ -35,6 +35,10 @@ async function fetchAs(url, ending) {
   save(await file(url, type), nameOf(ending));
 }
 
+/** What the photo was found to be, by the name that commands and Python call it. */
+export const downloadLatents = async () =>
+  save(await file(`pictures/${doc.value.photo.latents}.npz`), "latents.npz");
+
 export function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

@@ -35,6 +35,16 @@ def test_before_is_seen_while_something_is_held(studio):
     studio.until_again(after)
 
 
+def test_before_ends_where_the_key_is_let_go_in_another_window(studio):
+    before = studio.pixels()
+    after = studio.added(GLASSES)
+    studio.page.evaluate("document.activeElement.blur()")
+    studio.page.keyboard.down("b")
+    studio.until_again(before)
+    studio.page.evaluate("dispatchEvent(new Event('blur'))")
+    studio.until_again(after)
+
+
 def test_divider_shows_before_on_its_left_and_goes_by_keys(studio):
     before = studio.pixels()
     after = studio.added(GLASSES)

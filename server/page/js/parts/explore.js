@@ -129,6 +129,7 @@ function Channel({ channel }) {
   for (const { side, prompt } of phrases.value?.records ?? []) sides[side]?.push(prompt);
   return html`
     <div class="channel-body">
+      ${photo && html`<p class="aside">${t("exploreOnSeed", { seed })}</p>`}
       ${sheet.problem && html`<p class="aside" role="alert">${sheet.problem.message}</p>`}
       <div class="channel-cells" style=${{ aspectRatio: cells ? `${cells.width} / ${cells.height}` : `${STEPS.length} / 1` }}>
         ${cells && html`<img src=${cells.url} alt=${t("exploreCells", { channel, seed })} />`}

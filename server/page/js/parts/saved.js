@@ -1,7 +1,7 @@
 // What is kept: the steps so far, presets, and everything that can be taken along.
 import { html, names, useState } from "../lib.js";
 import { t } from "../i18n.js";
-import { copyLink, copyRecipe, downloadFilm, downloadPicture } from "../keep.js";
+import { copyLink, copyRecipe, downloadFilm, downloadLatents, downloadPicture } from "../keep.js";
 import { read, written } from "../link.js";
 import { presets } from "../memory.js";
 import { say } from "../notices.js";
@@ -31,6 +31,7 @@ export function Saved() {
           ${line("link", t("copyLink"), t("copyLinkHint"), copyLink)}
           ${line("download", t("picture"), t("pictureHint"), downloadPicture, none)}
           ${line("download", t("film"), t("filmHint"), () => downloadFilm("webp"), none)}
+          ${doc.value.photo && line("download", t("latents"), t("latentsHint"), downloadLatents)}
           ${line("right", t("copyCommand"), t("copyCommandHint"), () => copyRecipe("command"), none)}
           ${line("right", t("copyPython"), t("copyPythonHint"), () => copyRecipe("python"), none)}
         </ul>
