@@ -1,31 +1,44 @@
 // A live session: where the sliders stand goes out, pictures come back.
-import { BASE, Problem } from "./api.js";
+import { BASE, Problem, passes } from "./api.js";
 
 const FIRST_WAIT = 400;
 const MOST_WAIT = 5000;
 const SILENCE = 20000; // after which a message is thought lost
+const REFUSED = 1008; // the code that a connection is closed with, of RFC 6455
 
 /** @typedef {{number: number, type: string, whole: boolean, width: number, height: number,
  *   images?: {image: string, status?: string, before?: number[], probability?: number[]}[],
  *   problem?: string, bitmap: ImageBitmap, sent: number}} Frame */
 
+/** @typedef {{message: object, resolve: Function, reject: Function, newest: boolean,
+ *   number?: number, sent?: number}} Wish */
+
 /**
- * One WebSocket that comes back by itself. A message is out at a time: what came meanwhile through
- * `want` gives way to the newest, what came through `ask` has its turn.
+ * One WebSocket that comes back by itself, as soon as something is wished for. A message is out at
+ * a time: what came meanwhile through `want` gives way to the newest, what came through `ask` has
+ * its turn. The first that is out is the start; its frame shows the images as they are.
  */
 export class Session {
   /**
    * @param {object} start as `LiveStart`
-   * @param {{onopen?: () => void, onlost?: () => void, onproblem?: (problem: Problem) => void}} told
+   * @param {{onfirst?: (frame: Frame) => void, onlost?: () => void,
+   *   onproblem?: (problem: Problem) => void}} told of the first frame, each time; of a connection
+   *   that was lost, and what the service ended it for
    */
   constructor(start, told = {}) {
     this.start = start;
     this.told = told;
     this.number = 0;
     this.wait = FIRST_WAIT;
-    /** @type {{message: object, resolve: Function, reject: Function, newest: boolean}[]} */
+    this.until = 0; // it may be connected again
+    /** @type {Wish[]} */
     this.queue = [];
+    /** @type {Wish | null} */
     this.out = null;
+    /** @type {Problem | null} what the service is about to end the connection for */
+    this.problem = null;
+    /** @type {Problem | null} what no other start is refused for: nothing comes any more */
+    this.refusal = null;
     this.closed = false;
     this.connect();
   }
@@ -35,13 +48,12 @@ export class Session {
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      socket.send(JSON.stringify(this.start));
-      this.ready = true;
-      this.pump();
-    };
+    socket.onopen = () => this.send(this.start);
     socket.onmessage = (event) => this.receive(event.data);
-    socket.onclose = () => this.lost();
+    socket.onclose = (event) => this.lost(event.code);
+    const begun = (frame) => this.told.onfirst?.(frame);
+    this.out = { message: this.start, resolve: begun, reject: () => {}, newest: false, number: 0 };
+    this.timer = 0;
     this.socket = socket;
   }
 
@@ -59,69 +71,83 @@ export class Session {
 
   add(message, newest) {
     return new Promise((resolve, reject) => {
+      if (this.closed) return resolve(null);
+      if (this.refusal) return reject(this.refusal);
       this.queue.push({ message, resolve, reject, newest });
       this.pump();
     });
   }
 
   pump() {
-    if (!this.ready || this.out || !this.queue.length) return;
-    const one = this.queue.shift();
-    this.number += 1;
-    this.out = { ...one, number: this.number, sent: performance.now() };
-    this.socket.send(JSON.stringify({ ...one.message, number: this.number }));
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.socket.close(), SILENCE);
+    if (this.out || !this.queue.length) return;
+    if (this.socket) {
+      this.number += 1;
+      this.out = { ...this.queue.shift(), number: this.number };
+      this.send({ ...this.out.message, number: this.number });
+    } else
+      this.timer ||= setTimeout(() => this.connect(), Math.max(0, this.until - performance.now()));
+  }
+
+  send(message) {
+    this.out.sent = performance.now();
+    this.socket.send(JSON.stringify(message));
+    this.silence = setTimeout(() => this.socket?.close(), SILENCE);
   }
 
   async receive(data) {
-    if (!this.ready) return;
-    if (this.wait !== FIRST_WAIT || !this.heard) {
-      this.wait = FIRST_WAIT;
-      this.heard = true;
-      this.told.onopen?.();
-    }
-    if (typeof data === "string") return this.refuse(new Problem(JSON.parse(data)));
+    const { out } = this;
+    if (typeof data === "string") return this.hear(new Problem(JSON.parse(data)), out?.number);
     const end = new Uint8Array(data).indexOf(10);
     const told = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 0, end)));
-    const out = this.out;
-    if (!out || told.number !== out.number) return; // such as the first, which nobody asked for
+    if (told.problem) return this.hear(new Problem({ detail: told.problem }), told.number);
+    if (told.number !== out?.number) return;
     clearTimeout(this.silence);
-    if (told.problem) return this.refuse(new Problem({ detail: told.problem }));
     const bitmap = await createImageBitmap(new Blob([data.slice(end + 1)], { type: told.type }));
-    if (this.out === out) this.out = null;
+    if (this.out !== out) return;
+    this.out = this.problem = null;
+    this.wait = FIRST_WAIT;
     out.resolve({ ...told, bitmap, sent: out.sent });
     this.pump();
   }
 
-  refuse(problem) {
+  /** A problem is that of what is out, and the next has its turn; or the connection's, which ends. */
+  hear(problem, number) {
+    const { out } = this;
+    if (!out?.number || out.number !== number || passes(problem)) {
+      this.problem = problem;
+      return;
+    }
     clearTimeout(this.silence);
-    const out = this.out;
     this.out = null;
-    if (out) out.reject(problem);
-    else this.told.onproblem?.(problem);
+    out.reject(problem);
     this.pump();
   }
 
-  lost() {
+  lost(code) {
     clearTimeout(this.silence);
-    this.ready = this.heard = false;
+    const { out, problem } = this;
+    this.socket = this.out = this.problem = null;
     if (this.closed) return;
-    if (this.out) this.queue.unshift(this.out);
-    this.out = null;
-    this.told.onlost?.();
-    this.timer = setTimeout(() => this.connect(), this.wait);
+    const isBeginning = out?.number === 0;
+    if (out && !isBeginning) this.queue.unshift(out);
+    this.until = performance.now() + (problem ? MOST_WAIT : this.wait);
     this.wait = Math.min(MOST_WAIT, this.wait * 1.6);
+    this.told.onlost?.();
+    if (problem && (isBeginning || this.queue.length)) this.told.onproblem?.(problem);
+    if (problem && !passes(problem)) {
+      if (isBeginning && code === REFUSED) this.refusal = problem;
+      for (const one of this.queue.splice(0)) one.reject(problem);
+    }
+    this.pump();
   }
 
   close() {
     this.closed = true;
     clearTimeout(this.timer);
     clearTimeout(this.silence);
-    this.socket.close();
-    for (const one of this.queue) one.resolve(null);
-    this.out?.resolve(null);
-    this.queue = [];
+    this.socket?.close();
+    for (const one of this.queue.splice(0)) one.resolve(null);
+    if (this.out?.number) this.out.resolve(null);
     this.out = null;
   }
 }

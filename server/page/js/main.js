@@ -5,10 +5,11 @@ import { remember, remembered } from "./memory.js";
 import { begin, doc, step } from "./state.js";
 import { run } from "./studio.js";
 import { App } from "./app.js";
-import { linked } from "./notices.js";
+import { linked, photoLost } from "./notices.js";
 
 const before = remembered();
-if (before) begin(before);
+if (before) begin(before.doc);
+if (before?.isLost) photoLost.value = "photoEnded";
 
 /** Takes up what a link holds, as a step that can be undone. */
 function takeLink() {

@@ -61,9 +61,18 @@ export const recent = signal(recentOf(stored(localStorage, "recent", [])));
  * @type {import("./lib.js").Signal<import("./state.js").Photo[]>} */
 export const kept = signal(photosOf(stored(localStorage, "photos", [])));
 
-/** The document of before the reload. */
-export const remembered = () =>
-  read(stored(sessionStorage, "doc", null) ?? stored(localStorage, "doc", null))?.doc ?? null;
+/** The document of before the reload, with its photo if that was kept; and whether it lost one.
+ * @returns {{doc: import("./state.js").Doc, isLost: boolean} | null} */
+export function remembered() {
+  const given = stored(sessionStorage, "doc", null) ?? stored(localStorage, "doc", null);
+  const found = read(given);
+  if (!found) return null;
+  const photo = kept.value.find((one) => one.photo === given.kept) ?? null;
+  return { doc: { ...found.doc, photo }, isLost: found.photo && !photo };
+}
+
+const keptOf = ({ photo }) =>
+  kept.value.some((one) => one.photo === photo?.photo) ? { kept: photo.photo } : {};
 
 /** From now on everything is kept, and what other tabs keep arrives here. */
 export function remember() {
@@ -75,7 +84,7 @@ export function remember() {
   effect(() => store(localStorage, "photos", kept.value));
   effect(() => {
     if (moving.value) return;
-    const plain = written(doc.value);
+    const plain = { ...written(doc.value), ...keptOf(doc.value) };
     store(sessionStorage, "doc", plain);
     store(localStorage, "doc", plain);
   });

@@ -5,6 +5,8 @@ import { atlas, server, trouble } from "./studio.js";
 
 /** The link that the page was opened by, until it was told of. */
 export const linked = signal(null);
+/** Why the photo is no more that stood on the stage, a key of the texts, until it was told of. */
+export const photoLost = signal("");
 /** A line that goes away by itself. */
 const passing = signal("");
 let timer = 0;
@@ -40,6 +42,9 @@ effect(() => {
   }
 });
 
+const Understood = ({ done }) =>
+  html`<button type="button" class="quiet" onClick=${done}>${t("understood")}</button>`;
+
 const ofServer = { gone: "serverGone", loading: "serverLoading", locked: "serverLocked" };
 
 export function Notices() {
@@ -50,19 +55,14 @@ export function Notices() {
     <div class="notices">
       ${state && html`<p class="notice" role="status"><span class="pulse"></span>${t(state)}</p>`}
       ${link &&
-      html`<p class="notice" role="status">
-        ${link}
-        <button type="button" class="quiet" onClick=${() => (linked.value = null)}>
-          ${t("understood")}
-        </button>
-      </p>`}
+      html`<p class="notice" role="status">${link} <${Understood} done=${() => (linked.value = null)} /></p>`}
+      ${photoLost.value &&
+      html`<p class="notice" role="status">${t(photoLost.value)} <${Understood} done=${() => (photoLost.value = "")} /></p>`}
       ${problem &&
       !state &&
       html`<p class="notice is-wrong" role="alert">
         <span>${problem.message} ${problem.mend && html`<br /><small>${problem.mend}</small>`}</span>
-        <button type="button" class="quiet" onClick=${() => (trouble.value = null)}>
-          ${t("understood")}
-        </button>
+        <${Understood} done=${() => (trouble.value = null)} />
       </p>`}
       ${passing.value && html`<p class="notice is-passing">${passing.value}</p>`}
     </div>

@@ -1,9 +1,11 @@
 // Own photos: taken in, cut out, found again by the generator, put back; and ended with the page.
 import { follow, remove, upload } from "./api.js";
 import { t } from "./i18n.js";
-import { batch, clamp, signal } from "./lib.js";
+import { batch, clamp, effect, signal, untracked } from "./lib.js";
 import { kept } from "./memory.js";
-import { body, doc, step } from "./state.js";
+import { photoLost } from "./notices.js";
+import { body, doc, step, withoutPhoto } from "./state.js";
+import { forgotten } from "./studio.js";
 import { callOff, work, works } from "./work.js";
 
 /** @typedef {[number, number][]} Quad corners of a part, in pixels of the photo */
@@ -25,10 +27,13 @@ const put = (part) => {
   if (choosing.value) choosing.value = { ...choosing.value, ...part };
 };
 
-/** Opens the dialog. @param {Choosing["step"]} [at] */
+/** Opens the dialog anew. @param {Choosing["step"]} [at] */
 export function open(at = "choose") {
-  leave = new AbortController();
-  choosing.value = { step: at, held: null, align: "face", face: 1, kept: false, problem: null };
+  batch(() => {
+    shut();
+    leave = new AbortController();
+    choosing.value = { step: at, held: null, align: "face", face: 1, kept: false, problem: null };
+  });
 }
 
 /** Shuts it; what was going on is ended, and a photo that nothing was made of. */
@@ -54,10 +59,11 @@ export async function take(blob, name) {
   try {
     bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
   } catch {
-    return put({ problem: { kind: "photoUnreadable" } });
+    if (!left.aborted) put({ problem: { kind: "photoUnreadable" } });
+    return;
   }
+  if (left.aborted) return bitmap.close();
   const one = { bitmap, name, blob, id: "", faces: [], upload: null };
-  if (left.aborted) return;
   put({ step: "crop", held: one, align: largest(bitmap), problem: null });
   one.upload = send(one, left);
   one.upload.catch((problem) => {
@@ -181,6 +187,16 @@ export function again(photo) {
     step("photo", { photo, focus: 0 }, photo.name);
   });
 }
+
+effect(() => {
+  const photo = forgotten.value;
+  if (photo)
+    untracked(() => {
+      keep(photo, false);
+      withoutPhoto(photo);
+      photoLost.value = "photoForgotten";
+    });
+});
 
 // What is sent is ended with the page, but for what is to be kept; where the browser itself is
 // ended, the service forgets it by itself after a while.

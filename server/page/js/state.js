@@ -114,6 +114,17 @@ export function begin(given) {
   });
 }
 
+/** Takes a photo that there is no more out of the document, and out of all its steps.
+ * @param {Photo} photo */
+export function withoutPhoto(photo) {
+  const without = (given) => (given.photo?.photo === photo.photo ? { ...given, photo: null } : given);
+  const all = (steps) => steps.map((one) => ({ ...one, doc: without(one.doc) }));
+  batch(() => {
+    history.value = { past: all(history.value.past), future: all(history.value.future) };
+    doc.value = settled = without(doc.value);
+  });
+}
+
 /** What is edited: that of a photo alone, or the row's. */
 export const subject = computed(() => {
   const { photo, seeds, truncation } = doc.value;

@@ -73,13 +73,12 @@ function keepSession(startOf, before, after, isStage) {
     }
     const number = untracked(() => (isStage ? 1 : count.value));
     const pick = (frame) => (isStage ? cells(frame, 1)[0] : cells(frame, number));
-    const session = new Session(JSON.parse(start.value), { onopen: opened, onlost: lost });
-    session.ask({ edits: [] }).then(
-      (frame) => {
-        if (frame) before.value = pick(frame);
-      },
-      (problem) => (trouble.value = problem),
-    );
+    const began = (frame) => {
+      before.value = pick(frame);
+      if (server.peek() !== "here") check();
+    };
+    const told = { onfirst: began, onlost: lost, onproblem: refused };
+    const session = new Session(JSON.parse(start.value), told);
     let later = 0;
     const stop = effect(() => {
       const held = moving.value;
@@ -142,6 +141,13 @@ async function cellOf(url) {
   return { bitmap, x: 0, y: 0, width: bitmap.width, height: bitmap.height };
 }
 
+/** No session of what is asked for: of a photo that was forgotten, there will be none. */
+function refused(problem) {
+  const { photo } = doc.peek();
+  if (photo && problem.status === 404) forgotten.value = photo;
+  else trouble.value = ofFrames = problem;
+}
+
 const times = []; // of the frames since the slider moved, the newest
 const MOST_TIMES = 30;
 function keepPace(latency) {
@@ -150,10 +156,6 @@ function keepPace(latency) {
   const fps = (1000 * (times.length - 1)) / (now - times[0]);
   const shown = times.length < 4 ? 0 : Number(fps.toFixed(fps < 9.95 ? 1 : 0));
   pace.value = { fps: shown, latency: Math.round(latency) };
-}
-
-function opened() {
-  if (server.peek() !== "here") check();
 }
 
 /** A session that ended may do so alone, or with the server. */

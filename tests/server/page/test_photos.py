@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,20 +171,47 @@ def test_photo_changes_only_where_somebody_painted(standing, photo):
     assert not change[:, int(middle) + 40 :].any()
 
 
-def test_photo_is_dropped_anywhere(studio, photo):
-    content = base64.b64encode(photo.read_bytes()).decode()
-    transfer = studio.page.evaluate_handle(
+def dragged(studio, photo: Path):
+    """What a photo is while it is dragged."""
+    return studio.page.evaluate_handle(
         """text => { const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
           const data = new DataTransfer();
           data.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
           return data; }""",
-        content,
+        base64.b64encode(photo.read_bytes()).decode(),
     )
+
+
+def test_photo_is_dropped_anywhere(studio, photo):
+    transfer = dragged(studio, photo)
     studio.page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
     studio.page.get_by_text("Drop the photo anywhere").wait_for()
     studio.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     studio.page.locator(".crop-box").wait_for()
     assert box_of(studio) == [80, 0, 320]  # the largest square in the middle
+
+
+def test_photo_takes_the_place_of_one_that_is_still_looked_for(studio, photo, ready):
+    studio.forgiven = (REFUSED,)
+    choose(studio, photo)
+    cut(studio)
+    first = photo_id(studio)
+    handed_in: list[Any] = []  # and takes its time
+    studio.page.route("**/api/v1/inversions", lambda route: handed_in.append(route))
+    studio.button("Take this part").click()
+    studio.until(lambda: bool(handed_in), "the first one's job")
+    studio.page.dispatch_event("body", "drop", {"dataTransfer": dragged(studio, photo)})
+    studio.page.locator(".crop-box[data-box='80 0 320']").wait_for()
+    studio.expect(studio.page.locator(".work")).to_have_count(0)
+    with ready.client() as client:
+        studio.until(
+            lambda: client.post("/api/v1/edits", json=asked(first)).status_code == 404, "its end"
+        )
+        (job,) = handed_in
+        job.continue_()
+        assert photo_id(studio) != first
+    studio.page.unroute("**/api/v1/inversions")
+    stand(studio)
 
 
 def test_photo_is_pasted_from_the_clipboard(studio, photo):
@@ -259,8 +287,10 @@ def test_photo_is_kept_where_somebody_asks_and_ended_when_they_do(studio, photo,
     stand(studio)
     shown = studio.pixels()
     studio.page.reload()
-    studio.settle()
+    studio.settle().until_again(shown)
     with ready.client() as client:
+        studio.button("Back to samples").click()
+        studio.until_other(shown)
         studio.button("Your photo").click()
         studio.button("holiday", exact=True).click()
         studio.until_again(shown)
@@ -270,6 +300,47 @@ def test_photo_is_kept_where_somebody_asks_and_ended_when_they_do(studio, photo,
         studio.until(
             lambda: client.post("/api/v1/edits", json=asked(sent)).status_code == 404, "its end"
         )
+
+
+def test_photo_that_the_server_has_forgotten_leaves_the_stage(studio):
+    samples = studio.pixels()
+    studio.page.evaluate(
+        """() => localStorage.setItem("styleatlas.photos", JSON.stringify(
+             [{photo: "P".repeat(32), latents: "L".repeat(32), name: "holiday"}]))"""
+    )
+    studio.page.reload()
+    studio.settle()
+    sockets: list[object] = []
+    studio.page.on("websocket", lambda socket: sockets.append(socket))
+    studio.button("Your photo").click()
+    studio.button("holiday", exact=True).click()
+    notice = studio.page.get_by_text("The server has forgotten that photo")
+    notice.wait_for()
+    studio.page.get_by_role("radio", name="Seed 1").wait_for()
+    studio.until_again(samples)
+    assert len(sockets) == 3  # of the photo, and of the samples on the stage and in the row
+    studio.button("All right").click()
+    assert notice.count() == 0
+    studio.button("Your photo").click()
+    assert studio.page.get_by_text("Kept on the server").count() == 0
+    assert studio.page.get_by_role("alert").count() == 0
+
+
+def test_photo_has_latents_and_channels_of_a_sample_and_ends_with_a_reload(standing):
+    standing.added(GLASSES)
+    standing.tab("Save")
+    with standing.page.expect_download() as download:
+        standing.page.locator(".deed", has_text="Latents").click()
+    assert download.value.suggested_filename == "latents.npz"  # as the command calls it
+    with np.load(download.value.path()) as latents:
+        assert latents.files
+    standing.tab("Explore")
+    standing.page.locator(".channel").first.click()
+    standing.page.get_by_text("Shown on seed 1").wait_for()
+    standing.page.reload()
+    standing.settle()
+    standing.page.get_by_text("A photo ends with its page").wait_for()
+    standing.page.get_by_role("radio", name="Seed 1").wait_for()
 
 
 def asked(photo: str) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 
@@ -40,6 +41,46 @@ def test_page_says_that_the_server_is_gone_and_comes_back_by_itself(visit, tmp_p
         studio.until_other(shown)
         studio.slider(GLASSES).press("Shift+ArrowRight")
         studio.until_again(shown)
+        assert studio.page.get_by_role("alert").count() == 0
+
+
+def refusing(studio, status: int, times: int) -> list[object]:
+    """Refuses so many live sessions; all that were tried."""
+    tried: list[object] = []
+
+    def answer(socket) -> None:
+        tried.append(socket)
+        if len(tried) > times:
+            socket.connect_to_server()
+        else:
+            socket.on_message(lambda _: (socket.send(told), socket.close(code=1008)))
+
+    told = json.dumps({"title": "No", "status": status, "detail": "no session for you"})
+    studio.page.route_web_socket("**/api/v1/live", answer)
+    return tried
+
+
+def test_session_that_is_refused_for_now_is_opened_later(visit, ready):
+    studio = visit(ready)
+    tried = refusing(studio, 429, 2)  # of the stage, and of the row
+    studio.page.goto(studio.url)
+    alert = studio.page.get_by_role("alert")
+    studio.expect(alert).to_contain_text("no session for you")
+    studio.settle()
+    studio.expect(alert).to_have_count(0)
+    assert len(tried) == 4
+
+
+def test_session_that_is_refused_for_good_is_not_tried_again(visit, ready):
+    studio = visit(ready)
+    tried = refusing(studio, 422, 1000)
+    studio.page.goto(studio.url)
+    alert = studio.page.get_by_role("alert")
+    studio.expect(alert).to_contain_text("no session for you")
+    alert.get_by_role("button").click()
+    studio.add(GLASSES)
+    studio.expect(alert).to_contain_text("no session for you")
+    assert len(tried) == 2
 
 
 def test_two_tabs_have_documents_of_their_own_and_share_what_was_used(visit, ready):
