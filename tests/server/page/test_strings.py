@@ -93,6 +93,15 @@ def test_as_a_strength(studio, text):
     stands(studio)
 
 
+def test_as_beta(studio, text):
+    studio.page.locator(".further summary").click()
+    field = studio.page.get_by_label("Beta", exact=True)
+    field.fill(text)
+    field.press("Tab")
+    studio.expect(field).to_have_value("")
+    stands(studio)
+
+
 def test_as_the_name_of_a_photo(studio, text, drawings, tmp_path):
     from io import BytesIO
 

@@ -42,14 +42,14 @@ export function Further({ onWork }) {
       <summary><${Icon} name="right" size="16" />${t("more")}</summary>
       <div class="further-body">
       <${Plain} name="truncation" value=${truncation} least=${0} most=${1.2} label=${t("truncation")} hint=${t("truncationHint")} />
-      <label class="line">
+      <div class="line">
         <span>${t("beta")}<small>${t("betaHint")}</small></span>
         <span class="line-end">
           ${beta !== null && html`<button type="button" class="quiet" onClick=${() => step("beta", { beta: null })}>${t("byItself")}</button>`}
           <input class="alpha" inputmode="decimal" placeholder=${t("auto")} value=${beta === null ? "" : num(beta, 3)}
             aria-label=${t("beta")} onChange=${takeBeta} />
         </span>
-      </label>
+      </div>
       <fieldset class="layers">
         <legend>${t("layers")}<small>${layers.length ? t("layersSome", { count: layers.length }) : t("layersAll")}</small></legend>
         <${Layers} />
