@@ -286,7 +286,8 @@ class Works:
             raise TooMany(f"sessions: {own} of yours are open; close one")
         given = start.get("latents")
         path = None if given is None else self.pictures.latents(given)
-        session = LiveSession(next(self._numbers), client, start, path, self._floor.leave)
+        number, leave = next(self._numbers), self._floor.leave
+        session = LiveSession(number, client, start, path, leave, self._limits.frame)
         self._floor.sessions[session.number] = session
         self._floor.place_sessions()
         return session

@@ -21,6 +21,8 @@ class LiveSession:
         client: whose it is.
         start: see `live.Session`; `path` of latents.
         leave: called once it is over.
+        patience: seconds that a worker which is at no job may take for a frame; then it is ended,
+            and the next one goes on.
     """
 
     def __init__(
@@ -30,9 +32,12 @@ class LiveSession:
         start: dict[str, Any],
         path: Path | None,
         leave: Callable[[LiveSession], None],
+        patience: float,
     ) -> None:
         self.number, self.client = number, client
         self._start, self._path, self._leave = start, path, leave
+        self._patience = patience
+        self._timer: asyncio.TimerHandle | None = None
         self._message: dict[str, Any] | None = None
         self._is_new = self._is_asked = False  # the message; and the worker, for a frame
         self._hand: Hand | None = None
@@ -64,6 +69,7 @@ class LiveSession:
         self._losses, self._frame = 0, frame
         self._news.set()
         self._is_asked = False
+        self._expect_nothing()
         if self._is_new:
             self._ask({"message": self._message})
 
@@ -71,6 +77,7 @@ class LiveSession:
         """Its worker is gone. It goes on at another one, unless that was lost before there was a
         frame: then it may be what they are lost at."""
         self._hand, self._is_asked = None, False
+        self._expect_nothing()
         self._losses += 1
         if self._losses > 1:
             told = {"problem": "session: its worker was lost, twice; open another one"}
@@ -100,6 +107,7 @@ class LiveSession:
     def _close(self) -> None:
         if self._open:
             self._open = False
+            self._expect_nothing()
             self._news.set()
             self._tell({"end": True})
             self._leave(self)
@@ -109,6 +117,22 @@ class LiveSession:
         if self._hand is not None:
             self._is_new, self._is_asked = False, True
             self._tell(message)
+            self._expect()
+
+    def _expect(self) -> None:
+        """That a frame comes."""
+        self._expect_nothing()
+        self._timer = asyncio.get_running_loop().call_later(self._patience, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _give_up(self) -> None:
+        if self._hand is not None and not self._hand.jobs:
+            self._hand.kill()
+        else:  # the steps of a job may be long, and it has its own deadline
+            self._expect()
 
     def _tell(self, message: Message) -> None:
         if self._hand is not None:

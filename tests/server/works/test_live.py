@@ -156,6 +156,19 @@ def test_session_goes_on_where_its_worker_is_lost(tmp_path):
         Looking(served, seeds=[1]).close()
 
 
+def test_session_goes_on_where_its_worker_hangs(tmp_path):
+    with serving(tmp_path, frame=10.0) as served:
+        looking = Looking(served, seeds=[1])
+        assert looking.frame().number == 0
+        hung = served.signal_worker(signal.SIGSTOP)
+        looking.send(message(1, 0.5))
+        frame = looking.frame()
+        assert frame.number == 1 and frame.content
+        (worker,) = served.works.health()["workers"]
+        assert worker["pid"] != hung
+        looking.close()
+
+
 def test_a_client_has_a_share_of_the_sessions(tmp_path):
     with serving(tmp_path, sessions=3, sessions_each=1) as served:
         looking = Looking(served, seeds=[1])
@@ -171,7 +184,7 @@ def test_a_client_has_a_share_of_the_sessions(tmp_path):
 
 def test_session_that_workers_are_lost_at_twice_is_over():
     left = []
-    session = LiveSession(1, "anna", {"seeds": [1]}, None, left.append)
+    session = LiveSession(1, "anna", {"seeds": [1]}, None, left.append, 60.0)
 
     async def frames() -> list[Frame]:
         return [frame async for frame in session.frames()]
