@@ -2,7 +2,8 @@
 
 Chromium on this machine drags a slider there and back for some seconds, by its pointer, sixty moves
 a second. Of every picture that is painted: the milliseconds since the last move that it knows of
-(p50, p95), and how many are painted a second. Then three things that people want, in steps (clicks,
+(p50, p95), and how many are painted a second. Then how long after its address was entered one can
+write into the page, and it shows pictures; and three things that people want, in steps (clicks,
 words written, drags, keys) and in seconds, without the time that a person takes to think: the first
 edit, the right strength, three prompts compared.
 
@@ -87,6 +88,7 @@ def main(seconds: float, atlas: str, gradio: bool, rounds: int) -> None:
     with chromium() as browser:
         with service(*atlas.split()) as url:
             drags = [ours(browser, url, seconds) for _ in range(rounds)]
+            openings = [opening(browser, url) for _ in range(rounds)]
             tasks = our_tasks(browser, url)
         rows = [{"page": "StyleAtlas", **min(drags, key=lambda row: row["p95 ms"])}]
         if gradio:
@@ -94,6 +96,7 @@ def main(seconds: float, atlas: str, gradio: bool, rounds: int) -> None:
                 drags = [theirs(browser, url, seconds) for _ in range(rounds)]
             rows.append({"page": "Gradio", **min(drags, key=lambda row: row["p95 ms"])})
     click.echo(text_table(rows))
+    click.echo(text_table([min(openings, key=lambda row: row["interactive ms"])]))
     click.echo(text_table(tasks))
 
 
@@ -102,6 +105,19 @@ def opened(browser: Any, url: str) -> Any:
     page.set_default_timeout(120_000)
     page.goto(url)
     return page
+
+
+def opening(browser: Any, url: str) -> dict[str, Any]:
+    """Of a browser that has nothing of the page yet."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    page = context.new_page()
+    page.goto(url, wait_until="commit")
+    page.locator("#target").fill("a")
+    row = {"interactive ms": round(page.evaluate("performance.now()"))}
+    settle(page)
+    row["pictures ms"] = round(page.evaluate("performance.now()"))
+    context.close()
+    return row
 
 
 def summary(paints: list[list[float]], seconds: float) -> dict[str, Any]:
