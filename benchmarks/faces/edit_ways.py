@@ -85,6 +85,7 @@ _SAMPLES = {"method": "direction", "source": "samples"}
 WAYS: dict[str, Callable[[Models], Way]] = {
     "default": lambda models: _by(models.editor),
     "default-bare": lambda models: _by(models.bare),
+    "firm": lambda models: _by(models.editor, probability=0.99),
     "samples": lambda models: _by(models.editor, **_SAMPLES),
     "samples-bare": lambda models: _by(models.bare, **_SAMPLES),
     "table": lambda models: _of_table(models, source="table"),
@@ -95,5 +96,6 @@ WAYS: dict[str, Callable[[Models], Way]] = {
     "mapper": lambda models: _by(models.editor, method="mapper"),
 }
 """`default`: what the editor does by itself, with the table too where the atlas has one; `bare`:
-nothing that comes along in the samples is held; `styleclip`: its rule of global directions at one
-alpha; `optimise`: from where the direction ends."""
+nothing that comes along in the samples is held; `firm`: a search that is content later;
+`styleclip`: its rule of global directions at one alpha; `optimise`: from where the direction
+ends."""

@@ -8,6 +8,8 @@ import sys
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .problems import Refusal
+
 HEAD_SECONDS = 10.0
 _CONNECTIONS, _FILES = 2000, 200
 """At once, and what else the process has open."""
@@ -62,6 +64,18 @@ class Impatient(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no request, and hangs up; as a problem, which uvicorn's own is not."""
+        answer = Refusal(400, "http", "what came is no request of HTTP/1.1").response(None)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        for part in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
 
     def _expect_head(self) -> None:
         if self._timer is None:

@@ -18,7 +18,8 @@ resource = pytest.importorskip("resource")
 
 async def opened(most: int, addresses: list[str], proxied: bool = False) -> list[bool]:
     """Which connections stay open, of one after the other from each address."""
-    config = uvicorn.Config(None, limit_concurrency=most, lifespan="off", proxy_headers=proxied)
+    how = {"lifespan": "off", "ws": "none", "proxy_headers": proxied}
+    config = uvicorn.Config(None, limit_concurrency=most, **how)
     config.load()
     state, loop, made = ServerState(), asyncio.get_running_loop(), []
 

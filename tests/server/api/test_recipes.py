@@ -93,7 +93,7 @@ def test_edit_of_a_photo_names_a_photo():
 
 def test_command_of_a_film():
     name, read = parsed(
-        recipe("film", latents="x.npz", edits=[PAIR], seconds=2.5, fps=10.0, format="gif").command
+        recipe("film", latents="x", edits=[PAIR], seconds=2.5, fps=10.0, format="gif").command
     )
     assert (name, read["seconds"], read["fps"]) == ("edit", 2.5, 10.0)
     assert (str(read["latent"]), str(read["output"])) == ("latents.npz", "edit.gif")

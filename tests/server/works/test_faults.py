@@ -205,7 +205,7 @@ def test_job_whose_end_the_disk_has_no_room_for_is_kept_later(tmp_path):
         ended = served.ended(job)
         assert ended.state == "cancelled", "who asks is told"
         served.on_loop(lambda: limit(10**6))
-        served.on_loop(served.works.tidy)
+        served.call(served.works.tidy())
         assert table.find(job.id).state == "cancelled"
         assert kinds(served, job)[-1] == "cancelled"
 
@@ -223,7 +223,7 @@ def test_what_is_older_than_it_is_kept_is_forgotten(tmp_path):
     with serving(tmp_path, keep=0.0) as served:
         job = served.done("edit", seeds=[1], edits=SMILE)
         upload = served.call(served.works.upload(b"a photo", "anna"))
-        served.on_loop(served.works.tidy)
+        served.call(served.works.tidy())
         assert served.works.job(job.id) is None
         with pytest.raises(Missing):
             served.file(job.result["pictures"][0]["name"])
