@@ -153,7 +153,8 @@ class Limits:
         memory: bytes that a worker may take beyond those of its models.
         sessions: live sessions at once.
         sessions_each: of them, of a client.
-        frame: seconds that a worker which is at no job has for a frame before it is ended.
+        frame: seconds that a worker which is at no job has for a frame before it is ended; the
+            first of a large generator waits for its draft.
         remembered: jobs that have ended; beyond, the oldest are forgotten.
     """
 
@@ -170,7 +171,7 @@ class Limits:
     memory: int = 4 * 2**30
     sessions: int = 32
     sessions_each: int = 16
-    frame: float = 60.0
+    frame: float = 600.0
     remembered: int = 20_000
 
 

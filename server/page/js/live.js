@@ -3,7 +3,7 @@ import { BASE, Problem, passes } from "./api.js";
 
 const FIRST_WAIT = 400;
 const MOST_WAIT = 5000;
-const SILENCE = 20000; // after which a message is thought lost
+const SILENCE = 120000; // after which a message is thought lost: large generators take their time
 const REFUSED = 1008; // the code that a connection is closed with, of RFC 6455
 
 /** @typedef {{number: number, type: string, whole: boolean, width: number, height: number,
