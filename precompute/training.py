@@ -112,8 +112,9 @@ class Training(ABC, Generic[Config, Record, Row, Made]):
         for name, parameter in self._network.named_parameters():
             self._optimizer.state[parameter] = {
                 "step": torch.tensor(float(state.log[-1].step)),
-                "exp_avg": state.averages[name].to(self._device),
-                "exp_avg_sq": state.squares[name].to(self._device),
+                # laid out as Adam itself does, by which the last bits may go
+                "exp_avg": torch.zeros_like(parameter).copy_(state.averages[name]),
+                "exp_avg_sq": torch.zeros_like(parameter).copy_(state.squares[name]),
             }
         self._best = {name: tensor.to(self._device) for name, tensor in state.best.items()}
         self._log = list(state.log)
