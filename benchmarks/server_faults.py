@@ -265,7 +265,7 @@ async def full_disk(folder: Path) -> dict[str, Any]:
         with Image.open(path) as picture:
             picture.load()
     await works.forget(ids[0])
-    works.tidy()
+    await works.tidy()
     small = BODIES["edit"].model_validate({"seeds": [1], "edits": EDIT}).plain()
     again = await works.ended((await works.submit("edit", small, "one")).id, 600.0)
     known = sum(works.job(job) is not None for job in ids[1:])
